@@ -1,0 +1,483 @@
+// Package cbor is the one CBOR codec of host, clients and Go guests: core
+// deterministic encoding (RFC 8949 section 4.2) written by appending, and a
+// strict reader that borrows from its input. It uses no reflection and builds
+// for Wasm.
+//
+// Only what Postern's formats use exists: integers, byte and text strings,
+// arrays, maps, tags, booleans, null and decimal fractions (tag 4). Floats,
+// undefined, indefinite lengths, duplicate or unsorted map keys and longer
+// than shortest heads are refused, never normalised.
+//
+// A caller at a trust boundary runs Validate once over the whole item and
+// then reads with Reader; a Reader alone refuses bad heads and wrong types,
+// but does not look into what it skips beyond well-formedness.
+package cbor
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+)
+
+// Major types (RFC 8949 section 3.1).
+const (
+	majorUint  = 0
+	majorNint  = 1
+	majorBytes = 2
+	majorText  = 3
+	majorArray = 4
+	majorMap   = 5
+	majorTag   = 6
+	majorOther = 7
+)
+
+const (
+	simpleFalse = 0xf4
+	simpleTrue  = 0xf5
+	simpleNull  = 0xf6
+)
+
+// TagDecimal is the tag of a decimal fraction [exponent, mantissa] (RFC 8949
+// section 3.4.4).
+const TagDecimal = 4
+
+// MaxDepth is how deeply items may nest. Device requests and policy values
+// need fewer than ten levels; more only costs a parser stack.
+const MaxDepth = 32
+
+// MaxItems is how many items (heads) one validated message may hold. A 64 KiB
+// transaction of one-byte items stays within it.
+const MaxItems = 1 << 16
+
+// ErrMalformed is the root of every error of a Reader.
+var ErrMalformed = errors.New("malformed CBOR")
+
+// Kind is what the next item of a Reader is.
+type Kind uint8
+
+// The kinds of items. KindNone stands for the end of the input or an error.
+const (
+	KindNone Kind = iota
+	KindUint
+	KindNint
+	KindBytes
+	KindText
+	KindArray
+	KindMap
+	KindTag
+	KindBool
+	KindNull
+)
+
+var kindNames = [...]string{"end of input", "unsigned integer", "negative integer", "byte string", "text string", "array", "map", "tag", "boolean", "null"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+func appendHead(b []byte, major byte, v uint64) []byte {
+	major <<= 5
+	switch {
+	case v < 24:
+		return append(b, major|byte(v))
+	case v <= math.MaxUint8:
+		return append(b, major|24, byte(v))
+	case v <= math.MaxUint16:
+		return append(b, major|25, byte(v>>8), byte(v))
+	case v <= math.MaxUint32:
+		return append(b, major|26, byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+	}
+	return append(b, major|27, byte(v>>56), byte(v>>48), byte(v>>40), byte(v>>32),
+		byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
+}
+
+// AppendUint appends an unsigned integer.
+func AppendUint(b []byte, v uint64) []byte { return appendHead(b, majorUint, v) }
+
+// AppendInt appends a signed integer.
+func AppendInt(b []byte, v int64) []byte {
+	if v < 0 {
+		return appendHead(b, majorNint, uint64(-1-v))
+	}
+	return appendHead(b, majorUint, uint64(v))
+}
+
+// AppendBytes appends a byte string.
+func AppendBytes(b, v []byte) []byte { return append(appendHead(b, majorBytes, uint64(len(v))), v...) }
+
+// AppendText appends a text string, which must be valid UTF-8.
+func AppendText(b []byte, v string) []byte {
+	return append(appendHead(b, majorText, uint64(len(v))), v...)
+}
+
+// AppendArray appends the head of an array of n items; the caller appends them.
+func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint64(n)) }
+
+// AppendMap appends the head of a map of n pairs; the caller appends keys and
+// values, keys in ascending bytewise order of their encodings.
+func AppendMap(b []byte, n int) []byte { return appendHead(b, majorMap, uint64(n)) }
+
+// AppendTag appends a tag; the caller appends the tagged item.
+func AppendTag(b []byte, tag uint64) []byte { return appendHead(b, majorTag, tag) }
+
+// AppendBool appends a boolean.
+func AppendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, simpleTrue)
+	}
+	return append(b, simpleFalse)
+}
+
+// AppendNull appends null.
+func AppendNull(b []byte) []byte { return append(b, simpleNull) }
+
+// Reader reads items one after another from a buffer that it borrows: byte
+// and text strings alias the input. The first error sticks; every later read
+// returns a zero value, so a caller checks Err or Done once at the end.
+type Reader struct {
+	buf []byte
+	off int
+	err error
+}
+
+// NewReader reads from b.
+func NewReader(b []byte) Reader { return Reader{buf: b} }
+
+// Err returns the first error, or nil.
+func (r *Reader) Err() error { return r.err }
+
+// Offset is the position of the next item in bytes from the start.
+func (r *Reader) Offset() int { return r.off }
+
+// Fail makes err the reader's error if it has none, so that a parser's own
+// refusal ends the reading like a malformed item does.
+func (r *Reader) Fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// Done returns the first error, or an error if bytes are left over.
+func (r *Reader) Done() error {
+	if r.err == nil && r.off != len(r.buf) {
+		r.failf("%d bytes left over", len(r.buf)-r.off)
+	}
+	return r.err
+}
+
+func (r *Reader) failf(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w at byte %d: %s", ErrMalformed, r.off, fmt.Sprintf(format, args...))
+	}
+}
+
+// head reads one head and returns its major type and argument. It refuses
+// reserved and indefinite forms and heads that are not the shortest.
+func (r *Reader) head() (major byte, arg uint64) {
+	if r.err != nil {
+		return 0xff, 0
+	}
+	if r.off >= len(r.buf) {
+		r.failf("unexpected end of input")
+		return 0xff, 0
+	}
+	first := r.buf[r.off]
+	major, info := first>>5, first&31
+	if info < 24 {
+		r.off++
+		return major, uint64(info)
+	}
+	if info > 27 {
+		r.failf("reserved or indefinite head 0x%02x", first)
+		return 0xff, 0
+	}
+	size := 1 << (info - 24)
+	if len(r.buf)-r.off-1 < size {
+		r.failf("unexpected end of input")
+		return 0xff, 0
+	}
+	for _, c := range r.buf[r.off+1 : r.off+1+size] {
+		arg = arg<<8 | uint64(c)
+	}
+	if major == majorOther {
+		r.failf("floats and extended simple values are not admitted (0x%02x)", first)
+		return 0xff, 0
+	}
+	if size == 1 && arg < 24 || size > 1 && arg>>(size*4) == 0 {
+		r.failf("head is not in its shortest form")
+		return 0xff, 0
+	}
+	r.off += 1 + size
+	return major, arg
+}
+
+// Kind tells what the next item is without reading it.
+func (r *Reader) Kind() Kind {
+	if r.err != nil || r.off >= len(r.buf) {
+		return KindNone
+	}
+	first := r.buf[r.off]
+	if first>>5 != majorOther {
+		return Kind(first>>5) + KindUint
+	}
+	switch first {
+	case simpleFalse, simpleTrue:
+		return KindBool
+	case simpleNull:
+		return KindNull
+	}
+	return KindNone
+}
+
+func (r *Reader) expect(want Kind) (uint64, bool) {
+	if got := r.Kind(); r.err == nil && got != want {
+		r.failf("found %s, want %s", got, want)
+	}
+	_, arg := r.head()
+	return arg, r.err == nil
+}
+
+// Uint reads an unsigned integer.
+func (r *Reader) Uint() uint64 {
+	v, _ := r.expect(KindUint)
+	return v
+}
+
+// Int reads a signed integer of 64 bits.
+func (r *Reader) Int() int64 {
+	want := KindUint
+	if r.Kind() == KindNint {
+		want = KindNint
+	}
+	start := r.off
+	v, ok := r.expect(want)
+	if !ok {
+		return 0
+	}
+	if v > math.MaxInt64 {
+		r.off = start
+		r.failf("integer does not fit in 64 bits")
+		return 0
+	}
+	if want == KindNint {
+		return -1 - int64(v)
+	}
+	return int64(v)
+}
+
+func (r *Reader) take(n uint64) []byte {
+	if uint64(len(r.buf)-r.off) < n {
+		r.failf("string of %d bytes runs past the end", n)
+		return nil
+	}
+	b := r.buf[r.off : r.off+int(n) : r.off+int(n)]
+	r.off += int(n)
+	return b
+}
+
+// Bytes reads a byte string; it aliases the input.
+func (r *Reader) Bytes() []byte {
+	n, ok := r.expect(KindBytes)
+	if !ok {
+		return nil
+	}
+	return r.take(n)
+}
+
+// BytesN reads a byte string of exactly n bytes.
+func (r *Reader) BytesN(n int) []byte {
+	b := r.Bytes()
+	if r.err == nil && len(b) != n {
+		r.failf("byte string has %d bytes, want %d", len(b), n)
+		return nil
+	}
+	return b
+}
+
+// TextBytes reads a text string as bytes that alias the input.
+func (r *Reader) TextBytes() []byte {
+	n, ok := r.expect(KindText)
+	if !ok {
+		return nil
+	}
+	b := r.take(n)
+	if !utf8.Valid(b) {
+		r.failf("text is not valid UTF-8")
+		return nil
+	}
+	return b
+}
+
+// Text reads a text string.
+func (r *Reader) Text() string { return string(r.TextBytes()) }
+
+// Bool reads a boolean.
+func (r *Reader) Bool() bool {
+	if r.Kind() != KindBool {
+		r.failf("found %s, want boolean", r.Kind())
+		return false
+	}
+	v := r.buf[r.off] == simpleTrue
+	r.off++
+	return v
+}
+
+// Null reads null.
+func (r *Reader) Null() {
+	if r.Kind() != KindNull {
+		r.failf("found %s, want null", r.Kind())
+		return
+	}
+	r.off++
+}
+
+// Tag reads the head of a tagged item.
+func (r *Reader) Tag() uint64 {
+	v, _ := r.expect(KindTag)
+	return v
+}
+
+func (r *Reader) count(want Kind, perItem int) int {
+	n, ok := r.expect(want)
+	if !ok {
+		return 0
+	}
+	if n > uint64(len(r.buf)-r.off)/uint64(perItem) {
+		r.failf("%s of %d runs past the end", want, n)
+		return 0
+	}
+	return int(n)
+}
+
+// Array reads the head of an array and returns its length. The length never
+// exceeds the bytes that are left, so it is safe to allocate by it.
+func (r *Reader) Array() int { return r.count(KindArray, 1) }
+
+// ArrayN reads the head of an array of exactly n items.
+func (r *Reader) ArrayN(n int) {
+	if got := r.Array(); r.err == nil && got != n {
+		r.failf("array of %d items, want %d", got, n)
+	}
+}
+
+// Map reads the head of a map and returns its number of pairs.
+func (r *Reader) Map() int { return r.count(KindMap, 2) }
+
+// Raw reads one item of any kind, nested ones included, and returns its
+// encoding, which aliases the input. It is checked as Validate checks.
+func (r *Reader) Raw() []byte {
+	start := r.off
+	items := MaxItems
+	r.skip(0, &items)
+	if r.err != nil {
+		return nil
+	}
+	return r.buf[start:r.off:r.off]
+}
+
+// Skip reads one item of any kind and drops it.
+func (r *Reader) Skip() { r.Raw() }
+
+func (r *Reader) skip(depth int, items *int) {
+	if depth > MaxDepth {
+		r.failf("nesting is deeper than %d", MaxDepth)
+		return
+	}
+	if *items--; *items < 0 {
+		r.failf("more than %d items", MaxItems)
+		return
+	}
+	switch r.Kind() {
+	case KindUint, KindNint:
+		r.head()
+	case KindBytes:
+		r.Bytes()
+	case KindText:
+		r.TextBytes()
+	case KindBool:
+		r.Bool()
+	case KindNull:
+		r.Null()
+	case KindArray:
+		for n := r.Array(); n > 0 && r.err == nil; n-- {
+			r.skip(depth+1, items)
+		}
+	case KindMap:
+		r.skipMap(depth, items)
+	case KindTag:
+		if tag := r.Tag(); tag == TagDecimal {
+			r.decimalBody()
+			return
+		}
+		r.skip(depth+1, items)
+	default:
+		r.head()
+		r.failf("simple value is not admitted")
+	}
+}
+
+func (r *Reader) skipMap(depth int, items *int) {
+	var last []byte
+	for n := r.Map(); n > 0 && r.err == nil; n-- {
+		start := r.off
+		r.skip(depth+1, items)
+		key := r.buf[start:r.off]
+		if last != nil && string(key) <= string(last) {
+			r.off = start
+			r.failf("map key is out of order or repeated")
+			return
+		}
+		last = key
+		r.skip(depth+1, items)
+	}
+}
+
+// Validate checks that b is exactly one item in core deterministic encoding
+// within MaxDepth and MaxItems.
+func Validate(b []byte) error {
+	r := NewReader(b)
+	r.Skip()
+	return r.Done()
+}
+
+// Fields walks a map with unsigned integer keys in ascending order, the form
+// of every record of the protocol:
+//
+//	for f := r.Fields(); f.Next(); {
+//		switch f.Key() {
+//		case 1:
+//			x = r.Uint()
+//		default:
+//			r.Skip()
+//		}
+//	}
+type Fields struct {
+	r    *Reader
+	left int
+	last int64
+}
+
+// Fields reads the head of a map with unsigned integer keys.
+func (r *Reader) Fields() Fields { return Fields{r: r, left: r.Map(), last: -1} }
+
+// Next reads the next key; it is false at the end of the map or on an error.
+func (f *Fields) Next() bool {
+	if f.left == 0 || f.r.err != nil {
+		return false
+	}
+	f.left--
+	start := f.r.off
+	key := f.r.Uint()
+	if f.r.err != nil {
+		return false
+	}
+	if key > math.MaxInt64 || int64(key) <= f.last {
+		f.r.off = start
+		f.r.failf("map key %d is out of order or repeated", key)
+		return false
+	}
+	f.last = int64(key)
+	return true
+}
+
+// Key is the key that Next read.
+func (f *Fields) Key() uint64 { return uint64(f.last) }

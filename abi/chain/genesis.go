@@ -1,0 +1,183 @@
+package chain
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// Params are the chain's parameters, kept in the state under ParamsKey:
+// {1: protocol version, 2: profile, 3: gas of a transaction, 4: gas of a
+// block, 5: gas of decide, 6: gas of a query, 7: activation delay ms, 8: gas
+// quota, 9: gas refilled a second, 10: storage quota (bytes), 11: bytes
+// refilled a day, 12: upload time to live ms, 13: timers a block, 14: timers
+// a contract, 15: unfinished uploads an account}
+type Params struct {
+	Protocol        uint64
+	Profile         abi.Profile
+	TxGas           uint64
+	BlockGas        uint64
+	DecideGas       uint64
+	QueryGas        uint64
+	ActivationDelay int64
+	GasQuota        uint64
+	GasRefill       uint64
+	StorageQuota    uint64
+	StorageRefill   uint64
+	UploadTTL       int64
+	BlockTimers     uint64
+	ContractTimers  uint64
+	AccountUploads  uint64
+}
+
+// DefaultParams are the parameters of a new chain. One unit of gas is about
+// one nanosecond of compiled code.
+func DefaultParams() Params {
+	return Params{
+		Protocol: Protocol, Profile: abi.ProfileLean,
+		TxGas: 20_000_000, BlockGas: 100_000_000, DecideGas: 2_000_000, QueryGas: 20_000_000,
+		GasQuota: 20_000_000_000, GasRefill: 100_000_000,
+		StorageQuota: 256 << 20, StorageRefill: 64 << 20,
+		UploadTTL: 60 * 60 * 1000, BlockTimers: 64, ContractTimers: 1024, AccountUploads: 4,
+	}
+}
+
+// Append appends the encoding of p.
+func (p *Params) Append(b []byte) []byte {
+	var f fields
+	f.uint(1, p.Protocol)
+	f.uint(2, uint64(p.Profile))
+	f.uint(3, p.TxGas)
+	f.uint(4, p.BlockGas)
+	f.uint(5, p.DecideGas)
+	f.uint(6, p.QueryGas)
+	f.int(7, p.ActivationDelay)
+	f.uint(8, p.GasQuota)
+	f.uint(9, p.GasRefill)
+	f.uint(10, p.StorageQuota)
+	f.uint(11, p.StorageRefill)
+	f.int(12, p.UploadTTL)
+	f.uint(13, p.BlockTimers)
+	f.uint(14, p.ContractTimers)
+	f.uint(15, p.AccountUploads)
+	return f.appendTo(b)
+}
+
+// ParseParams reads the chain's parameters.
+func ParseParams(b []byte) (p Params, err error) {
+	err = parseRecord(b, func(k uint64, r *cbor.Reader) {
+		switch k {
+		case 1:
+			p.Protocol = r.Uint()
+		case 2:
+			p.Profile = abi.Profile(r.Uint())
+		case 3:
+			p.TxGas = r.Uint()
+		case 4:
+			p.BlockGas = r.Uint()
+		case 5:
+			p.DecideGas = r.Uint()
+		case 6:
+			p.QueryGas = r.Uint()
+		case 7:
+			p.ActivationDelay = r.Int()
+		case 8:
+			p.GasQuota = r.Uint()
+		case 9:
+			p.GasRefill = r.Uint()
+		case 10:
+			p.StorageQuota = r.Uint()
+		case 11:
+			p.StorageRefill = r.Uint()
+		case 12:
+			p.UploadTTL = r.Int()
+		case 13:
+			p.BlockTimers = r.Uint()
+		case 14:
+			p.ContractTimers = r.Uint()
+		case 15:
+			p.AccountUploads = r.Uint()
+		default:
+			r.Skip()
+		}
+	})
+	return p, err
+}
+
+// Genesis is what a chain begins with; the chain's id is the hash of its
+// encoding: {1: name, 2: time ms, 3: Params, 4: ValidatorSet, 5: accounts
+// [Grant …]}. It is block 0's stored bytes.
+type Genesis struct {
+	Name       string
+	Time       int64
+	Params     Params
+	Validators ValidatorSet
+	Accounts   []Grant
+}
+
+// Append appends the encoding of g.
+func (g *Genesis) Append(b []byte) []byte {
+	var f fields
+	f.text(1, g.Name)
+	f.int(2, g.Time)
+	f.raw(3, g.Params.Append(nil))
+	f.raw(4, g.Validators.Append(nil))
+	accounts := cbor.AppendArray(nil, len(g.Accounts))
+	for i := range g.Accounts {
+		accounts = g.Accounts[i].Append(accounts)
+	}
+	f.raw(5, accounts)
+	return f.appendTo(b)
+}
+
+// ParseGenesis reads and checks a genesis.
+func ParseGenesis(b []byte) (*Genesis, error) {
+	g := &Genesis{}
+	err := parseArgs(b, 1<<1|1<<2|1<<3|1<<4|1<<5, func(k uint64, r *cbor.Reader) bool {
+		switch k {
+		case 1:
+			g.Name = name(r)
+		case 2:
+			g.Time = r.Int()
+		case 3:
+			g.Params = sub(r, ParseParams)
+		case 4:
+			g.Validators = readValidatorSet(r)
+		case 5:
+			for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+				g.Accounts = append(g.Accounts, sub(r, ParseGrant))
+			}
+		default:
+			return false
+		}
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	if g.Time <= 0 || len(g.Validators) == 0 {
+		return nil, fmt.Errorf("genesis: no time or no validators: %w", abi.CodeBadArgument)
+	}
+	if g.Params.Protocol != Protocol {
+		return nil, fmt.Errorf("genesis: protocol version %d, this program knows %d: %w", g.Params.Protocol, Protocol, abi.CodeUnknownVersion)
+	}
+	return g, nil
+}
+
+// ChainID is the hash of the encoded genesis.
+func ChainID(genesis []byte) abi.Hash { return sha256.Sum256(genesis) }
+
+// sub hands the next item to another parser.
+func sub[T any](r *cbor.Reader, parse func([]byte) (T, error)) (v T) {
+	raw := r.Raw()
+	if r.Err() != nil {
+		return v
+	}
+	v, err := parse(raw)
+	if err != nil {
+		r.Fail(err)
+	}
+	return v
+}

@@ -1,0 +1,145 @@
+package chain
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// The state is one flat space of keys; the first byte names the record.
+//
+//	P                                Params
+//	V                                ValidatorSet
+//	N                                number of the next timer (uint)
+//	a account id                     Account
+//	k SHA-256 of a public key        account id, for the current key only
+//	q account id                     Quota
+//	l account id | lane (8)          last sequence of the lane (uint)
+//	d account id                     Device
+//	r SHA-256 of maker 0x00 serial   account id of the device
+//	u account id | code hash         PendingUpload
+//	b code hash | account id | i (4) a chunk of the code, raw
+//	h code hash                      Code
+//	c name                           Contract
+//	p domain                         Domain
+//	t due ms (8) | number (8)        Timer
+//	T token hash                     Token
+//	w minute (8)                     running hash of the window ids that
+//	                                 expire within that minute
+//	s length of name (1) | name | k  a contract's state
+//
+// Integers are big-endian. Outside the state root ("plain") stand the window
+// ids themselves and the index of transactions:
+//
+//	w minute (8) | transaction id    empty
+//	x transaction id                 height (8) | index of its outcome (4)
+
+// ParamsKey is the key of the chain's parameters.
+func ParamsKey() []byte { return []byte{'P'} }
+
+// ValidatorsKey is the key of the validator set.
+func ValidatorsKey() []byte { return []byte{'V'} }
+
+// TimerNumberKey is the key of the next timer's number.
+func TimerNumberKey() []byte { return []byte{'N'} }
+
+// AccountKey is the key of an account.
+func AccountKey(id abi.Hash) []byte { return hashKey('a', id) }
+
+// KeyIndexKey is the key under which a public key's account id stands.
+func KeyIndexKey(public []byte) []byte { return hashKey('k', sha256.Sum256(public)) }
+
+// QuotaKey is the key of an account's quota.
+func QuotaKey(id abi.Hash) []byte { return hashKey('q', id) }
+
+// LaneKey is the key of a lane's last sequence.
+func LaneKey(id abi.Hash, lane uint64) []byte {
+	return binary.BigEndian.AppendUint64(hashKey('l', id), lane)
+}
+
+// DeviceKey is the key of a device.
+func DeviceKey(id abi.Hash) []byte { return hashKey('d', id) }
+
+// SerialKey is the key under which a manufacturer's serial names its device.
+func SerialKey(manufacturer, serial string) []byte {
+	return hashKey('r', sha256.Sum256([]byte(manufacturer+"\x00"+serial)))
+}
+
+// UploadKey is the key of an unfinished upload.
+func UploadKey(account, code abi.Hash) []byte { return append(hashKey('u', account), code[:]...) }
+
+// UploadPrefix is the prefix of an account's unfinished uploads.
+func UploadPrefix(account abi.Hash) []byte { return hashKey('u', account) }
+
+// CodeChunkKey is the key of a chunk of a code.
+func CodeChunkKey(code, uploader abi.Hash, index uint64) []byte {
+	return binary.BigEndian.AppendUint32(append(hashKey('b', code), uploader[:]...), uint32(index))
+}
+
+// CodeKey is the key of a code.
+func CodeKey(code abi.Hash) []byte { return hashKey('h', code) }
+
+// ContractKey is the key of a contract.
+func ContractKey(name string) []byte { return append([]byte{'c'}, name...) }
+
+// DomainKey is the key of a policy domain.
+func DomainKey(domain string) []byte { return append([]byte{'p'}, domain...) }
+
+// TimerKey is the key of a timer; they sort by due time, then by number.
+func TimerKey(due int64, number uint64) []byte {
+	b := binary.BigEndian.AppendUint64([]byte{'t'}, uint64(due))
+	return binary.BigEndian.AppendUint64(b, number)
+}
+
+// TimerPrefix is the prefix of all timers.
+func TimerPrefix() []byte { return []byte{'t'} }
+
+// TimerDue reads the due time out of a timer's key.
+func TimerDue(key []byte) int64 { return int64(binary.BigEndian.Uint64(key[1:9])) }
+
+// TimerID names a timer in its outcome: SHA-256 of its key.
+func TimerID(key []byte) abi.Hash { return sha256.Sum256(key) }
+
+// TokenKey is the key of a bearer token by the token's hash.
+func TokenKey(token abi.Hash) []byte { return hashKey('T', token) }
+
+// TokenPrefix is the prefix of all tokens.
+func TokenPrefix() []byte { return []byte{'T'} }
+
+// ContractPrefix is the prefix of all contracts.
+func ContractPrefix() []byte { return []byte{'c'} }
+
+// DevicePrefix is the prefix of all devices.
+func DevicePrefix() []byte { return []byte{'d'} }
+
+// Minute is the minute in which a window transaction expires.
+func Minute(validUntil int64) uint64 { return uint64(validUntil) / 60_000 }
+
+// WindowKey is the key of a minute's running hash of window ids, and the
+// prefix of those ids among the plain records.
+func WindowKey(minute uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'w'}, minute) }
+
+// WindowIDKey is the plain key of a window id.
+func WindowIDKey(minute uint64, id abi.Hash) []byte { return append(WindowKey(minute), id[:]...) }
+
+// TxIndexKey is the plain key under which a transaction's place stands.
+func TxIndexKey(id abi.Hash) []byte { return hashKey('x', id) }
+
+// StatePrefix is the prefix of a contract's state.
+func StatePrefix(contract string) []byte {
+	return append([]byte{'s', byte(len(contract))}, contract...)
+}
+
+// StateKey is the key of an entry of a contract's state.
+func StateKey(contract string, key []byte) []byte {
+	b := make([]byte, 0, 2+len(contract)+len(key))
+	b = append(append(b, 's', byte(len(contract))), contract...)
+	return append(b, key...)
+}
+
+func hashKey(space byte, h abi.Hash) []byte {
+	b := make([]byte, 1, 80)
+	b[0] = space
+	return append(b, h[:]...)
+}

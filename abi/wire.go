@@ -1,0 +1,458 @@
+package abi
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// ALPN is the application protocol of the device port (QUIC, TLS 1.3).
+const ALPN = "postern/1"
+
+// Operation is what a request on the device port asks for.
+type Operation uint64
+
+// The operations, with the body of their requests and answers as maps.
+//
+//	hello   {}                                     proof.Entry of the gateway's account
+//	decide  {1: domain, 2: DecisionRequest}        Answer
+//	batch   {1: domain, 2: [DecisionRequest …], 3: Semantics}   [Answer …]
+//	submit  {1: transaction (bytes), 2: wait (bool)}   TxResult
+//	status  {}                                     NodeStatus
+//	prove   {1: state key (bytes)}                 proof.Entry
+//	query   {1: contract, 2: message (bytes)}      {1: result (bytes), 2: height}; unproven
+//	scan    {1: prefix, 2: start, 3: limit}        {1: [[key, value] …], 2: more (bool), 3: height}; unproven
+//	block   {1: height}                            {1: block, 2: certificate, 3: outcomes} (bytes each)
+//	tx      {1: transaction id}                    TxResult with 5: the transaction (bytes)
+//
+// The domain may be empty: then it is DefaultDomain.
+const (
+	OpHello  Operation = 1
+	OpDecide Operation = 2
+	OpBatch  Operation = 3
+	OpSubmit Operation = 4
+	OpStatus Operation = 5
+	OpProve  Operation = 6
+	OpQuery  Operation = 7
+	OpScan   Operation = 8
+	OpBlock  Operation = 9
+	OpTx     Operation = 10
+)
+
+// DefaultDomain is the policy domain that is asked when none is named.
+const DefaultDomain = "default"
+
+// Semantics of a batch (AuthZEN Authorization API 1.0 section 7.1.2.1).
+type Semantics uint64
+
+// The three semantics: answer every item; stop after the first denial; stop
+// after the first permit. Stopping leaves the rest unanswered.
+const (
+	ExecuteAll Semantics = iota
+	DenyOnFirstDeny
+	PermitOnFirstPermit
+)
+
+// Request is a frame from a device: {1: id, 2: operation, 3: body}. The id
+// comes back in the response; requests on one stream may be pipelined and are
+// answered in order.
+type Request struct {
+	ID   uint64
+	Op   Operation
+	Body []byte // encoded item
+}
+
+// Response is a frame to a device: {1: id, 2: code, 3: body}; the body is
+// absent when the code is not OK.
+type Response struct {
+	ID   uint64
+	Code Code
+	Body []byte // encoded item, nil when absent
+}
+
+// AppendRequest appends the encoding of q.
+func AppendRequest(b []byte, q *Request) []byte {
+	b = cbor.AppendMap(b, 3)
+	b = cbor.AppendUint(cbor.AppendUint(b, 1), q.ID)
+	b = cbor.AppendUint(cbor.AppendUint(b, 2), uint64(q.Op))
+	return append(cbor.AppendUint(b, 3), q.Body...)
+}
+
+// ParseRequest reads a request; the body aliases b and is canonical CBOR.
+func ParseRequest(b []byte) (Request, error) {
+	var q Request
+	r := cbor.NewReader(b)
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			q.ID = r.Uint()
+		case 2:
+			q.Op = Operation(r.Uint())
+		case 3:
+			q.Body = r.Raw()
+		default:
+			r.Fail(CodeMalformed)
+		}
+	}
+	if err := r.Done(); err != nil {
+		return Request{}, err
+	}
+	if q.Op == 0 || q.Body == nil {
+		return q, CodeBadArgument
+	}
+	return q, nil
+}
+
+// AppendResponse appends the encoding of p.
+func AppendResponse(b []byte, p *Response) []byte {
+	n := 2
+	if p.Body != nil {
+		n++
+	}
+	b = cbor.AppendMap(b, n)
+	b = cbor.AppendUint(cbor.AppendUint(b, 1), p.ID)
+	b = cbor.AppendUint(cbor.AppendUint(b, 2), uint64(p.Code))
+	if p.Body != nil {
+		b = append(cbor.AppendUint(b, 3), p.Body...)
+	}
+	return b
+}
+
+// ParseResponse reads a response; the body aliases b.
+func ParseResponse(b []byte) (Response, error) {
+	var p Response
+	r := cbor.NewReader(b)
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			p.ID = r.Uint()
+		case 2:
+			p.Code = codeOf(&r)
+		case 3:
+			p.Body = r.Raw()
+		default:
+			r.Fail(CodeMalformed)
+		}
+	}
+	return p, r.Done()
+}
+
+func codeOf(r *cbor.Reader) Code {
+	v := r.Uint()
+	if v > 0xffff {
+		r.Fail(CodeMalformed)
+	}
+	return Code(v)
+}
+
+// frameHead is the length prefix of a frame: 4 bytes, big-endian.
+const frameHead = 4
+
+// BeginFrame appends room for a frame's length to b; EndFrame fills it in.
+//
+//	b = abi.BeginFrame(b[:0])
+//	b = abi.AppendRequest(b, &q)
+//	b = abi.EndFrame(b, 0)
+func BeginFrame(b []byte) []byte { return append(b, 0, 0, 0, 0) }
+
+// EndFrame writes the length of the frame that began at offset start.
+func EndFrame(b []byte, start int) []byte {
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-frameHead))
+	return b
+}
+
+// ReadFrame reads one frame into buf, growing it if need be, and returns its
+// content. It refuses a frame above MaxFrame before it reads its content.
+// At the end of the stream it returns io.EOF.
+func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
+	if cap(buf) < frameHead {
+		buf = make([]byte, 512)
+	}
+	head := buf[:frameHead]
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint32(head)
+	if n > MaxFrame {
+		return nil, fmt.Errorf("frame of %d bytes: %w", n, CodeFrameTooLarge)
+	}
+	if cap(buf) < int(n) {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if _, err := io.ReadFull(r, buf); err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return buf, nil
+}
+
+// Caller is who asks for a decision: the key that mutual TLS authenticated,
+// or the account of a bearer token.
+type Caller struct {
+	Key     []byte // nil for a token
+	Account Hash   // used when Key is nil
+}
+
+// Answer is a decision and all that a log record of it needs: a map
+//
+//	1 permit (bool)            7 record number (uint)
+//	2 code (uint), 0 if permit 8 height (uint)
+//	3 reason (uint)            9 contract (text)
+//	4 reason id (text)        10 code hash (bytes 32)
+//	5 obligations (array)     11 staleness, ms (uint)
+//	6 time to live, ms (uint) 12 the gateway's now, ms (uint)
+//
+// 3 to 6, 9 and 10 are absent when zero. 3 to 5 are the policy's own.
+type Answer struct {
+	Permit      bool
+	Code        Code
+	Reason      uint64
+	ReasonID    string
+	Obligations []byte
+	TTL         uint64
+	Record      uint64
+	Height      uint64
+	Contract    string
+	CodeHash    Hash
+	Staleness   uint64
+	Now         int64
+}
+
+// AppendAnswer appends the encoding of a.
+func AppendAnswer(b []byte, a *Answer) []byte {
+	n := 6
+	for _, present := range []bool{a.Reason != 0, a.ReasonID != "", a.Obligations != nil, a.TTL != 0, a.Contract != "", a.CodeHash != Hash{}} {
+		if present {
+			n++
+		}
+	}
+	b = cbor.AppendMap(b, n)
+	b = cbor.AppendBool(cbor.AppendUint(b, 1), a.Permit)
+	b = cbor.AppendUint(cbor.AppendUint(b, 2), uint64(a.Code))
+	if a.Reason != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 3), a.Reason)
+	}
+	if a.ReasonID != "" {
+		b = cbor.AppendText(cbor.AppendUint(b, 4), a.ReasonID)
+	}
+	if a.Obligations != nil {
+		b = append(cbor.AppendUint(b, 5), a.Obligations...)
+	}
+	if a.TTL != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 6), a.TTL)
+	}
+	b = cbor.AppendUint(cbor.AppendUint(b, 7), a.Record)
+	b = cbor.AppendUint(cbor.AppendUint(b, 8), a.Height)
+	if a.Contract != "" {
+		b = cbor.AppendText(cbor.AppendUint(b, 9), a.Contract)
+	}
+	if a.CodeHash != (Hash{}) {
+		b = cbor.AppendBytes(cbor.AppendUint(b, 10), a.CodeHash[:])
+	}
+	b = cbor.AppendUint(cbor.AppendUint(b, 11), a.Staleness)
+	return cbor.AppendInt(cbor.AppendUint(b, 12), a.Now)
+}
+
+// ParseAnswer reads an answer; it aliases b.
+func ParseAnswer(b []byte) (Answer, error) {
+	r := cbor.NewReader(b)
+	a := readAnswer(&r)
+	return a, r.Done()
+}
+
+// ParseAnswers reads the answers to a batch.
+func ParseAnswers(b []byte) ([]Answer, error) {
+	r := cbor.NewReader(b)
+	list := make([]Answer, 0, MaxBatch)
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+		list = append(list, readAnswer(&r))
+	}
+	return list, r.Done()
+}
+
+func readAnswer(r *cbor.Reader) (a Answer) {
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			a.Permit = r.Bool()
+		case 2:
+			a.Code = codeOf(r)
+		case 3:
+			a.Reason = r.Uint()
+		case 4:
+			a.ReasonID = r.Text()
+		case 5:
+			a.Obligations = r.Raw()
+		case 6:
+			a.TTL = r.Uint()
+		case 7:
+			a.Record = r.Uint()
+		case 8:
+			a.Height = r.Uint()
+		case 9:
+			a.Contract = r.Text()
+		case 10:
+			copy(a.CodeHash[:], r.BytesN(len(a.CodeHash)))
+		case 11:
+			a.Staleness = r.Uint()
+		case 12:
+			a.Now = r.Int()
+		default:
+			r.Skip()
+		}
+	}
+	return a
+}
+
+// TxResult is where a transaction stands: {1: id (bytes 32), 2: height (uint,
+// 0 while it waits), 3: index of its outcome in the block, 4: outcome
+// (chain.Outcome, absent while it waits), 5: the transaction (bytes; only
+// when asked by id)}.
+type TxResult struct {
+	ID      Hash
+	Height  uint64
+	Index   uint64
+	Outcome []byte
+	Tx      []byte
+}
+
+// AppendTxResult appends the encoding of t.
+func AppendTxResult(b []byte, t *TxResult) []byte {
+	n := 3
+	for _, present := range []bool{t.Outcome != nil, t.Tx != nil} {
+		if present {
+			n++
+		}
+	}
+	b = cbor.AppendMap(b, n)
+	b = cbor.AppendBytes(cbor.AppendUint(b, 1), t.ID[:])
+	b = cbor.AppendUint(cbor.AppendUint(b, 2), t.Height)
+	b = cbor.AppendUint(cbor.AppendUint(b, 3), t.Index)
+	if t.Outcome != nil {
+		b = append(cbor.AppendUint(b, 4), t.Outcome...)
+	}
+	if t.Tx != nil {
+		b = cbor.AppendBytes(cbor.AppendUint(b, 5), t.Tx)
+	}
+	return b
+}
+
+// ParseTxResult reads a result; it aliases b.
+func ParseTxResult(b []byte) (TxResult, error) {
+	var t TxResult
+	r := cbor.NewReader(b)
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			copy(t.ID[:], r.BytesN(len(t.ID)))
+		case 2:
+			t.Height = r.Uint()
+		case 3:
+			t.Index = r.Uint()
+		case 4:
+			t.Outcome = r.Raw()
+		case 5:
+			t.Tx = r.Bytes()
+		default:
+			r.Skip()
+		}
+	}
+	return t, r.Done()
+}
+
+// NodeStatus is what a node says of itself and of the caller: {1: chain id,
+// 2: chain name, 3: height, 4: block hash, 5: block time ms, 6: state root,
+// 7: protocol version, 8: engine, 9: program version, 10: staleness ms,
+// 11: caller's account id (absent if unknown), 12: caller's device status
+// (absent if no device), 13: caller's roles}.
+type NodeStatus struct {
+	Chain     Hash
+	Name      string
+	Height    uint64
+	Block     Hash
+	Time      int64
+	State     Hash
+	Protocol  uint64
+	Engine    string
+	Program   string
+	Staleness uint64
+	Account   *Hash
+	Device    Status
+	Roles     Role
+}
+
+// AppendNodeStatus appends the encoding of s.
+func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
+	n := 10
+	for _, present := range []bool{s.Account != nil, s.Device != 0, s.Roles != 0} {
+		if present {
+			n++
+		}
+	}
+	b = cbor.AppendMap(b, n)
+	b = cbor.AppendBytes(cbor.AppendUint(b, 1), s.Chain[:])
+	b = cbor.AppendText(cbor.AppendUint(b, 2), s.Name)
+	b = cbor.AppendUint(cbor.AppendUint(b, 3), s.Height)
+	b = cbor.AppendBytes(cbor.AppendUint(b, 4), s.Block[:])
+	b = cbor.AppendInt(cbor.AppendUint(b, 5), s.Time)
+	b = cbor.AppendBytes(cbor.AppendUint(b, 6), s.State[:])
+	b = cbor.AppendUint(cbor.AppendUint(b, 7), s.Protocol)
+	b = cbor.AppendText(cbor.AppendUint(b, 8), s.Engine)
+	b = cbor.AppendText(cbor.AppendUint(b, 9), s.Program)
+	b = cbor.AppendUint(cbor.AppendUint(b, 10), s.Staleness)
+	if s.Account != nil {
+		b = cbor.AppendBytes(cbor.AppendUint(b, 11), s.Account[:])
+	}
+	if s.Device != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 12), uint64(s.Device))
+	}
+	if s.Roles != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 13), uint64(s.Roles))
+	}
+	return b
+}
+
+// ParseNodeStatus reads a node's status.
+func ParseNodeStatus(b []byte) (NodeStatus, error) {
+	var s NodeStatus
+	r := cbor.NewReader(b)
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			copy(s.Chain[:], r.BytesN(len(s.Chain)))
+		case 2:
+			s.Name = r.Text()
+		case 3:
+			s.Height = r.Uint()
+		case 4:
+			copy(s.Block[:], r.BytesN(len(s.Block)))
+		case 5:
+			s.Time = r.Int()
+		case 6:
+			copy(s.State[:], r.BytesN(len(s.State)))
+		case 7:
+			s.Protocol = r.Uint()
+		case 8:
+			s.Engine = r.Text()
+		case 9:
+			s.Program = r.Text()
+		case 10:
+			s.Staleness = r.Uint()
+		case 11:
+			s.Account = new(Hash)
+			copy(s.Account[:], r.BytesN(len(s.Account)))
+		case 12:
+			s.Device = Status(codeOf(&r))
+		case 13:
+			s.Roles = Role(r.Uint())
+		default:
+			r.Skip()
+		}
+	}
+	return s, r.Done()
+}
