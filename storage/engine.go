@@ -1,0 +1,232 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble"
+	"github.com/cockroachdb/pebble/vfs"
+	cmtdb "github.com/cometbft/cometbft-db"
+)
+
+// dbName is the database's folder in Config.Dir, less cometbft-db's ".db".
+const dbName = "ledger"
+
+// engine is the database: pebble as cometbft-db opens it. It is made in a
+// folder aside and renamed when its first record is on disk, so a folder of
+// the right name without that record has lost data.
+type engine struct {
+	kv     *cmtdb.PebbleDB
+	db     *pebble.DB // kv's own, for snapshots, iterators and metrics
+	lock   io.Closer  // on Config.Dir, held while the store is open
+	health *health
+}
+
+// openEngine locks cfg.Dir and opens the database in it, or makes one.
+func openEngine(cfg Config, health *health) (*engine, error) {
+	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the database's folder: %w", err)
+	}
+	lock, err := cfg.FS.Lock(filepath.Join(cfg.Dir, "LOCK"))
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w; another process has it open", cfg.Dir, err)
+	}
+	e, err := openLocked(cfg, health)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	e.lock = lock
+	return e, nil
+}
+
+func openLocked(cfg Config, health *health) (*engine, error) {
+	path := filepath.Join(cfg.Dir, dbName+".db")
+	switch _, err := cfg.FS.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := createEngine(cfg, path); err != nil {
+			return nil, fmt.Errorf("creating database %s: %w", path, err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("finding database %s: %w", path, err)
+	}
+	e, err := startEngine(cfg, dbName, health, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.checkFormat(); err != nil {
+		return nil, errors.Join(err, e.close())
+	}
+	return e, nil
+}
+
+func createEngine(cfg Config, path string) error {
+	const name = dbName + "-new"
+	aside := filepath.Join(cfg.Dir, name+".db")
+	if err := cfg.FS.RemoveAll(aside); err != nil {
+		return err
+	}
+	e, err := startEngine(cfg, name, newHealth(), true)
+	if err != nil {
+		return err
+	}
+	if err := e.kv.SetSync(formatKey, []byte(strconv.Itoa(formatVersion))); err != nil {
+		return errors.Join(err, e.close())
+	}
+	if err := errors.Join(e.health.err(), e.db.Flush(), e.close()); err != nil {
+		return err
+	}
+	if err := cfg.FS.Rename(aside, path); err != nil {
+		return err
+	}
+	return syncDir(cfg.FS, cfg.Dir)
+}
+
+func syncDir(disk vfs.FS, path string) error {
+	dir, err := disk.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// startEngine runs pebble on a folder. Pebble panics on some damaged logs; at
+// this boundary that is one more kind of corruption.
+func startEngine(cfg Config, name string, health *health, create bool) (e *engine, err error) {
+	path := filepath.Join(cfg.Dir, name+".db")
+	defer func() {
+		if p := recover(); p != nil {
+			e, err = nil, corrupt(path, fmt.Errorf("opening it panicked: %v", p))
+		}
+	}()
+	opts := cfg.pebble(health)
+	opts.ErrorIfNotExists = !create
+	defer opts.Cache.Unref()
+	kv, err := cmtdb.NewPebbleDBWithOpts(name, cfg.Dir, opts)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	return &engine{kv: kv, db: kv.DB(), health: health}, nil
+}
+
+// openError tells a database out of reach from a damaged one. Pebble does not mark every damage as such: a missing table is, a
+// mangled manifest may be any error, so what is not the system's own refusal
+// counts as damage.
+func openError(path string, err error) error {
+	if isSystemError(err) && !errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return fmt.Errorf("opening database %s: %w", path, err)
+	}
+	return corrupt(path, err)
+}
+
+// isSystemError says whether the operating system refused: no space, no
+// permission, locked. A file that is not there is damage.
+func isSystemError(err error) bool {
+	var errno syscall.Errno
+	return errors.As(err, &errno) && errno != syscall.ENOENT || errors.Is(err, fs.ErrPermission)
+}
+
+// close closes the database. It goes past cometbft-db, whose Close drops the
+// error.
+func (e *engine) close() error {
+	err := e.db.Close()
+	if e.lock != nil {
+		err = errors.Join(err, e.lock.Close())
+	}
+	return err
+}
+
+// pebble is the engine's tuning. DESIGN.md says what was measured.
+func (c *Config) pebble(health *health) *pebble.Options {
+	opts := &pebble.Options{
+		FS:                          c.FS,
+		FormatMajorVersion:          pebble.FormatVirtualSSTables,
+		Cache:                       pebble.NewCache(c.BlockCacheBytes),
+		MemTableSize:                uint64(c.MemTableBytes),
+		MemTableStopWritesThreshold: 3,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		MaxOpenFiles:                c.MaxOpenFiles,
+		MaxConcurrentCompactions:    func() int { return 1 },
+		Logger:                      engineLogger{c.Logger, health},
+		Levels:                      make([]pebble.LevelOptions, 7),
+	}
+	// A background error leaves pebble retrying for ever and commits waiting
+	// behind it, as on a full disk: end instead.
+	opts.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { health.fail(fmt.Errorf("writing in the background: %w", err)) },
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 4 << 10
+		opts.Levels[i].Compression = pebble.SnappyCompression
+		opts.Levels[i].TargetFileSize = 4 << 20
+	}
+	return opts
+}
+
+// engineLogger carries pebble's words to the node's log. Pebble calls Fatalf
+// when it cannot go on and expects the process to end there; the store fails
+// instead, and the node ends in order.
+type engineLogger struct {
+	log    *slog.Logger
+	health *health
+}
+
+func (l engineLogger) Infof(format string, args ...any) {
+	l.log.Debug("database: " + strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (l engineLogger) Fatalf(format string, args ...any) {
+	l.health.fail(fmt.Errorf(format, args...))
+}
+
+// get reads one record through a snapshot. The value is a copy, nil if there
+// is none.
+func (e *engine) get(snap *pebble.Snapshot, key []byte) ([]byte, error) {
+	raw, closer, err := snap.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value := append([]byte{}, raw...)
+	if err := closer.Close(); err != nil {
+		return nil, err
+	}
+	return value, e.health.err()
+}
+
+func (e *engine) checkFormat() error {
+	value, err := e.kv.Get(formatKey)
+	switch {
+	case err != nil:
+		return readError("the format version", err)
+	case value == nil:
+		return corrupt("the format version", errors.New("it is missing"))
+	case string(value) != strconv.Itoa(formatVersion):
+		return fmt.Errorf("database has format %q, this program knows format %d; %s", value, formatVersion, adviceUpgrade)
+	}
+	return nil
+}
+
+// scan calls fn for each record whose key begins with prefix, in order. The
+// slices are fn's only until it returns.
+func scan(snap *pebble.Snapshot, prefix byte, fn func(key, value []byte) error) error {
+	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := fn(it.Key(), it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return errors.Join(it.Error(), it.Close())
+}
