@@ -1,0 +1,140 @@
+// Package key holds private keys: ed25519, or P-256 where the hardware demands
+// it. A key file is a PKCS#8 PEM block that only its owner may read; Load
+// refuses one with looser permissions, and Save never overwrites one.
+//
+// A *Key signs transactions and statements (chain.Signer), makes the
+// self-signed certificate by which the device port knows its holder, and has
+// a name outside the ledger as well: its did:key.
+package key
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// Key is a private key. It is safe for concurrent use.
+type Key struct {
+	private crypto.Signer // ed25519.PrivateKey or *ecdsa.PrivateKey
+	public  []byte        // raw, as chain.Signer wants it
+}
+
+// Generate makes an ed25519 key.
+func Generate() (*Key, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generating an ed25519 key: %w", err)
+	}
+	return New(private)
+}
+
+// GenerateP256 makes a P-256 key.
+func GenerateP256() (*Key, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generating a P-256 key: %w", err)
+	}
+	return New(private)
+}
+
+// New takes a private key as crypto/x509 parses it: an ed25519.PrivateKey or
+// an *ecdsa.PrivateKey on P-256. Any other is refused with abi.CodeBadKey.
+func New(private any) (*Key, error) {
+	switch p := private.(type) {
+	case ed25519.PrivateKey:
+		if len(p) != ed25519.PrivateKeySize {
+			return nil, fmt.Errorf("ed25519 key of %d bytes: %w", len(p), abi.CodeBadKey)
+		}
+		return &Key{private: p, public: p.Public().(ed25519.PublicKey)}, nil
+	case *ecdsa.PrivateKey:
+		if p.Curve != elliptic.P256() {
+			return nil, fmt.Errorf("ECDSA key on %s, want P-256: %w", p.Params().Name, abi.CodeBadKey)
+		}
+		point, err := p.PublicKey.Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", abi.CodeBadKey, err)
+		}
+		return &Key{private: p, public: compress(point)}, nil
+	}
+	return nil, fmt.Errorf("a %T is neither an ed25519 nor a P-256 key: %w", private, abi.CodeBadKey)
+}
+
+// compress turns an uncompressed point into its compressed form (SEC 1
+// section 2.3.3): the parity of y and then x.
+func compress(point []byte) []byte {
+	x := point[1 : 1+32]
+	return append([]byte{2 | point[len(point)-1]&1}, x...)
+}
+
+// Public is the raw public key: 32 bytes of ed25519, or the 33 bytes of a
+// compressed P-256 point.
+func (k *Key) Public() []byte { return append([]byte(nil), k.public...) }
+
+// AccountID is the id of the account whose first key this is. After a
+// rotation the ledger knows the account by its first key's id, not by this.
+func (k *Key) AccountID() abi.Hash { return chain.AccountID(k.public) }
+
+// Sign signs message as chain.VerifySignature checks it: pure ed25519, or
+// ECDSA with SHA-256 as r|s of 32 bytes each.
+func (k *Key) Sign(message []byte) ([]byte, error) {
+	p256, ok := k.private.(*ecdsa.PrivateKey)
+	if !ok {
+		return ed25519.Sign(k.private.(ed25519.PrivateKey), message), nil
+	}
+	digest := sha256.Sum256(message)
+	r, s, err := ecdsa.Sign(rand.Reader, p256, digest[:])
+	if err != nil {
+		return nil, fmt.Errorf("signing with P-256: %w", err)
+	}
+	signature := make([]byte, chain.SignatureSize)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return signature, nil
+}
+
+// Ed25519 is the private key itself, for a node's configuration. It is
+// abi.CodeBadKey for a P-256 key.
+func (k *Key) Ed25519() (ed25519.PrivateKey, error) {
+	if p, ok := k.private.(ed25519.PrivateKey); ok {
+		return p, nil
+	}
+	return nil, fmt.Errorf("the key is P-256, an ed25519 key is needed: %w", abi.CodeBadKey)
+}
+
+// The certificate's lifetime says nothing, so that a device without a clock
+// can be known: the ledger says whether the key is good now. The end is the
+// one that RFC 5280 section 4.1.2.5 gives to certificates that have none.
+var (
+	certificateBegin = time.Unix(0, 0).UTC()
+	certificateEnd   = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+)
+
+// Certificate makes the self-signed certificate for mutual TLS 1.3. It holds
+// nothing but the key, is made in memory, and for an ed25519 key is the same
+// bytes every time.
+func (k *Key) Certificate() (tls.Certificate, error) {
+	id := k.AccountID()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: fmt.Sprintf("%x", id[:])},
+		NotBefore:    certificateBegin,
+		NotAfter:     certificateEnd,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, k.private.Public(), k.private)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k.private}, nil
+}
