@@ -16,7 +16,7 @@ type Operation uint64
 
 // The operations, with the body of their requests and answers as maps.
 //
-//	hello   {}                                     proof.Entry of the gateway's account
+//	hello   {}                                     {1: account id (bytes 32), 2: proof.Entry of that account}: the gateway's
 //	decide  {1: domain, 2: DecisionRequest}        Answer
 //	batch   {1: domain, 2: [DecisionRequest …], 3: Semantics}   [Answer …]
 //	submit  {1: transaction (bytes), 2: wait (bool)}   TxResult
@@ -24,10 +24,16 @@ type Operation uint64
 //	prove   {1: state key (bytes)}                 proof.Entry
 //	query   {1: contract, 2: message (bytes)}      {1: result (bytes), 2: height}; unproven
 //	scan    {1: prefix, 2: start, 3: limit}        {1: [[key, value] …], 2: more (bool), 3: height}; unproven
-//	block   {1: height}                            {1: block, 2: certificate, 3: outcomes} (bytes each)
+//	block   {1: height, 2: offset}                 {1: part (bytes), 2: total length}
 //	tx      {1: transaction id}                    TxResult with 5: the transaction (bytes)
 //
-// The domain may be empty: then it is DefaultDomain.
+// The domain may be empty: then it is DefaultDomain. A scan gives keys with the
+// prefix that are not below start, as many as fit into a frame; the next page
+// starts at the last key with a zero byte behind it. A stored block is larger
+// than a frame: what is cut into parts is {1: block, 2: certificate,
+// 3: outcomes} (bytes each), and a part is what follows the offset. An outcome
+// too large for a frame is absent from a TxResult though its height is set;
+// it stands in the block.
 const (
 	OpHello  Operation = 1
 	OpDecide Operation = 2
@@ -57,7 +63,8 @@ const (
 
 // Request is a frame from a device: {1: id, 2: operation, 3: body}. The id
 // comes back in the response; requests on one stream may be pipelined and are
-// answered in order.
+// answered in order. Ids begin at 1: a response with id 0 answers a frame
+// whose id could not be read, and is the last of its stream.
 type Request struct {
 	ID   uint64
 	Op   Operation
@@ -455,4 +462,18 @@ func ParseNodeStatus(b []byte) (NodeStatus, error) {
 		}
 	}
 	return s, r.Done()
+}
+
+// Standing is what the ledger says of a key at this moment.
+type Standing struct {
+	Known   bool // the key is some account's current key
+	Account Hash
+	Roles   Role
+	Device  Status // 0 when the account is no device
+}
+
+// Active says whether the holder of the key may ask for anything beyond its
+// status: it is known and, if a device, active.
+func (s *Standing) Active() bool {
+	return s.Known && (s.Device == 0 || s.Device == StatusActive)
 }
