@@ -1,0 +1,224 @@
+package wasm
+
+import (
+	"strings"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/check"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
+)
+
+// Refusal is the error of a module that is not admitted: a stable code, and
+// where in the module the reason lies.
+type Refusal = module.Refusal
+
+// Use is one measure of a module beside its limit.
+type Use struct {
+	Name        string
+	Used, Limit int
+}
+
+// Info describes an admitted module.
+type Info struct {
+	Entries     []abi.Entry
+	Imports     []abi.HostFunc
+	MemoryPages uint32 // initial, 64 KiB each
+	MaxPages    uint32 // the memory's bound by its own declaration and the profile
+	Uses        []Use
+	// RewrittenBytes is the size of the metered module, 0 from Check.
+	RewrittenBytes int
+	// CompiledBytes estimates the memory of the compiled module, 0 from Check.
+	CompiledBytes int
+}
+
+// compiledPerByte estimates native code and its tables by the metered
+// module's size; see DESIGN.md for the measurement.
+const compiledPerByte = 8
+
+// Check says whether blob would be admitted under a profile. The error is a
+// *Refusal, or tells that the profile is unknown.
+func Check(blob []byte, profile abi.Profile) (Info, error) {
+	limits, err := limitsOf(profile)
+	if err != nil {
+		return Info{}, err
+	}
+	a, refusal := admit(blob, limits)
+	if refusal != nil {
+		return Info{}, refusal
+	}
+	return a.info(), nil
+}
+
+// Admit checks and rewrites blob as a deployment will, without compiling it.
+// Its result is a function of the bytes and the Runtime's profile and
+// protocol version: block execution may rely on it.
+func (r *Runtime) Admit(blob []byte) (Info, error) {
+	a, refusal := admit(blob, r.limits)
+	if refusal != nil {
+		return Info{}, refusal
+	}
+	info := a.info()
+	info.RewrittenBytes = len(a.rewrite())
+	info.CompiledBytes = info.RewrittenBytes * compiledPerByte
+	return info, nil
+}
+
+// admitted is a module that passed every check.
+type admitted struct {
+	limits  *module.Limits
+	module  *module.Module
+	funcs   []check.Func
+	entries []abi.Entry
+	imports []abi.HostFunc
+}
+
+func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
+	m, err := module.Parse(blob, limits)
+	if err != nil {
+		return nil, err
+	}
+	a := &admitted{limits: limits, module: m}
+	if err := a.checkImports(); err != nil {
+		return nil, err
+	}
+	if a.funcs, err = check.Module(m, limits); err != nil {
+		return nil, err
+	}
+	if err := a.checkExports(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *admitted) rewrite() []byte {
+	return rewrite.Module(a.module, a.funcs, rewrite.Options{Costs: &gasCosts, Limits: a.limits, Keep: isABIExport})
+}
+
+// Names of the exports that are not entry points.
+const (
+	exportMemory = "memory"
+	exportAlloc  = "alloc"
+)
+
+var entryByName = func() map[string]abi.Entry {
+	byName := make(map[string]abi.Entry)
+	for e := range abi.EntryCount {
+		byName[e.String()] = e
+	}
+	return byName
+}()
+
+var hostByName = func() map[string]abi.HostFunc {
+	byName := make(map[string]abi.HostFunc)
+	for f := range abi.HostFuncCount {
+		byName[abi.HostFuncs[f].Name] = f
+	}
+	return byName
+}()
+
+func isABIExport(name string) bool {
+	_, entry := entryByName[name]
+	return entry || name == exportMemory || name == exportAlloc
+}
+
+// checkImports requires that each import is a host function with its type.
+func (a *admitted) checkImports() *Refusal {
+	for _, im := range a.module.Imports {
+		f, ok := hostByName[im.Name]
+		if im.Module != abi.HostModule || !ok {
+			return module.Refuse(abi.CodeModuleImport, im.Offset, "%q.%q is no host function", im.Module, im.Name)
+		}
+		want := &abi.HostFuncs[f]
+		if int(im.Type) >= len(a.module.Types) || !hasType(&a.module.Types[im.Type], want.Params, want.Results) {
+			return module.Refuse(abi.CodeModuleImport, im.Offset, "%q has the type (%s) -> (%s)", im.Name, want.Params, want.Results)
+		}
+		a.imports = append(a.imports, f)
+	}
+	return nil
+}
+
+// hasType compares a type with one in the letters of abi.HostType.
+func hasType(t *module.FuncType, params, results string) bool {
+	return typeLetters(t.Params) == params && typeLetters(t.Results) == results
+}
+
+func typeLetters(types []module.ValType) string {
+	var s strings.Builder
+	for _, t := range types {
+		switch t {
+		case module.I32:
+			s.WriteByte('i')
+		case module.I64:
+			s.WriteByte('l')
+		default:
+			s.WriteByte('f')
+		}
+	}
+	return s.String()
+}
+
+// checkExports requires memory, alloc and an entry point, each with its kind
+// and type, and no name that is the host's.
+func (a *admitted) checkExports() *Refusal {
+	var memory, alloc bool
+	for _, e := range a.module.Exports {
+		entry, isEntry := entryByName[e.Name]
+		ok := true
+		switch {
+		case strings.HasPrefix(e.Name, rewrite.Prefix):
+			return module.Refuse(abi.CodeModuleReservedName, e.Offset, "export %q is reserved for the host", e.Name)
+		case e.Name == exportMemory:
+			memory, ok = true, e.Kind == module.KindMemory
+		case e.Name == exportAlloc:
+			alloc, ok = true, e.Kind == module.KindFunc && hasType(a.module.FuncType(e.Index), "i", "i")
+		case isEntry:
+			ok = e.Kind == module.KindFunc && hasType(a.module.FuncType(e.Index), "ii", "l")
+			a.entries = append(a.entries, entry)
+		}
+		if !ok {
+			return module.Refuse(abi.CodeModuleExport, e.Offset, "export %q has a wrong kind or type", e.Name)
+		}
+	}
+	if !memory || !alloc || len(a.entries) == 0 {
+		return module.Refuse(abi.CodeModuleMissingExport, a.module.Size(), "memory, alloc and an entry point must be exported")
+	}
+	return nil
+}
+
+func (a *admitted) info() Info {
+	m, l := a.module, a.limits
+	info := Info{Entries: a.entries, Imports: a.imports, MemoryPages: m.Memory.Min, MaxPages: uint32(l.MemoryPages)}
+	if m.Memory.HasMax {
+		info.MaxPages = min(info.MaxPages, m.Memory.Max)
+	}
+	table := 0
+	if m.Table != nil {
+		table = int(m.Table.Min)
+	}
+	var most check.Func
+	body := 0
+	for i, f := range a.funcs {
+		most.Locals = max(most.Locals, f.Locals)
+		most.Blocks = max(most.Blocks, f.Blocks)
+		most.Branches = max(most.Branches, f.Branches)
+		most.Nesting = max(most.Nesting, f.Nesting)
+		body = max(body, m.Codes[i].End-m.Codes[i].Start)
+	}
+	info.Uses = []Use{
+		{"bytes", m.Size(), l.Blob},
+		{"types", len(m.Types), l.Types},
+		{"imports", len(m.Imports), l.Imports},
+		{"functions", m.NumFuncs(), l.Funcs},
+		{"globals", len(m.Globals), l.Globals},
+		{"table elements", table, l.Table},
+		{"memory pages", int(m.Memory.Min), l.MemoryPages},
+		{"segments", len(m.Elems) + len(m.Datas), l.Segments},
+		{"bytes of a body", body, l.Body},
+		{"locals of a function", most.Locals, l.Locals},
+		{"blocks of a function", most.Blocks, l.Blocks},
+		{"conditional branches of a function", most.Branches, l.Branches},
+		{"nested blocks", most.Nesting, l.Nesting},
+	}
+	return info
+}

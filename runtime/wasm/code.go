@@ -1,0 +1,176 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// code is a compiled code and its idle instances.
+type code struct {
+	hash     abi.Hash
+	compiled wazero.CompiledModule
+	bytes    int // estimate of what compiled occupies
+	numFuncs int // of the source
+	names    map[uint32]string
+	entries  [abi.EntryCount]bool
+	globals  []string // exports of the source's mutable globals
+	start    bool     // the source has a start function
+	minPages int
+	maxPages int
+	frames   int   // call depth
+	base     int64 // gas of a call before its first instruction
+
+	// image is the memory and globals after the start function. startTrap is
+	// that function's end, if it was a bad one: then nothing can be called.
+	image     image
+	startTrap *Trap
+
+	users int         // running calls, guarded by Runtime.mu
+	idle  []*instance // guarded by Runtime.mu
+	used  uint64      // Runtime.clock at the last use, guarded by Runtime.mu
+}
+
+// Ready says whether a code is compiled.
+func (r *Runtime) Ready(hash abi.Hash) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.codes[hash] != nil
+}
+
+// Compile checks, rewrites and compiles blob and keeps it under its hash,
+// which is not compared. One code is compiled at a time. Compiling a code
+// that is ready does nothing.
+func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error {
+	c, err := r.compile(ctx, hash, func() ([]byte, error) { return blob, nil })
+	if err != nil {
+		return err
+	}
+	r.unpin(c)
+	return nil
+}
+
+// pin finds a code, compiling it if need be, and holds it against eviction.
+func (r *Runtime) pin(ctx context.Context, hash abi.Hash, load func() ([]byte, error)) (*code, error) {
+	r.mu.Lock()
+	c := r.codes[hash]
+	if c != nil {
+		r.touch(c)
+	}
+	r.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	return r.compile(ctx, hash, load)
+}
+
+// touch counts a use of c. The caller holds mu.
+func (r *Runtime) touch(c *code) {
+	r.clock++
+	c.used = r.clock
+	c.users++
+}
+
+func (r *Runtime) unpin(c *code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.users--
+	r.evictCodes()
+}
+
+// compile compiles a code, unless another goroutine just did, and pins it.
+func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byte, error)) (*code, error) {
+	if err := acquire(ctx, r.compiling); err != nil {
+		return nil, fmt.Errorf("waiting for the compiler: %w", err)
+	}
+	defer func() { <-r.compiling }()
+	r.mu.Lock()
+	c := r.codes[hash]
+	if c != nil {
+		r.touch(c)
+	}
+	r.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	blob, err := load()
+	if err != nil {
+		return nil, fmt.Errorf("loading code %x: %w", hash[:8], err)
+	}
+	if c, err = r.build(ctx, hash, blob); err != nil {
+		return nil, fmt.Errorf("compiling code %x: %w", hash[:8], err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.codes[hash] = c
+	r.codeBytes += c.bytes
+	r.touch(c)
+	r.evictCodes()
+	return c, nil
+}
+
+// build makes a code ready to be called.
+func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code, error) {
+	a, refusal := admit(blob, r.limits)
+	if refusal != nil {
+		return nil, refusal
+	}
+	rewritten := a.rewrite()
+	compiled, err := r.engine.CompileModule(ctx, rewritten)
+	if err != nil {
+		return nil, err
+	}
+	c := newCode(hash, a, compiled)
+	c.bytes = len(rewritten) * compiledPerByte
+	if err := r.initialise(ctx, c); err != nil {
+		compiled.Close(ctx)
+		return nil, err
+	}
+	return c, nil
+}
+
+func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
+	c := &code{
+		hash:     hash,
+		compiled: compiled,
+		numFuncs: a.module.NumFuncs(),
+		names:    a.module.Names,
+		globals:  globalExports(a.module),
+		start:    a.module.Start != nil,
+		minPages: int(a.module.Memory.Min),
+		maxPages: a.limits.MemoryPages,
+		frames:   a.limits.Frames,
+	}
+	c.base = GasCallBase + GasCallPage*int64(c.minPages)
+	for _, e := range a.entries {
+		c.entries[e] = true
+	}
+	return c
+}
+
+// evictCodes drops the least recently used codes that no call is using while
+// codes take more than their budget. The caller holds mu.
+func (r *Runtime) evictCodes() {
+	for r.codeBytes > r.cfg.CodeBytes {
+		var oldest *code
+		for _, c := range r.codes {
+			if c.users == 0 && (oldest == nil || c.used < oldest.used) {
+				oldest = c
+			}
+		}
+		if oldest == nil {
+			return
+		}
+		for len(oldest.idle) > 0 {
+			r.dropIdle(oldest)
+		}
+		delete(r.codes, oldest.hash)
+		r.codeBytes -= oldest.bytes
+		if err := oldest.compiled.Close(context.Background()); err != nil {
+			r.cfg.Logger.Warn("closing a code", "code", oldest.hash[:8], "err", err)
+		}
+	}
+}

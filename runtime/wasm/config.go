@@ -1,0 +1,127 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/cpu"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+)
+
+// Engine is the way in which rewritten modules are executed. Results, traps
+// and gas are the same on all; speed is not.
+type Engine uint8
+
+// The engines.
+const (
+	EngineAuto        Engine = iota // the compiler where there is one, else the interpreter
+	EngineCompiler                  // amd64 and arm64
+	EngineInterpreter               // everywhere, some 20 times slower
+)
+
+func (e Engine) String() string {
+	return [...]string{"auto", "compiler", "interpreter"}[e]
+}
+
+// Protocol is the protocol version whose gas table, limits and rewriter this
+// package holds.
+const Protocol = 1
+
+// Default budgets.
+const (
+	DefaultPoolBytes = 4 << 20
+	DefaultCodeBytes = 16 << 20
+)
+
+// Config says how a Runtime works.
+type Config struct {
+	Engine Engine
+	// CacheDir keeps native code across restarts; "" keeps none. It is
+	// created with mode 0700 and refused when others may enter it: what lies
+	// in it is executed.
+	CacheDir string
+	// Protocol is the chain's protocol version. It must be 1.
+	Protocol uint64
+	// Profile is the chain's profile. Zero means abi.ProfileLean.
+	Profile abi.Profile
+	// PoolBytes bounds the memory of idle instances, 0 means DefaultPoolBytes.
+	PoolBytes int
+	// CodeBytes bounds compiled code that no call is using (estimated), 0
+	// means DefaultCodeBytes.
+	CodeBytes int
+	Logger    *slog.Logger
+}
+
+// validate fills defaults.
+func (c *Config) validate() error {
+	if c.Protocol != Protocol {
+		return fmt.Errorf("protocol version %d: %w", c.Protocol, abi.CodeUnknownVersion)
+	}
+	if c.Profile == 0 {
+		c.Profile = abi.ProfileLean
+	}
+	if c.PoolBytes == 0 {
+		c.PoolBytes = DefaultPoolBytes
+	}
+	if c.CodeBytes == 0 {
+		c.CodeBytes = DefaultCodeBytes
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Engine == EngineAuto {
+		c.Engine = EngineInterpreter
+		if compilerSupported() {
+			c.Engine = EngineCompiler
+		}
+	}
+	if c.Engine == EngineCompiler && !compilerSupported() {
+		return fmt.Errorf("there is no compiler for %s/%s; use the interpreter", runtime.GOOS, runtime.GOARCH)
+	}
+	_, err := limitsOf(c.Profile)
+	return err
+}
+
+// compilerSupported says whether wazero has a compiler for this processor.
+func compilerSupported() bool {
+	switch runtime.GOOS {
+	case "linux", "darwin", "freebsd", "windows":
+	default:
+		return false
+	}
+	switch runtime.GOARCH {
+	case "amd64":
+		return cpu.X86.HasSSE41
+	case "arm64":
+		return true
+	}
+	return false
+}
+
+// limitsOf gives the limits of a profile.
+func limitsOf(p abi.Profile) (*module.Limits, error) {
+	if p == abi.ProfileLean {
+		return &module.Lean, nil
+	}
+	return nil, fmt.Errorf("profile %d is not part of protocol version %d", p, Protocol)
+}
+
+// prepareCacheDir creates dir for its owner alone, or refuses it.
+func prepareCacheDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating the compilation cache: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the compilation cache: %w", err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return errors.New("compilation cache " + dir + " is open to others than its owner; set its mode to 0700")
+	}
+	return nil
+}

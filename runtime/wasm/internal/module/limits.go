@@ -1,0 +1,52 @@
+package module
+
+// Limits bound what a module may hold. They are consensus rules: nodes with
+// different limits disagree on which code is admitted.
+type Limits struct {
+	Blob           int // bytes of the module
+	Types          int
+	Imports        int
+	Funcs          int // imported and defined
+	Params         int // of one type
+	Results        int // of one type
+	Locals         int // of one function, parameters included
+	Body           int // bytes of one function body
+	Blocks         int // structured blocks of one function
+	Branches       int // conditional branches of one function
+	Nesting        int // blocks within one another
+	BrTable        int // targets of one br_table, default excluded
+	Table          int // elements of the table
+	Globals        int
+	Exports        int
+	Segments       int // data and element segments together
+	CustomSections int
+	MemoryPages    int  // initial and grown, 64 KiB each
+	ChainPages     int  // of all instances in one chain of nested calls
+	Frames         int  // call depth in frames of up to 64 values
+	Floats         bool // whether floating point is admitted
+}
+
+// Lean is the profile of small guests. Wasm call depth stays far below the
+// interpreter's own limit of 2,000 frames.
+var Lean = Limits{
+	Blob:           256 << 10,
+	Types:          256,
+	Imports:        32,
+	Funcs:          2000,
+	Params:         16,
+	Results:        1,
+	Locals:         100,
+	Body:           32 << 10,
+	Blocks:         512,
+	Branches:       1024,
+	Nesting:        128,
+	BrTable:        256,
+	Table:          1024,
+	Globals:        64,
+	Exports:        64,
+	Segments:       512,
+	CustomSections: 16,
+	MemoryPages:    16,
+	ChainPages:     32,
+	Frames:         250,
+}

@@ -1,0 +1,62 @@
+package rewrite
+
+import "github.com/seed79541315/postern/runtime/wasm/internal/module"
+
+// lower appends an instruction that neither begins nor ends a basic block,
+// or what stands for it. Three patterns that the compilers of wazero v1.12.0
+// translate wrongly are avoided, on every processor and engine alike:
+//
+//   - a remainder under register pressure reads a stale stack slot on arm64:
+//     it becomes a call of a function that holds nothing else;
+//   - i32.popcnt of a sign-extending narrow load counts 64 bits on arm64: it
+//     becomes i64.popcnt of the zero-extended value;
+//   - a branch on an ordering comparison of a & b with zero goes the wrong way
+//     on both, because the comparison is fused with the and: an or with zero
+//     in between hides the and from it.
+func (f *function) lower(in *module.Instr) {
+	switch in.Op {
+	case module.OpCall, module.OpCallIndirect:
+		f.block.raw(in)
+		f.reloadGas()
+	case module.OpMemoryGrow:
+		f.callHelper(helperGrow)
+		f.reloadGas()
+	case module.OpMemoryCopy:
+		f.callHelper(helperCopy)
+		f.reloadGas()
+	case module.OpMemoryFill:
+		f.callHelper(helperFill)
+		f.reloadGas()
+	case module.OpI32RemS:
+		f.callHelper(helperRem32S)
+	case module.OpI32RemU:
+		f.callHelper(helperRem32U)
+	case module.OpI64RemS:
+		f.callHelper(helperRem64S)
+	case module.OpI64RemU:
+		f.callHelper(helperRem64U)
+	case module.OpI32Popcnt:
+		f.block.op(module.OpI64ExtendU)
+		f.block.op(module.OpI64Popcnt)
+		f.block.op(module.OpI32WrapI64)
+	case module.OpI32And:
+		f.block.raw(in)
+		f.block.i32(0)
+		f.block.op(module.OpI32Or)
+	case module.OpI64And:
+		f.block.raw(in)
+		f.block.i64(0)
+		f.block.op(module.OpI64Or)
+	default:
+		f.block.raw(in)
+	}
+}
+
+func (f *function) reloadGas() {
+	f.block.index(module.OpGlobalGet, f.w.gas)
+	f.block.index(module.OpLocalSet, f.gas)
+}
+
+func (f *function) callHelper(h helper) {
+	f.block.index(module.OpCall, f.w.helperIndex(h))
+}

@@ -1,0 +1,137 @@
+// Package rewrite turns a checked module into one that meters itself and that
+// every engine executes alike:
+//
+//   - gas: a mutable global, kept in a local within a function and charged once
+//     a basic block; tested at function entry and loop heads, and by the host
+//     at every host call and at the end;
+//   - height: a global that falls by a frame's weight on entry of a function
+//     that calls others and rises on its way out; its test is merged with gas';
+//   - pages: how many pages the memory may still grow;
+//   - memory.grow, memory.copy, memory.fill and the remainders become calls of
+//     appended functions; three patterns that wazero's compilers translate
+//     wrongly are avoided (see lower).
+//
+// Gas is exact whenever the module can be interrupted: a block stores it
+// before its first instruction that can trap or call. After a trap a negative
+// gas global means out of gas, a negative height global the stack limit, and a
+// negative pages global the memory limit.
+//
+// The result depends on the module, the limits and the costs only.
+package rewrite
+
+import (
+	"strconv"
+
+	"github.com/seed79541315/postern/runtime/wasm/internal/check"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+)
+
+// Prefix begins the names of all exports that the rewriter adds. No module
+// that exports such a name may be rewritten.
+const Prefix = "postern:"
+
+// Names of the added exports. GlobalPrefix is followed by the index of a
+// mutable global of the source.
+const (
+	GasExport    = Prefix + "gas"
+	HeightExport = Prefix + "height"
+	PagesExport  = Prefix + "pages"
+	StartExport  = Prefix + "start"
+	GlobalPrefix = Prefix + "global-"
+)
+
+// Costs is the gas table. Instructions are counted in eighths of a unit, and
+// a block's sum is rounded up.
+type Costs struct {
+	Classes    [module.ClassCount]uint16 // eighths, by class of instruction
+	Entry      uint16                    // eighths of a function's prologue and epilogue
+	Local      uint16                    // eighths to zero one local
+	Grow       int64                     // units for memory.grow
+	GrowPage   int64                     // units for each page grown
+	Bulk       int64                     // units for memory.copy and memory.fill
+	BulkShift  uint                      // one unit for each 1<<BulkShift bytes copied or filled
+	FrameSlots int                       // locals and operands in one unit of height
+}
+
+// Options says how to rewrite.
+type Options struct {
+	Costs  *Costs
+	Limits *module.Limits
+	Keep   func(name string) bool // exports of the source that remain
+}
+
+// rewriter holds what the functions of one module share.
+type rewriter struct {
+	opt     Options
+	src     *module.Module
+	out     module.Module
+	bodies  [][]byte
+	gas     uint32 // indices of the added globals
+	height  uint32
+	pages   uint32
+	helpers []helper // those needed, in order of first use
+}
+
+// Module rewrites m, of which check found funcs.
+func Module(m *module.Module, funcs []check.Func, opt Options) []byte {
+	w := rewriter{opt: opt, src: m, out: *m}
+	w.globals()
+	w.exports()
+	if w.out.Memory != nil {
+		w.out.Memory = capMemory(m.Memory, uint32(opt.Limits.MemoryPages))
+	}
+	w.out.Types = append([]module.FuncType(nil), m.Types...)
+	w.out.Funcs = append([]uint32(nil), m.Funcs...)
+	w.bodies = make([][]byte, 0, len(m.Codes)+int(helperCount))
+	for i := range m.Codes {
+		w.bodies = append(w.bodies, w.function(i, &funcs[i]))
+	}
+	w.appendHelpers()
+	return w.out.AppendTo(make([]byte, 0, 3*m.Size()), w.bodies)
+}
+
+// capMemory gives the memory a maximum no higher than the limit.
+func capMemory(s *module.Size, limit uint32) *module.Size {
+	capped := *s
+	if !s.HasMax || s.Max > limit {
+		capped.HasMax, capped.Max = true, limit
+	}
+	return &capped
+}
+
+// globals appends gas, height and pages. Gas starts at zero: a module runs
+// nothing until the host has given it some.
+func (w *rewriter) globals() {
+	n := uint32(len(w.src.Globals))
+	w.gas, w.height, w.pages = n, n+1, n+2
+	zero := module.Global{Type: module.I64, Mutable: true, Init: []byte{byte(module.OpI64Const), 0, byte(module.OpEnd)}}
+	w.out.Globals = append(append([]module.Global(nil), w.src.Globals...), zero, zero, zero)
+}
+
+// exports strips what the host does not use and adds what it needs: the
+// added globals, every mutable global of the source (they must be set back),
+// and the start function, which then no longer starts by itself.
+func (w *rewriter) exports() {
+	w.out.Exports = nil
+	for _, e := range w.src.Exports {
+		if w.opt.Keep(e.Name) {
+			w.add(e.Name, e.Kind, e.Index)
+		}
+	}
+	w.add(GasExport, module.KindGlobal, w.gas)
+	w.add(HeightExport, module.KindGlobal, w.height)
+	w.add(PagesExport, module.KindGlobal, w.pages)
+	for i, g := range w.src.Globals {
+		if g.Mutable {
+			w.add(GlobalPrefix+strconv.Itoa(i), module.KindGlobal, uint32(i))
+		}
+	}
+	if w.src.Start != nil {
+		w.add(StartExport, module.KindFunc, *w.src.Start)
+		w.out.Start = nil
+	}
+}
+
+func (w *rewriter) add(name string, kind byte, index uint32) {
+	w.out.Exports = append(w.out.Exports, module.Export{Name: name, Kind: kind, Index: index})
+}

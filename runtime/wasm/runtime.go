@@ -1,0 +1,118 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+)
+
+// Runtime holds compiled codes and idle instances, and runs calls.
+type Runtime struct {
+	cfg    Config
+	limits *module.Limits
+	engine wazero.Runtime
+	cache  wazero.CompilationCache // nil without a cache directory
+
+	slots     chan struct{} // one element for each running top-level call
+	blockSlot chan struct{} // the same for block execution
+	compiling chan struct{} // held while a code is compiled
+
+	mu        sync.Mutex
+	codes     map[abi.Hash]*code // guarded by mu
+	codeBytes int                // of codes, guarded by mu
+	idleBytes int                // of idle instances, guarded by mu
+	clock     uint64             // counts uses, for LRU; guarded by mu
+
+	// poison makes the pool overwrite the memory of idle instances. Tests
+	// set it, to see that a call never meets what an earlier one left.
+	poison bool
+}
+
+// New makes a Runtime.
+func New(ctx context.Context, cfg Config) (*Runtime, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("contract host: %w", err)
+	}
+	limits, err := limitsOf(cfg.Profile)
+	if err != nil {
+		return nil, err
+	}
+	r := &Runtime{
+		cfg:       cfg,
+		limits:    limits,
+		slots:     make(chan struct{}, runtime.GOMAXPROCS(0)),
+		blockSlot: make(chan struct{}, 1),
+		compiling: make(chan struct{}, 1),
+		codes:     make(map[abi.Hash]*code),
+	}
+	if err := r.openEngine(ctx); err != nil {
+		return nil, err
+	}
+	cfg.Logger.Info("contract host", "engine", cfg.Engine.String(), "protocol", cfg.Protocol)
+	return r, nil
+}
+
+// openEngine starts wazero with the features that rewritten modules use.
+func (r *Runtime) openEngine(ctx context.Context) error {
+	rc := wazero.NewRuntimeConfigInterpreter()
+	if r.cfg.Engine == EngineCompiler {
+		rc = wazero.NewRuntimeConfigCompiler()
+		if r.cfg.CacheDir != "" {
+			if err := prepareCacheDir(r.cfg.CacheDir); err != nil {
+				return err
+			}
+			cache, err := wazero.NewCompilationCacheWithDir(r.cfg.CacheDir)
+			if err != nil {
+				return fmt.Errorf("opening the compilation cache: %w", err)
+			}
+			r.cache = cache
+			rc = rc.WithCompilationCache(cache)
+		}
+	}
+	features := api.CoreFeatureMutableGlobal | api.CoreFeatureSignExtensionOps | api.CoreFeatureBulkMemoryOperations
+	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.limits.MemoryPages))
+	r.engine = wazero.NewRuntimeWithConfig(ctx, rc)
+	if err := instantiateHost(ctx, r.engine); err != nil {
+		return fmt.Errorf("instantiating the host module: %w", err)
+	}
+	return nil
+}
+
+// Engine is the engine in use, never EngineAuto.
+func (r *Runtime) Engine() Engine { return r.cfg.Engine }
+
+// Close frees everything. No call may be running.
+func (r *Runtime) Close(ctx context.Context) error {
+	err := r.engine.Close(ctx)
+	if r.cache != nil {
+		if cacheErr := r.cache.Close(ctx); err == nil {
+			err = cacheErr
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("closing the contract host: %w", err)
+	}
+	return nil
+}
+
+// acquire takes a slot of sem.
+func acquire(ctx context.Context, sem chan struct{}) error {
+	select {
+	case sem <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case sem <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
