@@ -4,13 +4,19 @@
 // for Wasm.
 //
 // Only what Postern's formats use exists: integers, byte and text strings,
-// arrays, maps, tags, booleans, null and decimal fractions (tag 4). Floats,
+// arrays, maps, booleans, null and decimal fractions (tag 4). Floats,
 // undefined, indefinite lengths, duplicate or unsorted map keys and longer
-// than shortest heads are refused, never normalised.
+// than shortest heads are refused, never normalised. So are all other tags
+// inside a value, because each brings rules of its own on what is canonical
+// (a bignum that fits 64 bits, a date that is none); only a parser that
+// expects a tag reads it, with Tag. Keys of maps are integers, byte or text
+// strings, so that every decoder can hold them.
 //
-// A caller at a trust boundary runs Validate once over the whole item and
-// then reads with Reader; a Reader alone refuses bad heads and wrong types,
-// but does not look into what it skips beyond well-formedness.
+// A Reader is strict by itself: what it returns was canonical, and what Raw
+// returns or Skip drops was checked as Validate checks. A parser that reads
+// all of its message with one, map heads by Fields or RawTextMap, and ends
+// with Done has refused every other encoding. Only Map leaves the order of the
+// keys to the caller.
 package cbor
 
 import (
@@ -42,12 +48,14 @@ const (
 // section 3.4.4).
 const TagDecimal = 4
 
-// MaxDepth is how deeply items may nest. Device requests and policy values
-// need fewer than ten levels; more only costs a parser stack.
+// MaxDepth is how deeply items may nest: the outermost one is at depth 0, and
+// a decimal fraction counts as an atom. Device requests and policy values need
+// fewer than ten levels; more only costs a parser stack.
 const MaxDepth = 32
 
-// MaxItems is how many items (heads) one validated message may hold. A 64 KiB
-// transaction of one-byte items stays within it.
+// MaxItems is how many items one validated message may hold, a decimal
+// fraction counting as one. A 64 KiB transaction of one-byte items stays
+// within it.
 const MaxItems = 1 << 16
 
 // ErrMalformed is the root of every error of a Reader.
@@ -359,7 +367,9 @@ func (r *Reader) ArrayN(n int) {
 	}
 }
 
-// Map reads the head of a map and returns its number of pairs.
+// Map reads the head of a map and returns its number of pairs. The caller
+// checks the order of the keys, or has them checked by Raw before; see also
+// Fields.
 func (r *Reader) Map() int { return r.count(KindMap, 2) }
 
 // Raw reads one item of any kind, nested ones included, and returns its
@@ -368,6 +378,22 @@ func (r *Reader) Raw() []byte {
 	start := r.off
 	items := MaxItems
 	r.skip(0, &items)
+	return r.since(start)
+}
+
+// RawTextMap reads a map whose keys are text strings, like Raw. The keys of
+// maps within it may be of any kind.
+func (r *Reader) RawTextMap() []byte {
+	start := r.off
+	if got := r.Kind(); got != KindMap {
+		r.failf("found %s, want %s", got, KindMap)
+	}
+	items := MaxItems - 1
+	r.skipMap(0, &items, true)
+	return r.since(start)
+}
+
+func (r *Reader) since(start int) []byte {
 	if r.err != nil {
 		return nil
 	}
@@ -402,23 +428,23 @@ func (r *Reader) skip(depth int, items *int) {
 			r.skip(depth+1, items)
 		}
 	case KindMap:
-		r.skipMap(depth, items)
+		r.skipMap(depth, items, false)
 	case KindTag:
-		if tag := r.Tag(); tag == TagDecimal {
-			r.decimalBody()
-			return
-		}
-		r.skip(depth+1, items)
+		r.Decimal()
 	default:
 		r.head()
 		r.failf("simple value is not admitted")
 	}
 }
 
-func (r *Reader) skipMap(depth int, items *int) {
+func (r *Reader) skipMap(depth int, items *int, textKeys bool) {
 	var last []byte
 	for n := r.Map(); n > 0 && r.err == nil; n-- {
 		start := r.off
+		if k := r.Kind(); textKeys && k != KindText || k > KindText {
+			r.failf("a map key may not be a %s here", k)
+			return
+		}
 		r.skip(depth+1, items)
 		key := r.buf[start:r.off]
 		if last != nil && string(key) <= string(last) {

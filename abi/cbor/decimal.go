@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Decimal is the exact number Mantissa * 10^Exponent. In canonical form the
@@ -22,11 +23,16 @@ const MaxDecimalPlaces = 18
 // fraction holds exactly.
 var ErrInexact = errors.New("number has no exact 64-bit decimal form")
 
-// AppendDecimal appends d in canonical form: an integer when it is whole.
+// AppendDecimal appends d in canonical form: an integer when it is whole. A
+// number that has no canonical form cannot come from a Reader or from
+// ParseDecimal, so it is the caller's mistake and panics.
 func AppendDecimal(b []byte, d Decimal) []byte {
 	d = d.Canonical()
 	if d.Exponent == 0 {
 		return AppendInt(b, d.Mantissa)
+	}
+	if d.Exponent > 0 || d.Exponent < -MaxDecimalPlaces {
+		panic("BUG: decimal without a canonical form: " + d.String())
 	}
 	b = AppendTag(b, TagDecimal)
 	b = AppendArray(b, 2)
@@ -34,19 +40,30 @@ func AppendDecimal(b []byte, d Decimal) []byte {
 	return AppendInt(b, d.Mantissa)
 }
 
-// Canonical strips the mantissa's trailing zeros.
+// Canonical is the same number in canonical form, or as near to it as the
+// range of the mantissa allows.
 func (d Decimal) Canonical() Decimal {
+	if d.Mantissa == 0 {
+		return Decimal{}
+	}
 	for d.Exponent < 0 && d.Mantissa%10 == 0 {
 		d.Mantissa /= 10
 		d.Exponent++
 	}
+	for d.Exponent > 0 && d.Mantissa >= math.MinInt64/10 && d.Mantissa <= math.MaxInt64/10 {
+		d.Mantissa *= 10
+		d.Exponent--
+	}
 	return d
 }
 
-// String writes d as a JSON number.
+// String writes d as a JSON number, without an exponent if d is canonical.
 func (d Decimal) String() string {
 	if d.Exponent == 0 {
 		return strconv.FormatInt(d.Mantissa, 10)
+	}
+	if d.Exponent > 0 || d.Exponent < -MaxDecimalPlaces {
+		return strconv.FormatInt(d.Mantissa, 10) + "e" + strconv.FormatInt(d.Exponent, 10)
 	}
 	neg := d.Mantissa < 0
 	mag := uint64(d.Mantissa)
@@ -70,61 +87,54 @@ func (r *Reader) Decimal() Decimal {
 	if r.Kind() != KindTag {
 		return Decimal{Mantissa: r.Int()}
 	}
-	if tag := r.Tag(); r.err == nil && tag != TagDecimal {
-		r.failf("found tag %d, want a decimal fraction", tag)
-	}
-	return r.decimalBody()
-}
-
-func (r *Reader) decimalBody() Decimal {
 	start := r.off
+	if tag := r.Tag(); r.err == nil && tag != TagDecimal {
+		r.off = start
+		r.failf("tag %d is not a decimal fraction", tag)
+	}
 	r.ArrayN(2)
 	d := Decimal{Exponent: r.Int(), Mantissa: r.Int()}
 	if r.err == nil && (d.Exponent >= 0 || d.Exponent < -MaxDecimalPlaces || d.Mantissa%10 == 0) {
 		r.off = start
 		r.failf("decimal fraction is not canonical")
 	}
+	if r.err != nil {
+		return Decimal{}
+	}
 	return d
 }
 
 // ParseDecimal reads a number in JSON's syntax (RFC 8259 section 6) exactly,
-// or returns ErrInexact: "1.50" is 15*10^-1, "2e3" is 2000.
+// or returns ErrInexact: "1.50" is 15*10^-1, "2e3" is 2000, "-0" is 0. An
+// exponent beyond 16 bits is refused even where the number would be 0.
 func ParseDecimal(s string) (Decimal, error) {
-	body, expText, hasExp := s, "", false
-	for i := range len(s) {
-		if s[i] == 'e' || s[i] == 'E' {
-			body, expText, hasExp = s[:i], s[i+1:], true
-			break
-		}
-	}
-	exp := int64(0)
-	if hasExp {
-		e, err := strconv.ParseInt(expText, 10, 16)
+	body, exp := s, int64(0)
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		e, err := strconv.ParseInt(s[i+1:], 10, 16)
 		if err != nil {
 			return Decimal{}, ErrInexact
 		}
-		exp = e
+		body, exp = s[:i], e
 	}
-	neg := len(body) > 0 && body[0] == '-'
-	if neg {
-		body = body[1:]
-	}
+	body, neg := strings.CutPrefix(body, "-")
 	digits, places, ok := splitPoint(body)
 	if !ok {
 		return Decimal{}, ErrInexact
 	}
-	exp -= places
-	for len(digits) > 1 && digits[len(digits)-1] == '0' {
-		digits = digits[:len(digits)-1]
-		exp++
+	short := strings.TrimRight(digits, "0")
+	exp += int64(len(digits)-len(short)) - places
+	if strings.Trim(short, "0") == "" {
+		return Decimal{}, nil
 	}
-	mag, err := strconv.ParseUint(digits, 10, 64)
+	mag, err := strconv.ParseUint(short, 10, 64)
 	if err != nil {
 		return Decimal{}, ErrInexact
 	}
-	if mag == 0 {
-		return Decimal{}, nil
-	}
+	return scaleDecimal(mag, exp, neg)
+}
+
+// scaleDecimal makes mag * 10^exp canonical; mag is not divisible by ten.
+func scaleDecimal(mag uint64, exp int64, neg bool) (Decimal, error) {
 	for ; exp > 0; exp-- {
 		if mag > math.MaxUint64/10 {
 			return Decimal{}, ErrInexact
