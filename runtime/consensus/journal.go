@@ -1,0 +1,117 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/hyperledger-labs/SmartBFT/pkg/wal"
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
+)
+
+// journal is SmartBFT's write-ahead log and what its last records say.
+type journal struct {
+	*wal.WriteAheadLogFile
+	entries [][]byte                   // since the last truncation point
+	last    *smartbftprotos.PrePrepare // of the last proposal recorded, or nil
+	settled uint64                     // the height that a recorded change of view stands on
+	phase   phase                      // of the last record
+}
+
+type phase uint8
+
+const (
+	phaseNone     phase = iota
+	phaseProposed       // a proposal, not yet voted for
+	phaseSigned         // the vote for it as well
+	phaseView           // a change of view
+)
+
+const (
+	walFileSize   = 8 << 20 // bytes after which the log begins a new file; two are kept
+	walBufferSize = 4 << 10 // allocated for each record; it grows where needed
+)
+
+// openJournal opens the log in dir, made if need be, and mends a tail that a
+// crash tore.
+func openJournal(dir string, log *logger) (*journal, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	file, entries, err := openWAL(dir, log)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		log.Warnf("mending the torn tail of the write-ahead log in %s", dir)
+		if err = wal.Repair(log, dir); err == nil {
+			file, entries, err = openWAL(dir, log)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write-ahead log: %w", err)
+	}
+	j := &journal{WriteAheadLogFile: file, entries: entries}
+	if err := errors.Join(j.inspect(), syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir)))); err != nil {
+		return nil, errors.Join(fmt.Errorf("write-ahead log: %w", err), file.Close())
+	}
+	return j, nil
+}
+
+// openWAL does what wal.InitializeAndReadAll does, which does not mend a last
+// file that a crash left without its first record.
+func openWAL(dir string, log *logger) (*wal.WriteAheadLogFile, [][]byte, error) {
+	options := wal.DefaultOptions()
+	options.FileSizeBytes, options.BufferSizeBytes = walFileSize, walBufferSize
+	file, err := wal.Create(log, dir, options)
+	if err == nil || !errors.Is(err, wal.ErrWALAlreadyExists) {
+		return file, nil, err
+	}
+	if file, err = wal.Open(log, dir, options); err != nil {
+		return nil, nil, err
+	}
+	entries, err := file.ReadAll()
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, entries, nil
+}
+
+func (j *journal) inspect() error {
+	for _, entry := range j.entries {
+		m := &smartbftprotos.SavedMessage{}
+		if err := proto.Unmarshal(entry, m); err != nil {
+			return fmt.Errorf("a record is not one of this engine's: %w", err)
+		}
+		switch {
+		case m.GetProposedRecord() != nil:
+			j.last, j.phase = m.GetProposedRecord().GetPrePrepare(), phaseProposed
+		case m.GetCommit() != nil:
+			j.phase = phaseSigned
+		default:
+			j.phase, j.settled = phaseView, m.GetNewView().GetLatestSequence()
+		}
+	}
+	return nil
+}
+
+// proposed is the height of the last proposal recorded.
+func (j *journal) proposed() uint64 { return j.last.GetSeq() }
+
+// voted is the greatest height that the log knows a vote for.
+func (j *journal) voted() uint64 {
+	if j.phase == phaseProposed {
+		return max(j.proposed(), 1) - 1
+	}
+	return j.proposed()
+}
+
+// restore is what SmartBFT is to recover from when the ledger is at height. A
+// proposal at or below it is settled: given one, SmartBFT would wait for its
+// prepares until the next view change.
+func (j *journal) restore(height uint64) [][]byte {
+	if (j.phase == phaseProposed || j.phase == phaseSigned) && j.proposed() <= height {
+		return nil
+	}
+	return j.entries
+}

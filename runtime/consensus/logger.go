@@ -1,0 +1,32 @@
+package consensus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+)
+
+// logger gives SmartBFT its log, a level lower than it thinks of itself: its
+// Info is several lines a block. Its Panicf ends the engine, not the process:
+// the goroutine ends with its deferred functions, and Run returns the error.
+type logger struct {
+	log  *slog.Logger
+	fail func(error)
+}
+
+func (l *logger) printf(level slog.Level, format string, args []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...))
+	}
+}
+
+func (l *logger) Debugf(string, ...any)             {} // several hundred lines a block
+func (l *logger) Infof(format string, args ...any)  { l.printf(slog.LevelDebug, format, args) }
+func (l *logger) Warnf(format string, args ...any)  { l.printf(slog.LevelInfo, format, args) }
+func (l *logger) Errorf(format string, args ...any) { l.printf(slog.LevelError, format, args) }
+
+func (l *logger) Panicf(format string, args ...any) {
+	l.fail(fmt.Errorf(format, args...))
+	runtime.Goexit()
+}

@@ -1,0 +1,462 @@
+package consensus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hyperledger-labs/SmartBFT/pkg/consensus"
+	"github.com/hyperledger-labs/SmartBFT/pkg/types"
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// replica is what SmartBFT calls, for the length of one Run: its Assembler,
+// Verifier, Signer, Application, Synchronizer, Comm and RequestInspector.
+//
+// SmartBFT knows no errors here. What must end Run is recorded with fail, and
+// then the goroutine ends (runtime.Goexit runs SmartBFT's deferred functions),
+// so that it cannot go on with a block that was not committed.
+type replica struct {
+	cfg     *Config
+	log     *slog.Logger
+	chain   abi.Hash
+	ctx     context.Context // of the Run; SmartBFT's callbacks have none
+	fail    func(error)
+	queue   *queue
+	journal *journal
+	wake    chan<- struct{}
+	bft     *consensus.Consensus
+	tickers [2]*time.Ticker
+
+	signing sync.Mutex // guards signed
+	signed  *signedFile
+
+	mu        sync.Mutex  // guards what follows
+	verified  string      // digest of the last proposal that VerifyProposal accepted
+	members   []uint64    // ids that SmartBFT was last told of
+	sequence  uint64      // verification sequence
+	nextBatch time.Time   // when the pump may admit again
+	sent      sentMessage // the last message sent
+}
+
+// sentMessage saves encoding a broadcast again for every receiver.
+type sentMessage struct {
+	message *smartbftprotos.Message
+	encoded []byte
+}
+
+// end records why the engine must stop, and ends the calling goroutine.
+func (r *replica) end(err error) {
+	r.fail(err)
+	runtime.Goexit()
+}
+
+// AssembleProposal builds the next block of what the pool holds. It cannot
+// decline: without a trusted clock it returns a proposal that its own check
+// refuses, so that the others choose another leader.
+func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Proposal {
+	now, trusted := r.cfg.Clock()
+	if !trusted {
+		r.log.Warn("cannot lead without a trusted clock")
+		return types.Proposal{Metadata: metadata}
+	}
+	r.mu.Lock()
+	r.nextBatch = time.Now().Add(r.cfg.BatchInterval)
+	sequence := r.sequence
+	r.mu.Unlock()
+	block, err := r.cfg.App.Propose(r.ctx, now, r.queue.batch(requests))
+	if err == nil && len(block.Txs) == 0 {
+		err = errors.New("it is empty")
+	}
+	if err != nil {
+		r.end(fmt.Errorf("proposing a block: %w", err))
+	}
+	return newProposal(block, metadata, sequence)
+}
+
+// VerifyProposal decides whether to vote for a leader's proposal.
+func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error) {
+	p, err := parseProposal(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkPlace(p); err != nil {
+		return nil, err
+	}
+	if err := r.checkTime(p.block.Header.Time); err != nil {
+		return nil, err
+	}
+	infos, err := requestInfos(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
+		return nil, fmt.Errorf("block %d: %w", p.height, err)
+	}
+	r.mu.Lock()
+	r.verified = raw.Digest()
+	r.mu.Unlock()
+	return infos, nil
+}
+
+// checkPlace checks that p follows our head.
+func (r *replica) checkPlace(p *proposal) error {
+	head := r.cfg.App.Head()
+	h := &p.block.Header
+	switch {
+	case h.Chain != r.chain:
+		return abi.CodeWrongChain
+	case h.Height != head.Height+1:
+		return fmt.Errorf("block of height %d follows %d: %w", h.Height, head.Height, abi.CodeMalformed)
+	case h.Parent != head.Hash():
+		return fmt.Errorf("block %d has another parent: %w", h.Height, abi.CodeMalformed)
+	case len(p.block.Txs) == 0:
+		return fmt.Errorf("block %d is empty: %w", h.Height, abi.CodeMalformed)
+	}
+	return nil
+}
+
+// checkTime compares with this node's own clock. It stands here alone: blocks
+// that a quorum agreed on are executed at any later time.
+func (r *replica) checkTime(ms int64) error {
+	now, trusted := r.cfg.Clock()
+	if !trusted {
+		return fmt.Errorf("cannot vote: %w", abi.CodeClockUntrusted)
+	}
+	if ms < now-maxClockSkew || ms > now+maxClockSkew {
+		return fmt.Errorf("block's time is %d ms from this node's clock: %w", ms-now, abi.CodeBadArgument)
+	}
+	return nil
+}
+
+func requestInfos(p *proposal) ([]types.RequestInfo, error) {
+	ids, err := blockIDs(p)
+	infos := make([]types.RequestInfo, len(ids))
+	for i, id := range ids {
+		infos[i] = requestInfo(id)
+	}
+	return infos, err
+}
+
+func blockIDs(p *proposal) ([]abi.Hash, error) {
+	ids := make([]abi.Hash, 0, len(p.block.Txs))
+	for _, raw := range p.block.Txs {
+		tx, err := chain.ParseTx(raw)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, poolID(tx, p.height))
+	}
+	return ids, nil
+}
+
+// VerifyRequest checks a transaction.
+func (r *replica) VerifyRequest(request []byte) (types.RequestInfo, error) {
+	id, raw := splitPoolRequest(request)
+	if _, err := r.cfg.App.Check(raw); err != nil {
+		return types.RequestInfo{}, err
+	}
+	return requestInfo(id), nil
+}
+
+// VerifyConsenterSig checks a validator's vote for a proposal. Votes carry no
+// auxiliary data.
+func (r *replica) VerifyConsenterSig(signature types.Signature, raw types.Proposal) ([]byte, error) {
+	p, err := parseProposal(raw)
+	if err != nil {
+		return nil, err
+	}
+	return nil, r.verify(signature, p.vote())
+}
+
+// VerifySignature checks a validator's signature of view data.
+func (r *replica) VerifySignature(signature types.Signature) error {
+	return r.verify(signature, appendViewData(nil, r.chain, signature.Msg))
+}
+
+func (r *replica) verify(signature types.Signature, message []byte) error {
+	key, ok := r.cfg.App.ValidatorSet().Key(signature.ID)
+	if !ok || !chain.VerifySignature(key, message, signature.Value) {
+		return fmt.Errorf("signature of validator %d: %w", signature.ID, abi.CodeBadSignature)
+	}
+	return nil
+}
+
+// VerificationSequence counts the changes of the validator set.
+func (r *replica) VerificationSequence() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sequence
+}
+
+// RequestsFromProposal names the requests of a decided proposal.
+func (r *replica) RequestsFromProposal(raw types.Proposal) []types.RequestInfo {
+	p, err := parseProposal(raw)
+	if err != nil {
+		return nil
+	}
+	infos, _ := requestInfos(p)
+	return infos
+}
+
+// AuxiliaryData is always empty.
+func (r *replica) AuxiliaryData([]byte) []byte { return nil }
+
+// RequestID names a request in the pool.
+func (r *replica) RequestID(request []byte) types.RequestInfo {
+	id, _ := splitPoolRequest(request)
+	return requestInfo(id)
+}
+
+// Sign signs view data.
+func (r *replica) Sign(data []byte) []byte {
+	sig, err := r.cfg.Key.Sign(appendViewData(nil, r.chain, data))
+	if err != nil {
+		r.end(fmt.Errorf("signing a view change: %w", err))
+	}
+	return sig
+}
+
+// SignProposal votes for a proposal. It is called with one of SmartBFT's locks
+// held, so a failure must not end the goroutine: the vote is then empty, which
+// nobody counts, and the write-ahead log takes no more records.
+func (r *replica) SignProposal(raw types.Proposal, _ []byte) *types.Signature {
+	sig := &types.Signature{ID: r.cfg.ID}
+	if r.ctx.Err() != nil {
+		return sig
+	}
+	value, err := r.vote(raw)
+	if err != nil {
+		r.fail(fmt.Errorf("voting: %w", err))
+		return sig
+	}
+	sig.Value = value
+	return sig
+}
+
+// vote signs a proposal that this node has executed: one that VerifyProposal
+// has not seen comes from the write-ahead log or from a change of view, where
+// a quorum has prepared it.
+func (r *replica) vote(raw types.Proposal) ([]byte, error) {
+	p, err := parseProposal(raw)
+	if err != nil {
+		return nil, err
+	}
+	r.signing.Lock()
+	defer r.signing.Unlock()
+	if !r.isVerified(raw) {
+		if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
+			return nil, fmt.Errorf("block %d, which others prepared: %w", p.height, err)
+		}
+	}
+	if p.height < r.signed.height {
+		return nil, fmt.Errorf("block %d is below the last signed height %d", p.height, r.signed.height)
+	}
+	if err := r.signed.raise(p.height); err != nil {
+		return nil, fmt.Errorf("last signed height: %w", err)
+	}
+	return r.cfg.Key.Sign(p.vote())
+}
+
+// isVerified says whether VerifyProposal accepted this proposal last.
+func (r *replica) isVerified(raw types.Proposal) bool {
+	digest := raw.Digest()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.verified == digest
+}
+
+// Append writes to the write-ahead log, unless Run is ending: nothing is to be
+// recorded, and so nothing sent, after a failure.
+func (r *replica) Append(entry []byte, truncate bool) error {
+	if r.ctx.Err() != nil {
+		return errors.New("the engine is stopping")
+	}
+	return r.journal.Append(entry, truncate)
+}
+
+// Deliver commits a decided block: durable before it returns, or not at all.
+func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Reconfig {
+	p, err := parseProposal(raw)
+	if err != nil {
+		r.end(fmt.Errorf("decided block: %w", err))
+	}
+	if err := r.commit(p, votes); err != nil {
+		r.end(fmt.Errorf("committing block %d: %w", p.height, err))
+	}
+	r.settle(p, r.isVerified(raw))
+	change := r.changed()
+	return types.Reconfig{InLatestDecision: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}
+}
+
+func (r *replica) commit(p *proposal, votes []types.Signature) error {
+	head := r.cfg.App.Head()
+	if p.height <= head.Height {
+		r.log.Debug("block is there already", "height", p.height)
+		return nil
+	}
+	if p.height > head.Height+1 {
+		return fmt.Errorf("the ledger is at height %d: blocks are missing", head.Height)
+	}
+	c := p.certificate(votes)
+	if n, q := len(c.Signatures), r.cfg.App.ValidatorSet().Quorum(); n < q {
+		return fmt.Errorf("%d votes, %d are needed", n, q)
+	}
+	// A commit that has begun is finished, even when the node is stopping.
+	return r.cfg.App.Commit(context.WithoutCancel(r.ctx), p.block, c)
+}
+
+// settle clears the queue and the pool of what a committed block makes
+// pointless, and lets the next requests in. SmartBFT itself removes the
+// block's own requests if it knows them: not after recovery.
+func (r *replica) settle(p *proposal, known bool) {
+	ids, err := blockIDs(p)
+	if err != nil {
+		r.end(fmt.Errorf("committed block %d: %w", p.height, err))
+	}
+	r.unpool(r.queue.settle(ids, p.block.Header.Time))
+	if r.cfg.App.Head().Height == p.height {
+		r.mu.Lock()
+		r.sequence = sequenceAfter(&p.block.Header, p.sequence)
+		r.mu.Unlock()
+	}
+	if !known {
+		for _, id := range ids {
+			r.remove(id)
+		}
+	}
+	poke(r.wake)
+}
+
+func (r *replica) unpool(requests []*request) {
+	for _, q := range requests {
+		r.remove(q.id)
+	}
+}
+
+// remove takes a request out of SmartBFT's pool. It reports one that is not
+// there, which is what was wanted.
+func (r *replica) remove(id abi.Hash) { _ = r.bft.Pool.RemoveRequest(requestInfo(id)) }
+
+// changed returns the validators' ids if they are others than SmartBFT knows,
+// and notes them. It ends Run if this node is no longer among them.
+func (r *replica) changed() []uint64 {
+	ids := members(r.cfg.App.ValidatorSet())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Equal(ids, r.members) {
+		return nil
+	}
+	if !slices.Contains(ids, r.cfg.ID) {
+		r.fail(fmt.Errorf("validator %d was voted out: %w", r.cfg.ID, ErrNotValidator))
+		return nil
+	}
+	r.members = ids
+	for _, t := range r.tickers {
+		t.Reset(tickPeriod(len(ids)))
+	}
+	return ids
+}
+
+func members(set chain.ValidatorSet) []uint64 {
+	ids := make([]uint64, len(set))
+	for i, v := range set {
+		ids[i] = v.ID
+	}
+	return ids
+}
+
+// Sync brings the ledger up to date and says where it stands.
+func (r *replica) Sync() types.SyncResponse {
+	before := r.cfg.App.Head().Height
+	if r.cfg.Syncer != nil {
+		if err := r.cfg.Syncer.Sync(r.ctx); err != nil {
+			r.log.Warn("sync failed", "err", err)
+		}
+	}
+	latest, sequence, err := lastDecision(r.cfg.App)
+	if err != nil {
+		r.end(err)
+	}
+	r.mu.Lock()
+	r.sequence = sequence
+	r.mu.Unlock()
+	if r.cfg.App.Head().Height > before {
+		r.unpool(r.queue.prune(func(raw []byte) error { _, err := r.cfg.App.Check(raw); return err }))
+		poke(r.wake)
+	}
+	change := r.changed()
+	return types.SyncResponse{Latest: latest, Reconfig: types.ReconfigSync{
+		InReplicatedDecisions: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}}
+}
+
+// lastDecision reads the head's block as SmartBFT's decision, empty at height
+// 0, and the verification sequence after it.
+func lastDecision(app App) (types.Decision, uint64, error) {
+	height := app.Head().Height
+	if height == 0 {
+		return types.Decision{}, 0, nil
+	}
+	rawBlock, rawCertificate, _, err := app.Block(height)
+	if err != nil {
+		return types.Decision{}, 0, fmt.Errorf("reading block %d: %w", height, err)
+	}
+	block, err := chain.ParseBlock(rawBlock)
+	if err != nil {
+		return types.Decision{}, 0, fmt.Errorf("block %d: %w", height, err)
+	}
+	certificate, err := chain.ParseCertificate(rawCertificate)
+	if err != nil {
+		return types.Decision{}, 0, fmt.Errorf("certificate of block %d: %w", height, err)
+	}
+	return decision(block, &certificate), sequenceAfter(&block.Header, certificate.Sequence), nil
+}
+
+// Nodes are the validators' ids.
+func (r *replica) Nodes() []uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.members)
+}
+
+// SendConsensus sends a message of the engine.
+func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sent.message != m {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			r.fail(fmt.Errorf("encoding a message: %w", err))
+			return
+		}
+		r.sent = sentMessage{m, b}
+	}
+	if r.cfg.Transport != nil {
+		r.cfg.Transport.Send(to, r.sent.encoded)
+	}
+}
+
+// SendTransaction passes a request on to the leader.
+func (r *replica) SendTransaction(to uint64, request []byte) {
+	if _, raw := splitPoolRequest(request); r.cfg.Transport != nil && raw != nil {
+		r.cfg.Transport.SendTransaction(to, bytes.Clone(raw))
+	}
+}
+
+// poke wakes a loop that waits on a channel of capacity one.
+func poke(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
