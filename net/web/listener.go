@@ -3,7 +3,6 @@ package web
 import (
 	"net"
 	"sync"
-	"sync/atomic"
 )
 
 // listener closes connections on arrival while max are open. Refusing beats
@@ -11,38 +10,66 @@ import (
 // holds the places is thrown out by the header and idle timeouts.
 type listener struct {
 	net.Listener
-	max     int64
-	open    atomic.Int64
+	max     int
 	metrics *metrics
+
+	mu   sync.Mutex
+	open map[*conn]struct{} // guarded by mu
+}
+
+func newListener(l net.Listener, max int, m *metrics) *listener {
+	return &listener{Listener: l, max: max, metrics: m, open: map[*conn]struct{}{}}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.Listener.Accept()
+		inner, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			l.metrics.connections.Inc()
-			return &conn{Conn: c, release: sync.OnceFunc(l.release)}, nil
+		c := &conn{inner, l}
+		if l.admit(c) {
+			return c, nil
 		}
-		l.open.Add(-1)
 		l.metrics.refused.Inc()
-		c.Close()
+		inner.Close()
 	}
 }
 
-func (l *listener) release() {
-	l.open.Add(-1)
-	l.metrics.connections.Dec()
+func (l *listener) admit(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= l.max {
+		return false
+	}
+	l.open[c] = struct{}{}
+	l.metrics.connections.Set(float64(len(l.open)))
+	return true
+}
+
+func (l *listener) release(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, c)
+	l.metrics.connections.Set(float64(len(l.open)))
+}
+
+// cut closes every connection below TLS: closing above it would first wait
+// seconds for each peer that does not read its farewell.
+func (l *listener) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.Conn.Close()
+	}
 }
 
 type conn struct {
 	net.Conn
-	release func()
+	listener *listener
 }
 
 func (c *conn) Close() error {
-	c.release()
+	c.listener.release(c)
 	return c.Conn.Close()
 }

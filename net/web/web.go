@@ -193,7 +193,7 @@ func New(c Config) (*Server, error) {
 		open:    c.ServeMetrics,
 		fault:   make(chan error, 1),
 	}
-	s.lis = &listener{Listener: c.Listener, max: int64(orDefault(c.MaxConnections, defaultMaxConnections)), metrics: s.metrics}
+	s.lis = newListener(c.Listener, orDefault(c.MaxConnections, defaultMaxConnections), s.metrics)
 	if c.Metrics != nil {
 		s.prom = metricsHandler(c.Metrics, log)
 	}
@@ -257,6 +257,7 @@ func (s *Server) stop() {
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Warn("requests were cut off at shutdown", "err", err)
+		s.lis.cut()
 		s.http.Close()
 	}
 }
