@@ -112,8 +112,11 @@ func (b *body) pop() module.ValType {
 	return t
 }
 
-func (b *body) popType(want module.ValType) {
-	if got := b.pop(); got != want && got != unknown && want != unknown {
+func (b *body) popType(want module.ValType) { b.match(b.pop(), want) }
+
+// match requires that an operand has a type, as far as both are known.
+func (b *body) match(got, want module.ValType) {
+	if got != want && got != unknown && want != unknown {
 		b.invalid("operand of type %#02x where %#02x is needed", got, want)
 	}
 }
@@ -255,15 +258,22 @@ func (b *body) end() {
 	}
 }
 
+// brTable checks each target against the operand: in unreachable code there
+// is none, and targets may then differ in type, though not in number.
 func (b *body) brTable() {
 	labels := b.in.Labels
-	want := b.label(labels[len(labels)-1]).labelType()
+	last := b.label(labels[len(labels)-1]).labelType()
 	for _, l := range labels {
-		if b.label(l).labelType() != want {
-			b.invalid("targets of br_table differ in type")
+		t := b.label(l).labelType()
+		if (t == module.BlockEmpty) != (last == module.BlockEmpty) {
+			b.invalid("targets of br_table differ in number of operands")
+		} else if t != module.BlockEmpty {
+			got := b.pop()
+			b.push(got)
+			b.match(got, t)
 		}
 	}
-	b.popBlock(want)
+	b.popBlock(last)
 	b.unreachable()
 }
 

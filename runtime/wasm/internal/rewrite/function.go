@@ -98,7 +98,7 @@ func (f *function) instruction(in *module.Instr) {
 		f.block.raw(in)
 		f.depth++
 		f.flush()
-	case module.OpElse, module.OpBrIf:
+	case module.OpElse:
 		f.block.raw(in)
 		f.flush()
 	case module.OpEnd:

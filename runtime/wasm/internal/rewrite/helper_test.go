@@ -1,0 +1,81 @@
+package rewrite_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/seed79541315/postern/runtime/wasm/internal/check"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
+)
+
+// testCosts prices like the table in use, roughly: what is tested here holds
+// for any table.
+var testCosts = func() *rewrite.Costs {
+	c := &rewrite.Costs{Entry: 16, Local: 1, Grow: 1000, GrowPage: 1000, Bulk: 10, BulkShift: 3, FrameSlots: 64}
+	for i := range c.Classes {
+		c.Classes[i] = 2
+	}
+	return c
+}()
+
+// wide are limits that nothing in the tests meets, floats included.
+var wide = module.Limits{
+	Blob: 16 << 20, Types: 1000, Imports: 1000, Funcs: 10000, Params: 100, Results: 1, Locals: 1 << 20, Body: 1 << 20,
+	Blocks: 1 << 20, Branches: 1 << 20, Nesting: 2000, BrTable: 1 << 20, Table: 1 << 20, Globals: 1000, Exports: 1000,
+	Segments: 1000, CustomSections: 100, MemoryPages: 65535, ChainPages: 65535, Frames: 250, Floats: true,
+}
+
+func compilerConfig() wazero.RuntimeConfig    { return wazero.NewRuntimeConfigCompiler() }
+func interpreterConfig() wazero.RuntimeConfig { return wazero.NewRuntimeConfigInterpreter() }
+
+func newEngine(ctx context.Context, t testing.TB, rc wazero.RuntimeConfig) wazero.Runtime {
+	r := wazero.NewRuntimeWithConfig(ctx, rc.WithCoreFeatures(api.CoreFeaturesV2))
+	t.Cleanup(func() { r.Close(ctx) })
+	return r
+}
+
+// rewriteAll parses, checks and rewrites blob, keeping all its exports.
+func rewriteAll(t testing.TB, blob []byte) []byte {
+	t.Helper()
+	m, refusal := module.Parse(blob, &wide)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	funcs, refusal := check.Module(m, &wide)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	return rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: func(string) bool { return true }})
+}
+
+const plenty = 1 << 60
+
+// load instantiates a module and looks up a function. reset gives the module
+// gas again, if it is a rewritten one, and returns what was used since.
+func load(ctx context.Context, t testing.TB, r wazero.Runtime, blob []byte, name string) (f api.Function, reset func() int64) {
+	t.Helper()
+	mod, err := r.InstantiateWithConfig(ctx, blob, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reset = func() int64 { return refill(mod, plenty) }
+	reset()
+	return mod.ExportedFunction(name), reset
+}
+
+// refill gives a rewritten module gas, height and pages.
+func refill(mod api.Module, amount int64) (used int64) {
+	gas, ok := mod.ExportedGlobal(rewrite.GasExport).(api.MutableGlobal)
+	if !ok {
+		return 0
+	}
+	used = amount - int64(gas.Get())
+	gas.Set(uint64(amount))
+	mod.ExportedGlobal(rewrite.HeightExport).(api.MutableGlobal).Set(250)
+	mod.ExportedGlobal(rewrite.PagesExport).(api.MutableGlobal).Set(1 << 33)
+	return used
+}
