@@ -46,7 +46,7 @@ func (d *disk) clone() *disk {
 
 // rewind is the ledger as it was at an earlier height.
 func (d *disk) rewind(height uint64) *disk {
-	c := &disk{blocks: d.blocks[:height+1 : height+1], certificates: d.certificates[:height+1 : height+1], seen: map[abi.Hash]uint64{}}
+	c := &disk{blocks: d.blocks[: height+1 : height+1], certificates: d.certificates[: height+1 : height+1], seen: map[abi.Hash]uint64{}}
 	for k, v := range d.seen {
 		if v <= height {
 			c.seen[k] = v
@@ -93,7 +93,7 @@ func newApp(t testing.TB, validators int) *app {
 // reopen is another process on a copy of a disk.
 func (a *app) reopen(d *disk) *app {
 	b := newApp(a.t, len(a.set))
-	b.clock, b.limit, b.perBlock, b.disk = a.clock, a.limit, a.perBlock, d
+	b.clock, b.limit, b.perBlock, b.disk = a.clock, a.limit, a.perBlock, d.clone()
 	return b
 }
 

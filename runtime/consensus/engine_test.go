@@ -1,12 +1,23 @@
 package consensus
 
 import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // A lone validator commits what is submitted, each transaction once, and
-// leaves nothing running.
+// leaves nothing running: a goroutine left over would stall the bubble.
 func TestOneValidator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newApp(t, 1)
@@ -16,8 +27,257 @@ func TestOneValidator(t *testing.T) {
 				t.Fatalf("transaction %d stands in block %d", n+1, h)
 			}
 		}
+		checkChain(t, a)
+		if a.checks != 10 {
+			t.Errorf("10 transactions were checked %d times", a.checks)
+		}
 		if err := r.stop(); err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestSubmitBeforeDuringAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		e, err := New(config(t, a, t.TempDir()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := transaction(t, 1)
+		if _, err := e.Submit(t.Context(), raw); !errors.Is(err, abi.CodeNotReady) {
+			t.Fatalf("before Run: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Run(ctx) }()
+		<-e.Ready()
+		if _, err := e.Submit(t.Context(), []byte{1}); !errors.Is(err, abi.CodeMalformed) {
+			t.Fatalf("garbage: %v", err)
+		}
+		if _, err := e.Submit(t.Context(), chain.AppendTick(nil, 1)); !errors.Is(err, abi.CodeBadArgument) {
+			t.Fatalf("a client's tick: %v", err)
+		}
+		id, err := e.Submit(t.Context(), raw)
+		if err != nil || id != txID(t, raw) {
+			t.Fatalf("Submit: %x, %v", id, err)
+		}
+		<-a.wait(id)
+		if _, err := e.Submit(t.Context(), raw); !errors.Is(err, abi.CodeReplayed) {
+			t.Fatalf("again: %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Submit(t.Context(), raw); !errors.Is(err, abi.CodeShuttingDown) {
+			t.Fatalf("after Run: %v", err)
+		}
+		if err := e.Run(t.Context()); err == nil {
+			t.Fatal("a second Run")
+		}
+	})
+}
+
+// The block is proposed as soon as the first request comes; those that come
+// while it is made share the next.
+func TestBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		a.limit = 7
+		r := start(t, config(t, a, t.TempDir()))
+		var last <-chan uint64
+		for n := range uint64(50) {
+			raw := transaction(t, n+1)
+			last = a.wait(txID(t, raw))
+			if _, err := r.Submit(t.Context(), raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-last
+		checkChain(t, a)
+		if h := a.Head().Height; h < 8 || h > 12 {
+			t.Fatalf("50 transactions, at most 7 a block, took %d blocks", h)
+		}
+		want := uint64(1)
+		for _, b := range a.snapshot().blocks[1:] {
+			for _, raw := range b.Txs {
+				if tx, err := chain.ParseTx(raw); err != nil || tx.Sequence != want {
+					t.Fatalf("transaction %d stands where %d should: %v", tx.Sequence, want, err)
+				}
+				want++
+			}
+		}
+		synctest.Wait()
+		if s := r.Stats(); s.Waiting != 0 || s.Pooled != 0 || s.Leader != 1 {
+			t.Fatalf("left over: %+v", s)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// An idle chain makes no blocks and writes nothing.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, dir := newApp(t, 1), t.TempDir()
+		r := start(t, config(t, a, dir))
+		r.commit(a, transaction(t, 1))
+		synctest.Wait()
+		before := tree(t, dir)
+		time.Sleep(time.Hour)
+		if a.Head().Height != 1 || tree(t, dir) != before {
+			t.Fatal("an idle hour left traces")
+		}
+		r.commit(a, transaction(t, 2))
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// tree is a hash of a directory's files.
+func tree(t *testing.T, dir string) (sum [32]byte) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := sha256.New()
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(b)
+	}
+	copy(sum[:], h.Sum(nil))
+	return sum
+}
+
+// A block comes when a timer is due and not before, and as many as it takes
+// when one block cannot run all that are due.
+func TestTicks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		a.perBlock = 1
+		due := time.Now().Add(10 * time.Second).UnixMilli()
+		a.timers = []int64{due, due, due}
+		r := start(t, config(t, a, t.TempDir()))
+		time.Sleep(9999 * time.Millisecond)
+		if h := a.Head().Height; h != 0 {
+			t.Fatalf("%d blocks before any timer was due", h)
+		}
+		time.Sleep(time.Second)
+		if h := a.Head().Height; h != 3 {
+			t.Fatalf("%d blocks for three timers", h)
+		}
+		for _, b := range a.snapshot().blocks[1:] {
+			if tx, err := chain.ParseTx(b.Txs[0]); err != nil || len(b.Txs) != 1 || tx.Tick != due || b.Header.Time < due {
+				t.Fatalf("block %d is not the timer's", b.Header.Height)
+			}
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// Without a trusted clock nothing is proposed or voted for; what waits is
+// committed once the clock is trusted.
+func TestUntrustedClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		var trusted atomic.Bool
+		a.clock = func() (int64, bool) { return time.Now().UnixMilli(), trusted.Load() }
+		r := start(t, config(t, a, t.TempDir()))
+		raw := transaction(t, 1)
+		if _, err := r.Submit(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if a.Head().Height != 0 {
+			t.Fatal("a block without a trusted clock")
+		}
+		trusted.Store(true)
+		<-a.wait(txID(t, raw))
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A lone leader that refuses its own proposal, because the clock was lost or
+// set between, tries again rather than stall, even minutes later.
+func TestLoneLeaderRefusesItself(t *testing.T) {
+	for name, between := range map[string]func(ms int64) (int64, bool){
+		"lost": func(ms int64) (int64, bool) { return ms, false },
+		"set":  func(ms int64) (int64, bool) { return ms + 60_000, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newApp(t, 1)
+				var refusals atomic.Int32
+				refusals.Store(3)
+				var proposing atomic.Bool
+				a.clock = func() (int64, bool) {
+					ms := time.Now().UnixMilli()
+					if proposing.Load() && refusals.Add(-1) >= 0 {
+						proposing.Store(false)
+						return between(ms)
+					}
+					return ms, true
+				}
+				a.onPropose = func(uint64) error { proposing.Store(true); return nil }
+				r := start(t, config(t, a, t.TempDir()))
+				r.commit(a, transaction(t, 1))
+				time.Sleep(10 * time.Minute)
+				proposing.Store(false)
+				r.commit(a, transaction(t, 2))
+				checkChain(t, a)
+				if err := r.stop(); err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+func TestConfig(t *testing.T) {
+	a := newApp(t, 1)
+	for name, spoil := range map[string]func(*Config){
+		"no id":        func(c *Config) { c.ID = 0 },
+		"no directory": func(c *Config) { c.WAL = "" },
+		"no clock":     func(c *Config) { c.Clock = nil },
+		"other key":    func(c *Config) { c.Key = newKey(2) },
+		"other id":     func(c *Config) { c.ID = 2 },
+		"no transport": func(c *Config) { c.App = newApp(t, 4) },
+	} {
+		cfg := config(t, a, t.TempDir())
+		spoil(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if err := checkProcessor(32); err == nil || !strings.Contains(err.Error(), "32-bit") {
+		t.Errorf("a 32-bit processor: %v", err)
+	}
+	if err := checkProcessor(64); err != nil {
+		t.Errorf("a 64-bit processor: %v", err)
+	}
+}
+
+// A directory that cannot be written is an error, not a panic.
+func TestUnusableDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, config(t, newApp(t, 1), filepath.Join(file, "wal")))
+		if err := <-r.done; err == nil {
+			t.Fatal("Run returned nil")
 		}
 	})
 }
