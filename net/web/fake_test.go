@@ -39,8 +39,9 @@ const (
 // and by table for what the fixture does not know.
 type fakeNode struct {
 	mu      sync.Mutex
-	asked   []question            // guarded by mu
-	answers map[string]abi.Answer // by resource id; before the fixture
+	asked   []question                      // guarded by mu
+	answers map[string]abi.Answer           // by resource id; before the policy
+	policy  func(*abi.DecisionRequest) bool // nil: certified
 	ready   error
 	domains error
 	block   chan struct{} // if set, Decide waits until it is closed
@@ -107,7 +108,11 @@ func (n *fakeNode) Decide(ctx context.Context, caller abi.Caller, domain string,
 	if a, ok := n.answers[q.Resource.ID]; ok {
 		return a
 	}
-	a := abi.Answer{Permit: certified(&q), Record: 7, Height: 42, Contract: "access", CodeHash: abi.Hash{0xab}, Staleness: 5, Now: 1700000000000}
+	policy := certified
+	if n.policy != nil {
+		policy = n.policy
+	}
+	a := abi.Answer{Permit: policy(&q), Record: 7, Height: 42, Contract: "access", CodeHash: abi.Hash{0xab}, Staleness: 5, Now: 1700000000000}
 	if !a.Permit {
 		a.Code = abi.CodeDenied
 	}

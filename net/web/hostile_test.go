@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
 )
 
 func body(t testing.TB, resp *http.Response) string {
@@ -200,6 +202,84 @@ func (w *recorder) WriteHeader(status int) { w.status = status }
 func (w *recorder) Write(b []byte) (int, error) {
 	w.body = append(w.body, b...)
 	return len(b), nil
+}
+
+// FuzzBody compares what the node is asked with what the standard library
+// reads in the same body: whatever is accepted, both read alike.
+func FuzzBody(f *testing.F) {
+	f.Add([]byte(goodAsk))
+	f.Add([]byte(object(admin, write, record2, `"context":{"t":[1,-2.5,null,true,"x"]},"evaluations":[]`)))
+	f.Add([]byte(`{"subject":{"type":"\u0075","id":"\ud83d\ude00","properties":{}},"action":{"name":"\u0000"},"resource":{"type":"a","id":"b"}}`))
+	f.Add([]byte(`{"subject":{"type":"a","id":"\ud800"},"action":{"name":"c"},"resource":{"type":"a","id":"b","id":"c"}}`))
+	node := &fakeNode{policy: func(*abi.DecisionRequest) bool { return true }}
+	s, _ := newServer(f, node, func(c *Config) { c.Logger = nil })
+	f.Fuzz(func(t *testing.T, content []byte) {
+		node.mu.Lock()
+		node.asked = nil
+		node.mu.Unlock()
+		resp := call(s, "POST", evaluationPath, string(content))
+		got := decode(t, resp)
+		asked := node.questions()
+		permit := got.Decision != nil && *got.Decision
+		if permit != (resp.StatusCode == 200) || permit != (len(asked) == 1) || permit == (got.Error != nil) {
+			t.Fatalf("status %d, %d questions, %+v", resp.StatusCode, len(asked), got)
+		}
+		if permit {
+			compare(t, &asked[0].request, content)
+		}
+	})
+}
+
+func compare(t *testing.T, q *abi.DecisionRequest, content []byte) {
+	var loose map[string]any
+	if err := json.Unmarshal(content, &loose); err != nil {
+		t.Fatalf("accepted, but no JSON: %v", err)
+	}
+	std := map[string]map[string]any{} // the members that are objects
+	for name, value := range loose {
+		if m, ok := value.(map[string]any); ok {
+			std[name] = m
+		}
+	}
+	for _, c := range []struct{ entity, field, got string }{
+		{"subject", "type", q.Subject.Type}, {"subject", "id", q.Subject.ID}, {"action", "name", q.Action.Name},
+		{"resource", "type", q.Resource.Type}, {"resource", "id", q.Resource.ID},
+	} {
+		if want, ok := std[c.entity][c.field].(string); !ok || c.got != want {
+			t.Errorf("%s.%s is %q, the standard library reads %q", c.entity, c.field, c.got, want)
+		}
+	}
+	for _, c := range []struct {
+		want any
+		got  []byte
+	}{
+		{std["subject"]["properties"], q.Subject.Properties}, {std["action"]["properties"], q.Action.Properties},
+		{std["resource"]["properties"], q.Resource.Properties}, {loose["context"], q.Context},
+	} {
+		compareMap(t, c.want, c.got)
+	}
+}
+
+// compareMap compares through JSON: floats on both sides, so that only more
+// than the last digits' difference shows.
+func compareMap(t *testing.T, want any, encoded []byte) {
+	text := []byte("{}")
+	if encoded != nil {
+		var err error
+		if text, err = cbor.AppendAsJSON(nil, encoded); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := map[string]any{}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if want == nil {
+		want = map[string]any{}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the node got %s, the standard library reads %v", text, want)
+	}
 }
 
 func TestEndlessBody(t *testing.T) {
