@@ -1,6 +1,10 @@
 package abi
 
-import "strconv"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
 
 // Code is a stable error code: it stands in outcomes on the ledger, in
 // answers to devices and in what the command line prints. A code never
@@ -135,6 +139,15 @@ const (
 // Error makes a Code an error: its name, number and text.
 func (c Code) Error() string {
 	return c.Name() + " (" + strconv.Itoa(int(c)) + "): " + c.Text()
+}
+
+// Malformed gives the error of a CBOR reader CodeMalformed. Errors that wrap a
+// code already stay as they are.
+func Malformed(err error) error {
+	if _, ok := errors.AsType[Code](err); ok {
+		return err
+	}
+	return fmt.Errorf("%w: %w", CodeMalformed, err)
 }
 
 // Name is the code's stable name, such as "out-of-gas".

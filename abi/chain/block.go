@@ -3,6 +3,7 @@ package chain
 import (
 	"crypto/sha256"
 	"fmt"
+	"math"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -44,7 +45,7 @@ func ParseHeader(b []byte) (Header, error) {
 	r := cbor.NewReader(b)
 	h := readHeader(&r)
 	if err := r.Done(); err != nil {
-		return Header{}, malformed(err)
+		return Header{}, abi.Malformed(err)
 	}
 	return h, nil
 }
@@ -79,7 +80,7 @@ func ParseBlock(b []byte) (*Block, error) {
 	r.ArrayN(2)
 	k := &Block{Header: readHeader(&r), Txs: readByteStrings(&r)}
 	if err := r.Done(); err != nil {
-		return nil, malformed(err)
+		return nil, abi.Malformed(err)
 	}
 	return k, nil
 }
@@ -93,9 +94,8 @@ func appendByteStrings(b []byte, list [][]byte) []byte {
 }
 
 func readByteStrings(r *cbor.Reader) [][]byte {
-	n := r.Array()
-	list := make([][]byte, 0, n)
-	for range n {
+	var list [][]byte
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 		list = append(list, r.Bytes())
 	}
 	return list
@@ -125,16 +125,15 @@ func ParseValidatorSet(b []byte) (ValidatorSet, error) {
 	r := cbor.NewReader(b)
 	s := readValidatorSet(&r)
 	if err := r.Done(); err != nil {
-		return nil, malformed(err)
+		return nil, abi.Malformed(err)
 	}
 	return s, nil
 }
 
 func readValidatorSet(r *cbor.Reader) ValidatorSet {
-	n := r.Array()
-	s := make(ValidatorSet, 0, n)
+	var s ValidatorSet
 	last := uint64(0)
-	for range n {
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 		r.ArrayN(2)
 		v := Validator{ID: r.Uint(), Key: r.BytesN(Ed25519KeySize)}
 		if r.Err() == nil && (v.ID <= last || !ValidKey(v.Key)) {
@@ -197,8 +196,7 @@ func ParseCertificate(b []byte) (Certificate, error) {
 	r := cbor.NewReader(b)
 	r.ArrayN(3)
 	c := Certificate{Metadata: r.Bytes(), Sequence: r.Uint()}
-	n := r.Array()
-	for range n {
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 		r.ArrayN(2)
 		s := Signature{Validator: r.Uint(), Signature: r.BytesN(SignatureSize)}
 		if k := len(c.Signatures); r.Err() == nil && k > 0 && c.Signatures[k-1].Validator >= s.Validator {
@@ -207,7 +205,7 @@ func ParseCertificate(b []byte) (Certificate, error) {
 		c.Signatures = append(c.Signatures, s)
 	}
 	if err := r.Done(); err != nil {
-		return Certificate{}, malformed(err)
+		return Certificate{}, abi.Malformed(err)
 	}
 	return c, nil
 }
@@ -258,7 +256,8 @@ type Event struct {
 //	3 gas used (uint)      6 events (array), absent when empty
 //	4 abort code (uint), with CodeAborted
 //
-// It holds codes, never texts: texts may differ between versions.
+// It holds codes, never texts: texts may differ between versions. An aborted
+// call keeps its abort code, also when that is 0.
 type Outcome struct {
 	ID     abi.Hash
 	Code   abi.Code
@@ -299,53 +298,59 @@ func AppendOutcome(b []byte, o *Outcome) []byte {
 // ParseOutcome reads an outcome; it aliases b.
 func ParseOutcome(b []byte) (Outcome, error) {
 	var o Outcome
-	r := cbor.NewReader(b)
-	for f := r.Fields(); f.Next(); {
-		switch f.Key() {
+	aborted := false
+	err := parseArgs(b, 1<<1|1<<2|1<<3, func(k uint64, r *cbor.Reader) bool {
+		switch k {
 		case 1:
-			o.ID = hashOf(&r)
+			o.ID = hashOf(r)
 		case 2:
-			o.Code = abi.Code(uint16Of(&r))
+			o.Code = abi.Code(uintUpTo(r, math.MaxUint16))
 		case 3:
 			o.Gas = r.Uint()
 		case 4:
-			o.Abort = uint16Of(&r)
+			o.Abort, aborted = uint16(uintUpTo(r, math.MaxUint16)), true
 		case 5:
-			o.Result = r.Bytes()
+			o.Result = someBytes(r)
 		case 6:
-			for n := r.Array(); n > 0; n-- {
-				r.ArrayN(3)
-				o.Events = append(o.Events, Event{Contract: r.Text(), Topic: r.Bytes(), Data: r.Bytes()})
-			}
+			o.Events = readEvents(r)
 		default:
-			r.Fail(abi.CodeMalformed)
+			return false
 		}
+		return true
+	})
+	if err == nil && aborted != (o.Code == abi.CodeAborted) {
+		err = fmt.Errorf("abort code and code contradict one another: %w", abi.CodeMalformed)
 	}
-	if err := r.Done(); err != nil {
-		return Outcome{}, malformed(err)
+	if err != nil {
+		return Outcome{}, err
 	}
 	return o, nil
 }
 
-func uint16Of(r *cbor.Reader) uint16 {
-	v := r.Uint()
-	if v > 0xffff {
-		r.Fail(abi.CodeMalformed)
+func readEvents(r *cbor.Reader) (events []Event) {
+	n := r.Array()
+	if n == 0 {
+		r.Fail(fmt.Errorf("empty events are left out: %w", abi.CodeMalformed))
 	}
-	return uint16(v)
+	for ; n > 0 && r.Err() == nil; n-- {
+		r.ArrayN(3)
+		events = append(events, Event{Contract: r.Text(), Topic: r.Bytes(), Data: r.Bytes()})
+	}
+	return events
 }
 
-// Outcomes is the stored outcomes of a block, those of its timers first: an
-// array of byte strings, each an encoded Outcome, the leaves of the header's
-// outcomes root.
+// AppendOutcomes appends the stored outcomes of a block, those of its timers
+// first: an array of byte strings, each an encoded Outcome, the leaves of the
+// header's outcomes root.
 func AppendOutcomes(b []byte, encoded [][]byte) []byte { return appendByteStrings(b, encoded) }
 
-// ParseOutcomes reads the stored outcomes of a block.
+// ParseOutcomes reads the stored outcomes of a block; they alias b and are not
+// parsed.
 func ParseOutcomes(b []byte) ([][]byte, error) {
 	r := cbor.NewReader(b)
 	list := readByteStrings(&r)
 	if err := r.Done(); err != nil {
-		return nil, malformed(err)
+		return nil, abi.Malformed(err)
 	}
 	return list, nil
 }

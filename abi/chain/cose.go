@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 
+	"github.com/oasisprotocol/curve25519-voi/curve"
 	"github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"github.com/seed79541315/postern/abi"
@@ -67,6 +68,9 @@ func Seal(payload []byte, purpose Purpose, s Signer) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
+	if len(sig) != SignatureSize {
+		return nil, fmt.Errorf("signer made %d bytes: %w", len(sig), abi.CodeBadSignature)
+	}
 	b := cbor.AppendTag(nil, coseSign1Tag)
 	b = cbor.AppendArray(b, 4)
 	b = cbor.AppendBytes(b, protected)
@@ -119,7 +123,7 @@ func ParseEnvelope(b []byte, purpose Purpose) (Envelope, error) {
 	}
 	e := Envelope{Payload: r.Bytes(), Signature: r.BytesN(SignatureSize)}
 	if err := r.Done(); err != nil {
-		return Envelope{}, malformed(err)
+		return Envelope{}, abi.Malformed(err)
 	}
 	key, err := parseProtected(protected)
 	if err != nil {
@@ -145,7 +149,7 @@ func parseProtected(protected []byte) ([]byte, error) {
 		}
 	}
 	if err := r.Done(); err != nil {
-		return nil, malformed(err)
+		return nil, abi.Malformed(err)
 	}
 	want, err := algorithmOf(key)
 	if err != nil {
@@ -189,14 +193,24 @@ func VerifySignature(key, message, signature []byte) bool {
 	return false
 }
 
+// verifyP256 accepts both s and n-s: ids are hashes of what was signed, so a
+// second signature of the same message is the same transaction.
 func verifyP256(key, message, signature []byte) bool {
 	x, y := elliptic.UnmarshalCompressed(elliptic.P256(), key)
 	if x == nil {
 		return false
 	}
+	var point [1 + 2*32]byte
+	point[0] = 4 // uncompressed (SEC 1 section 2.3.3)
+	x.FillBytes(point[1:33])
+	y.FillBytes(point[33:])
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point[:])
+	if err != nil {
+		return false
+	}
 	digest := sha256.Sum256(message)
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
-	return ecdsa.Verify(&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, digest[:], r, s)
+	return ecdsa.Verify(public, digest[:], r, s)
 }
 
 // VerifyAll checks many envelopes at once, ed25519 ones in one batch, and
@@ -222,12 +236,19 @@ func VerifyAll(envelopes []*Envelope) []bool {
 	return good
 }
 
-// ValidKey says whether key has the length of a key and lies on its curve.
+// ValidKey says whether a signature under key can be good: it has the length
+// of a key and is the one encoding of a point on its curve, for ed25519 of a
+// point that is not of small order.
 func ValidKey(key []byte) bool {
 	switch len(key) {
 	case Ed25519KeySize:
-		_, err := ed25519.NewExpandedPublicKey(key)
-		return err == nil
+		var compressed curve.CompressedEdwardsY
+		var point curve.EdwardsPoint
+		if _, err := compressed.SetBytes(key); err != nil || !compressed.IsCanonicalVartime() {
+			return false
+		}
+		_, err := point.SetCompressedY(&compressed)
+		return err == nil && !point.IsSmallOrder()
 	case P256KeySize:
 		x, _ := elliptic.UnmarshalCompressed(elliptic.P256(), key)
 		return x != nil
@@ -237,11 +258,3 @@ func ValidKey(key []byte) bool {
 
 // AccountID is the id of the account whose first key this is.
 func AccountID(key []byte) abi.Hash { return sha256.Sum256(key) }
-
-// malformed makes a reader's error an abi code without losing its text.
-func malformed(err error) error {
-	if _, ok := err.(abi.Code); ok {
-		return err
-	}
-	return fmt.Errorf("%w: %w", abi.CodeMalformed, err)
-}

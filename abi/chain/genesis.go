@@ -1,8 +1,10 @@
 package chain
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"math"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -72,7 +74,7 @@ func ParseParams(b []byte) (p Params, err error) {
 		case 1:
 			p.Protocol = r.Uint()
 		case 2:
-			p.Profile = abi.Profile(r.Uint())
+			p.Profile = abi.Profile(uintUpTo(r, math.MaxUint8))
 		case 3:
 			p.TxGas = r.Uint()
 		case 4:
@@ -132,7 +134,9 @@ func (g *Genesis) Append(b []byte) []byte {
 	return f.appendTo(b)
 }
 
-// ParseGenesis reads and checks a genesis.
+// ParseGenesis reads and checks a genesis. Its parameters are a record that may
+// grow, but a genesis with fields that this program does not know is refused:
+// it would begin another chain than its hash names.
 func ParseGenesis(b []byte) (*Genesis, error) {
 	g := &Genesis{}
 	err := parseArgs(b, 1<<1|1<<2|1<<3|1<<4|1<<5, func(k uint64, r *cbor.Reader) bool {
@@ -162,6 +166,12 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 	}
 	if g.Params.Protocol != Protocol {
 		return nil, fmt.Errorf("genesis: protocol version %d, this program knows %d: %w", g.Params.Protocol, Protocol, abi.CodeUnknownVersion)
+	}
+	if p := &g.Params; p.Profile != abi.ProfileLean && p.Profile != abi.ProfileWide || p.ActivationDelay < 0 || p.UploadTTL < 0 {
+		return nil, fmt.Errorf("genesis: unknown profile or negative time among the parameters: %w", abi.CodeBadArgument)
+	}
+	if !bytes.Equal(g.Append(nil), b) {
+		return nil, fmt.Errorf("genesis: fields are missing or unknown: %w", abi.CodeMalformed)
 	}
 	return g, nil
 }

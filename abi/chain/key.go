@@ -86,9 +86,11 @@ func ContractKey(name string) []byte { return append([]byte{'c'}, name...) }
 // DomainKey is the key of a policy domain.
 func DomainKey(domain string) []byte { return append([]byte{'p'}, domain...) }
 
-// TimerKey is the key of a timer; they sort by due time, then by number.
+// TimerKey is the key of a timer; they sort by due time, then by number. A due
+// time before 1970 counts as 1970: it has passed, and as an unsigned number it
+// would sort last and never come.
 func TimerKey(due int64, number uint64) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{'t'}, uint64(due))
+	b := binary.BigEndian.AppendUint64([]byte{'t'}, uint64(max(due, 0)))
 	return binary.BigEndian.AppendUint64(b, number)
 }
 

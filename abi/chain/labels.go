@@ -14,7 +14,8 @@ const (
 )
 
 // Labels are short texts that a device's owner attaches to it: a map of text
-// to text. Policies see them as the subject's property "labels".
+// to text, keys of 1 and values of 0 to MaxLabelBytes bytes without control
+// characters, at most MaxLabels of them. Policies see them as the subject's property "labels".
 type Labels map[string]string
 
 // Append appends the encoding of l.
@@ -44,17 +45,17 @@ func readLabels(r *cbor.Reader) Labels {
 	}
 	in := cbor.NewReader(raw)
 	n := in.Map()
+	if n == 0 {
+		in.Fail(abi.CodeBadArgument)
+	}
 	if n > MaxLabels {
 		in.Fail(abi.CodeTooLarge)
 	}
-	l := make(Labels, n)
-	for range n {
+	l := Labels{}
+	for ; n > 0 && in.Err() == nil; n-- {
 		k, v := in.Text(), in.Text()
-		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes {
+		if k == "" || len(k) > MaxLabelBytes || len(v) > MaxLabelBytes || hasControl(k) || hasControl(v) {
 			in.Fail(abi.CodeBadArgument)
-		}
-		if in.Err() != nil {
-			break
 		}
 		l[k] = v
 	}

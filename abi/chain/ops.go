@@ -1,11 +1,16 @@
 package chain
 
 import (
+	"fmt"
+	"math"
+	"strings"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 )
 
-// MaxText bounds free texts in records: reasons, notes, labels of tokens.
+// MaxText bounds free texts in records in bytes: reasons, notes, what devices
+// say of themselves. They are one line, without control characters.
 const MaxText = 256
 
 // Grant creates the account of a key, or sets an account's roles and quota.
@@ -118,9 +123,9 @@ func ParseGrant(b []byte) (a Grant, err error) {
 		case 3:
 			a.X25519 = r.BytesN(32)
 		case 4:
-			a.GasQuota = r.Uint()
+			a.GasQuota = nonZero(r)
 		case 5:
-			a.StorageQuota = r.Uint()
+			a.StorageQuota = nonZero(r)
 		default:
 			return false
 		}
@@ -219,11 +224,11 @@ func ParseEnrolment(b []byte) (a Enrolment, err error) {
 		case 1:
 			a.Owner = hashOf(r)
 		case 2:
-			a.Manufacturer = shortText(r, 1)
+			a.Manufacturer = shortText(r)
 		case 3:
-			a.Model = shortText(r, 1)
+			a.Model = shortText(r)
 		case 4:
-			a.Serial = shortText(r, 1)
+			a.Serial = shortText(r)
 		case 5:
 			a.X25519 = r.BytesN(32)
 		default:
@@ -250,13 +255,12 @@ func ParseDeviceStatus(b []byte) (a DeviceStatus, err error) {
 		case 1:
 			a.Device = hashOf(r)
 		case 2:
-			v := r.Uint()
-			if v < uint64(abi.StatusActive) || v > uint64(abi.StatusRetired) {
+			a.Status = abi.Status(uintUpTo(r, math.MaxUint8))
+			if r.Err() == nil && (a.Status < abi.StatusActive || a.Status > abi.StatusRetired) {
 				r.Fail(abi.CodeBadStatus)
 			}
-			a.Status = abi.Status(v)
 		case 3:
-			a.Reason = shortText(r, 0)
+			a.Reason = shortText(r)
 		default:
 			return false
 		}
@@ -305,7 +309,7 @@ func ParseChunk(b []byte) (a Chunk, err error) {
 		case 1:
 			a.Code = hashOf(r)
 		case 2:
-			a.Index = r.Uint()
+			a.Index = uintUpTo(r, math.MaxUint32)
 		case 3:
 			a.Data = r.Bytes()
 		default:
@@ -338,9 +342,9 @@ func ParseDeploy(b []byte) (a Deploy, err error) {
 		case 2:
 			a.Code = hashOf(r)
 		case 3:
-			a.Init = r.Bytes()
+			a.Init = someBytes(r)
 		case 4:
-			a.Note = shortText(r, 0)
+			a.Note = shortText(r)
 		default:
 			return false
 		}
@@ -421,7 +425,7 @@ func ParseIssueToken(b []byte) (a IssueToken, err error) {
 		case 4:
 			a.Expiry = r.Int()
 		case 5:
-			a.Note = shortText(r, 0)
+			a.Note = shortText(r)
 		default:
 			return false
 		}
@@ -458,7 +462,7 @@ func parseArgs(b []byte, required uint64, read func(key uint64, r *cbor.Reader) 
 		seen |= 1 << min(f.Key(), 63)
 	}
 	if err := r.Done(); err != nil {
-		return malformed(err)
+		return abi.Malformed(err)
 	}
 	if seen&required != required {
 		return abi.CodeBadArgument
@@ -474,10 +478,47 @@ func name(r *cbor.Reader) string {
 	return s
 }
 
-func shortText(r *cbor.Reader, least int) string {
+// shortText reads a text of 1 to MaxText bytes on one line.
+func shortText(r *cbor.Reader) string {
 	s := r.Text()
-	if r.Err() == nil && (len(s) < least || len(s) > MaxText) {
+	if r.Err() == nil && (s == "" || len(s) > MaxText || hasControl(s)) {
 		r.Fail(abi.CodeBadArgument)
 	}
 	return s
+}
+
+// hasControl says whether s holds a control character (Unicode category Cc).
+// They are refused in texts because a NUL separates manufacturer and serial in
+// SerialKey, and because an escape would reach the operator's terminal.
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c >= 0x7f && c < 0xa0 })
+}
+
+// An optional field that is zero or empty is left out, so that a message has
+// one encoding only: nonZero and someBytes refuse it when it is there.
+
+func nonZero(r *cbor.Reader) uint64 {
+	v := r.Uint()
+	if v == 0 {
+		r.Fail(fmt.Errorf("zero field is left out: %w", abi.CodeMalformed))
+	}
+	return v
+}
+
+func someBytes(r *cbor.Reader) []byte {
+	b := r.Bytes()
+	if len(b) == 0 {
+		r.Fail(fmt.Errorf("empty field is left out: %w", abi.CodeMalformed))
+	}
+	return b
+}
+
+// uintUpTo reads an unsigned integer that must fit a smaller type.
+func uintUpTo(r *cbor.Reader, limit uint64) uint64 {
+	v := r.Uint()
+	if v > limit {
+		r.Fail(fmt.Errorf("%d is above %d: %w", v, limit, abi.CodeBadArgument))
+		return 0
+	}
+	return v
 }

@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"math"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 )
@@ -144,7 +146,7 @@ func ParseDevice(b []byte) (d Device, err error) {
 		case 4:
 			d.Serial = r.Text()
 		case 5:
-			d.Status = abi.Status(r.Uint())
+			d.Status = abi.Status(uintUpTo(r, math.MaxUint8))
 		case 6:
 			d.Labels = readLabels(r)
 		case 7:
@@ -296,15 +298,15 @@ func ParseContract(b []byte) (c Contract, err error) {
 		case 2:
 			c.Owner = hashOf(r)
 		case 3:
-			c.Status = ContractStatus(r.Uint())
+			c.Status = ContractStatus(uintUpTo(r, math.MaxUint8))
 		case 4:
 			c.Activation = r.Int()
 		case 5:
 			c.Height = r.Uint()
 		case 6:
-			c.Failure = abi.Code(uint16Of(r))
+			c.Failure = abi.Code(uintUpTo(r, math.MaxUint16))
 		case 7:
-			c.FailureCode = uint16Of(r)
+			c.FailureCode = uint16(uintUpTo(r, math.MaxUint16))
 		case 8:
 			c.Note = r.Text()
 		case 9:
@@ -457,7 +459,7 @@ func parseRecord(b []byte, read func(key uint64, r *cbor.Reader)) error {
 		read(f.Key(), &r)
 	}
 	if err := r.Done(); err != nil {
-		return malformed(err)
+		return abi.Malformed(err)
 	}
 	return nil
 }

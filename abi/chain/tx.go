@@ -108,16 +108,13 @@ func parseBody(b []byte) (Body, error) {
 		case 5:
 			t.Op = Op(r.Uint())
 		case 6:
-			if r.Kind() != cbor.KindMap {
-				r.Fail(abi.CodeBadArgument)
-			}
-			t.Args = r.Raw()
+			t.Args = rawMap(&r)
 		default:
 			r.Fail(fmt.Errorf("field %d is not known: %w", f.Key(), abi.CodeMalformed))
 		}
 	}
 	if err := r.Done(); err != nil {
-		return Body{}, malformed(err)
+		return Body{}, abi.Malformed(err)
 	}
 	const common = 1<<1 | 1<<4 | 1<<5 | 1<<6
 	window, lane := seen == common|1<<2 && t.ValidUntil > 0, seen == common|1<<3 && t.Sequence > 0
@@ -173,12 +170,19 @@ func parseTick(raw []byte) (*Tx, error) {
 	r.ArrayN(2)
 	label, due := r.Text(), r.Int()
 	if err := r.Done(); err != nil {
-		return nil, malformed(err)
+		return nil, abi.Malformed(err)
 	}
 	if label != tickLabel || due <= 0 {
 		return nil, fmt.Errorf("not a tick: %w", abi.CodeMalformed)
 	}
 	return &Tx{ID: sha256.Sum256(raw), Raw: raw, Tick: due}, nil
+}
+
+func rawMap(r *cbor.Reader) []byte {
+	if r.Kind() != cbor.KindMap {
+		r.Fail(abi.CodeBadArgument)
+	}
+	return r.Raw()
 }
 
 func hashOf(r *cbor.Reader) (h abi.Hash) {
@@ -197,58 +201,75 @@ const (
 )
 
 // Statement is a second party's signature within a transaction: an envelope
-// whose payload is {1: chain id, 2: kind, 3: expiry ms, 4: body (map)}.
+// whose payload is {1: chain id, 2: kind, 3: expiry ms, 4: body (map)}. It is
+// good up to and including its expiry.
 type Statement struct {
 	Chain  abi.Hash
 	Kind   StatementKind
 	Expiry int64
 	Body   []byte
 	Key    []byte // who signed
+
+	envelope Envelope
 }
 
 // SignStatement signs s and returns the encoded envelope.
 func SignStatement(s *Statement, by Signer) ([]byte, error) {
-	b := cbor.AppendMap(nil, 4)
-	b = cbor.AppendBytes(cbor.AppendUint(b, 1), s.Chain[:])
-	b = cbor.AppendUint(cbor.AppendUint(b, 2), uint64(s.Kind))
-	b = cbor.AppendInt(cbor.AppendUint(b, 3), s.Expiry)
-	b = append(cbor.AppendUint(b, 4), s.Body...)
-	return Seal(b, PurposeStatement, by)
+	var f fields
+	f.bytes(1, s.Chain[:])
+	f.uint(2, uint64(s.Kind))
+	f.int(3, s.Expiry)
+	f.raw(4, s.Body)
+	return Seal(f.appendTo(nil), PurposeStatement, by)
 }
 
-// OpenStatement reads a statement, checks its signature, and that it is of
-// the kind, for the chain and not expired at now (ms).
-func OpenStatement(raw []byte, chain abi.Hash, kind StatementKind, now int64) (Statement, error) {
+// ParseStatement reads a statement and checks nothing of what it says.
+func ParseStatement(raw []byte) (Statement, error) {
 	e, err := ParseEnvelope(raw, PurposeStatement)
 	if err != nil {
 		return Statement{}, err
 	}
-	s := Statement{Key: e.Key}
-	r := cbor.NewReader(e.Payload)
-	for f := r.Fields(); f.Next(); {
-		switch f.Key() {
+	s := Statement{Key: e.Key, envelope: e}
+	err = parseArgs(e.Payload, 1<<1|1<<2|1<<3|1<<4, func(k uint64, r *cbor.Reader) bool {
+		switch k {
 		case 1:
-			s.Chain = hashOf(&r)
+			s.Chain = hashOf(r)
 		case 2:
 			s.Kind = StatementKind(r.Uint())
 		case 3:
 			s.Expiry = r.Int()
 		case 4:
-			s.Body = r.Raw()
+			s.Body = rawMap(r)
 		default:
-			r.Fail(abi.CodeMalformed)
+			return false
 		}
+		return true
+	})
+	if err != nil {
+		return Statement{}, err
 	}
-	if err := r.Done(); err != nil {
-		return Statement{}, malformed(err)
+	return s, nil
+}
+
+// OpenStatement reads a statement, checks its signature, and that it is of
+// the kind, for the chain and not expired at now (ms). Errors are, or wrap,
+// CodeMalformed, CodeBadKey, CodeBadArgument, CodeWrongChain, CodeExpired and
+// CodeBadSignature.
+func OpenStatement(raw []byte, chain abi.Hash, kind StatementKind, now int64) (Statement, error) {
+	s, err := ParseStatement(raw)
+	if err != nil {
+		return Statement{}, err
 	}
 	switch {
 	case s.Chain != chain:
 		return Statement{}, abi.CodeWrongChain
-	case s.Kind != kind || s.Body == nil:
+	case s.Kind != kind:
 		return Statement{}, abi.CodeBadArgument
 	case now > s.Expiry:
 		return Statement{}, abi.CodeExpired
 	}
-	return s, e.Verify()
+	if err := s.envelope.Verify(); err != nil {
+		return Statement{}, err
+	}
+	return s, nil
 }
