@@ -1,0 +1,244 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/wasm"
+	"github.com/seed79541315/postern/storage"
+)
+
+// Config is what a Ledger works with. Store, Runtime, Clock and Logger are
+// required.
+type Config struct {
+	Store   *storage.Store
+	Runtime *wasm.Runtime
+	// Chain is the chain that the store must hold; zero takes what is there.
+	Chain abi.Hash
+	// Clock is this node's clock in ms since 1970 and whether it is known to
+	// be right. Decisions and Check use it, block execution never.
+	Clock func() (ms int64, trusted bool)
+	// Staleness is the age of this node's state in ms; nil means 0.
+	Staleness func() uint64
+	// Submit makes a durable transaction of this node's gateway account out
+	// of the encoded arguments of a chain.OpCall. Decisions use it for their
+	// follow-ups; without it such a decision is a denial.
+	Submit func(ctx context.Context, call []byte) error
+	Logger *slog.Logger
+}
+
+func (c *Config) validate() error {
+	if c.Store == nil || c.Runtime == nil || c.Clock == nil || c.Logger == nil {
+		return errors.New("ledger: Store, Runtime, Clock and Logger are required")
+	}
+	if c.Staleness == nil {
+		c.Staleness = func() uint64 { return 0 }
+	}
+	return nil
+}
+
+// Ledger is the state machine over a store. All methods may be used at the
+// same time; Propose, Verify and Commit take turns.
+type Ledger struct {
+	cfg     Config
+	store   *storage.Store
+	runtime *wasm.Runtime
+	genesis *chain.Genesis
+	chain   abi.Hash
+
+	head atomic.Pointer[tip]
+	tips [4]atomic.Pointer[tip] // by height; written before the store publishes the height
+
+	mu       sync.Mutex  // held by Propose, Verify and Commit
+	executed executed    // guarded by mu
+	swept    uint64      // plain window ids of minutes below are gone; guarded by mu
+	verified rememberSet // raw transactions whose signature is good
+
+	changed  changeSlots
+	callers  callerTable
+	domains  domainTable
+	records  recordNumbers
+	scratch  sync.Pool // of *decision
+	waiters  waiters
+	compiles chan abi.Hash
+	onCommit []func(*chain.Block) // set before Run
+	counts   counters
+}
+
+// tip is what is known of a committed height beside its state.
+type tip struct {
+	header     chain.Header
+	hash       abi.Hash
+	params     chain.Params
+	signers    chain.ValidatorSet // of this block
+	validators chain.ValidatorSet // of the next
+	timer      int64              // due time of the first timer, 0 if there is none
+}
+
+// Open opens the chain in the store. It refuses an empty store, one that
+// holds another chain than cfg.Chain, and protocol versions that this program
+// does not know.
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	l := &Ledger{cfg: cfg, store: cfg.Store, runtime: cfg.Runtime, compiles: make(chan abi.Hash, maxCompiles)}
+	l.scratch.New = func() any { return newDecision(l) }
+	l.waiters.init()
+	l.verified.init()
+	now, _ := cfg.Clock()
+	l.records.init(now)
+	if err := l.readGenesis(); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	t, err := l.readHead()
+	if err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	l.publish(t)
+	cfg.Logger.InfoContext(ctx, "ledger", "chain", fmt.Sprintf("%x", l.chain[:8]), "name", l.genesis.Name, "height", t.header.Height)
+	return l, nil
+}
+
+// readGenesis reads block 0 and checks that it is the right chain's.
+func (l *Ledger) readGenesis() error {
+	raw, _, _, err := l.store.Block(0)
+	if errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("the store is empty; make a chain or join one: %w", abi.CodeNotFound)
+	}
+	if err != nil {
+		return err
+	}
+	k, err := chain.ParseBlock(raw)
+	if err != nil || len(k.Txs) != 1 {
+		return fmt.Errorf("block 0 holds no genesis: %w", errors.Join(err, abi.CodeMalformed))
+	}
+	if l.genesis, err = chain.ParseGenesis(k.Txs[0]); err != nil {
+		return err
+	}
+	l.chain = chain.ChainID(k.Txs[0])
+	if want := l.cfg.Chain; want != (abi.Hash{}) && want != l.chain || k.Header.Chain != l.chain {
+		return fmt.Errorf("the store holds chain %x, not %x: %w", l.chain[:8], want[:8], abi.CodeWrongChain)
+	}
+	return nil
+}
+
+// readHead makes the tip of the newest committed block.
+func (l *Ledger) readHead() (*tip, error) {
+	v, err := l.store.HeadView()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Release()
+	raw, _, _, err := l.store.Block(v.Height())
+	if err != nil {
+		return nil, err
+	}
+	k, err := chain.ParseBlock(raw)
+	if err != nil {
+		return nil, fmt.Errorf("block %d: %w", v.Height(), err)
+	}
+	if k.Header.Height != v.Height() || k.Header.State != v.Root() || k.Header.Chain != l.chain {
+		return nil, fmt.Errorf("block %d is not the one that the state belongs to: %w", v.Height(), abi.CodeBadProof)
+	}
+	t := &tip{header: k.Header, hash: k.Header.Hash()}
+	if err := t.readState(cold{v}); err != nil {
+		return nil, err
+	}
+	// The set that signed a block is the one that its parent's state names;
+	// no operation changes the set, so it is the present one.
+	t.signers = t.validators
+	if t.validators.Hash() != k.Header.NextValidators {
+		return nil, fmt.Errorf("validators of the state are not the header's: %w", abi.CodeBadProof)
+	}
+	return t, nil
+}
+
+// readState fills in what stands in the state of the tip's height.
+func (t *tip) readState(r reader) error {
+	var ok bool
+	var err error
+	if t.params, ok, err = load(r, chain.ParamsKey(), chain.ParseParams); err != nil || !ok {
+		return errors.Join(err, missing(ok, "parameters"))
+	}
+	if t.params.Protocol != chain.Protocol {
+		return fmt.Errorf("the chain is at protocol version %d, this program knows %d: %w", t.params.Protocol, chain.Protocol, abi.CodeUnknownVersion)
+	}
+	if t.validators, ok, err = load(r, chain.ValidatorsKey(), chain.ParseValidatorSet); err != nil || !ok {
+		return errors.Join(err, missing(ok, "validators"))
+	}
+	return each(r, chain.TimerPrefix(), func(key, _ []byte) (bool, error) {
+		t.timer = chain.TimerDue(key)
+		return false, nil
+	})
+}
+
+func missing(ok bool, what string) error {
+	if ok {
+		return nil
+	}
+	return faultf("the state holds no %s", what)
+}
+
+// publish makes t the newest tip. Its slot among tips is filled beforehand by
+// Commit, since readers may hold a View of its height already.
+func (l *Ledger) publish(t *tip) {
+	l.slot(t.header.Height).Store(t)
+	l.head.Store(t)
+}
+
+func (l *Ledger) slot(height uint64) *atomic.Pointer[tip] { return &l.tips[height%uint64(len(l.tips))] }
+
+// take returns the newest View with the tip of its height. The caller
+// releases the View.
+func (l *Ledger) take() (*storage.View, *tip, error) {
+	for {
+		v, err := l.store.View()
+		if err != nil {
+			return nil, nil, l.unavailable(err)
+		}
+		if t := l.slot(v.Height()).Load(); t != nil && t.header.Height == v.Height() {
+			return v, t, nil
+		}
+		v.Release() // held up for whole blocks between the two reads
+	}
+}
+
+// unavailable gives an error of storage its code for outsiders.
+func (l *Ledger) unavailable(err error) error {
+	switch {
+	case errors.Is(err, storage.ErrBusy):
+		return fmt.Errorf("%w: %w", abi.CodeBusy, err)
+	case errors.Is(err, storage.ErrClosed):
+		return fmt.Errorf("%w: %w", abi.CodeShuttingDown, err)
+	}
+	return fmt.Errorf("%w: %w", abi.CodeInternal, err)
+}
+
+// Head is the header of the newest committed block.
+func (l *Ledger) Head() chain.Header { return l.head.Load().header }
+
+// ChainID names the chain.
+func (l *Ledger) ChainID() abi.Hash { return l.chain }
+
+// Genesis is what the chain began with; it must not be modified.
+func (l *Ledger) Genesis() *chain.Genesis { return l.genesis }
+
+// ValidatorSet is the set that signs the next block.
+func (l *Ledger) ValidatorSet() chain.ValidatorSet { return l.head.Load().validators }
+
+// NextTimer is when the first timer is due, in ms of header time.
+func (l *Ledger) NextTimer() (due int64, ok bool) {
+	t := l.head.Load()
+	return t.timer, t.timer != 0
+}
+
+// OnCommit adds a function that is called after each commit, in the order of
+// heights. It must not block. It is called before Run.
+func (l *Ledger) OnCommit(fn func(*chain.Block)) { l.onCommit = append(l.onCommit, fn) }
