@@ -52,30 +52,38 @@ func GenerateP256() (*Key, error) {
 // New takes a private key as crypto/x509 parses it: an ed25519.PrivateKey or
 // an *ecdsa.PrivateKey on P-256. Any other is refused with abi.CodeBadKey.
 func New(private any) (*Key, error) {
-	switch p := private.(type) {
-	case ed25519.PrivateKey:
-		if len(p) != ed25519.PrivateKeySize {
-			return nil, fmt.Errorf("ed25519 key of %d bytes: %w", len(p), abi.CodeBadKey)
-		}
-		return &Key{private: p, public: p.Public().(ed25519.PublicKey)}, nil
-	case *ecdsa.PrivateKey:
-		if p.Curve != elliptic.P256() {
-			return nil, fmt.Errorf("ECDSA key on %s, want P-256: %w", p.Params().Name, abi.CodeBadKey)
-		}
-		point, err := p.PublicKey.Bytes()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", abi.CodeBadKey, err)
-		}
-		return &Key{private: p, public: compress(point)}, nil
+	if p, ok := private.(ed25519.PrivateKey); ok && len(p) != ed25519.PrivateKeySize {
+		return nil, fmt.Errorf("ed25519 key of %d bytes: %w", len(p), abi.CodeBadKey)
 	}
-	return nil, fmt.Errorf("a %T is neither an ed25519 nor a P-256 key: %w", private, abi.CodeBadKey)
+	signer, ok := private.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no private key: %w", private, abi.CodeBadKey)
+	}
+	public, err := RawPublic(signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &Key{private: signer, public: public}, nil
 }
 
-// compress turns an uncompressed point into its compressed form (SEC 1
-// section 2.3.3): the parity of y and then x.
-func compress(point []byte) []byte {
-	x := point[1 : 1+32]
-	return append([]byte{2 | point[len(point)-1]&1}, x...)
+// RawPublic is the raw form of a public key as the standard library has it:
+// 32 bytes of ed25519, or the 33 bytes of a compressed P-256 point. Any other
+// is refused with abi.CodeBadKey.
+func RawPublic(public crypto.PublicKey) ([]byte, error) {
+	var raw []byte
+	switch p := public.(type) {
+	case ed25519.PublicKey:
+		raw = p
+	case *ecdsa.PublicKey:
+		if point, err := p.Bytes(); err == nil && p.Curve == elliptic.P256() {
+			// SEC 1 section 2.3.3: the parity of y, then x.
+			raw = append([]byte{2 | point[len(point)-1]&1}, point[1:1+32]...)
+		}
+	}
+	if !chain.ValidKey(raw) {
+		return nil, fmt.Errorf("a %T that is neither an ed25519 nor a P-256 key: %w", public, abi.CodeBadKey)
+	}
+	return raw, nil
 }
 
 // Public is the raw public key: 32 bytes of ed25519, or the 33 bytes of a
@@ -104,13 +112,11 @@ func (k *Key) Sign(message []byte) ([]byte, error) {
 	return signature, nil
 }
 
-// Ed25519 is the private key itself, for a node's configuration. It is
-// abi.CodeBadKey for a P-256 key.
-func (k *Key) Ed25519() (ed25519.PrivateKey, error) {
-	if p, ok := k.private.(ed25519.PrivateKey); ok {
-		return p, nil
-	}
-	return nil, fmt.Errorf("the key is P-256, an ed25519 key is needed: %w", abi.CodeBadKey)
+// Private is the ed25519 private key itself, for a node's configuration; nil
+// for a P-256 key.
+func (k *Key) Private() ed25519.PrivateKey {
+	p, _ := k.private.(ed25519.PrivateKey)
+	return p
 }
 
 // The certificate's lifetime says nothing, so that a device without a clock

@@ -1,0 +1,212 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+
+	"github.com/quic-go/quic-go"
+	"golang.org/x/time/rate"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// admission counts connections by address and by key, before a handshake
+// costs anything and once its key is proved.
+type admission struct {
+	config     *Config
+	stats      *counters
+	handshakes *rate.Limiter
+
+	mu        sync.Mutex // guards what follows and the mutable fields of peers
+	total     int
+	addresses map[netip.Prefix]int
+	keys      map[string]*account
+}
+
+// account is what one key has in use, over all its connections. Its bucket
+// outlives them until it is full again, so reconnecting refills nothing.
+type account struct {
+	key     []byte
+	conns   int           // guarded by admission.mu
+	bucket  *rate.Limiter // nil: unlimited
+	large   slots         // large frames
+	waiting slots         // waiting submissions
+}
+
+// peer is one connection from its first packet on.
+type peer struct {
+	address netip.Prefix
+	account *account // nil until the key is proved
+	closed  bool
+}
+
+// peerKey finds the peer in a connection's context.
+type peerKey struct{}
+
+// refillKeep is how many keys' buckets are kept beyond the connections that
+// are allowed, before those that are full again are dropped.
+const refillKeep = 1024
+
+// perKeyShare is the part of a shared limit that one key may use.
+const perKeyShare = 4
+
+func newAdmission(c *Config, stats *counters) *admission {
+	return &admission{
+		config: c, stats: stats,
+		handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
+		addresses:  map[netip.Prefix]int{},
+		keys:       map[string]*account{},
+	}
+}
+
+// mustRetry says whether a client must first prove its address by a Retry:
+// when handshakes come too fast, and when a forged address could use up what
+// is left for it or for everyone.
+func (a *admission) mustRetry(addr net.Addr) bool {
+	prefix := prefixOf(addr)
+	a.mu.Lock()
+	crowded := a.total >= a.config.MaxConnections/2 || a.addresses[prefix] >= a.config.MaxPerAddress/2
+	a.mu.Unlock()
+	if crowded || !a.handshakes.Allow() {
+		a.stats.retries.Add(1)
+		return true
+	}
+	return false
+}
+
+// open admits a connection by its address, before any handshake work.
+func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	p := &peer{address: prefixOf(info.RemoteAddr)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.total >= a.config.MaxConnections || a.addresses[p.address] >= a.config.MaxPerAddress {
+		a.stats.refusedAddress.Add(1)
+		return nil, fmt.Errorf("too many connections: %w", abi.CodeBusy)
+	}
+	a.total++
+	a.addresses[p.address]++
+	context.AfterFunc(ctx, func() { a.release(p) })
+	return context.WithValue(ctx, peerKey{}, p), nil
+}
+
+// claim gives a connection the account of the key that it proved.
+func (a *admission) claim(p *peer, key []byte) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if p.closed {
+		return fmt.Errorf("connection closed: %w", abi.CodeUnavailable)
+	}
+	acc := a.keys[string(key)]
+	if acc == nil {
+		a.sweep()
+		acc = a.newAccount(key)
+		a.keys[string(key)] = acc
+	}
+	if acc.conns >= a.config.MaxPerKey {
+		a.stats.refusedKey.Add(1)
+		return fmt.Errorf("too many connections of this key: %w", abi.CodeBusy)
+	}
+	acc.conns++
+	p.account = acc
+	return nil
+}
+
+func (a *admission) newAccount(key []byte) *account {
+	acc := &account{
+		key:     append([]byte(nil), key...),
+		large:   newSlots(max(1, a.config.MaxLarge/perKeyShare)),
+		waiting: newSlots(max(1, a.config.MaxWaiting/perKeyShare)),
+	}
+	if n := a.config.RequestRate; n > 0 {
+		acc.bucket = rate.NewLimiter(rate.Limit(n), max(n, abi.MaxBatch))
+	}
+	return acc
+}
+
+// release gives back what a connection held.
+func (a *admission) release(p *peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p.closed = true
+	a.total--
+	if a.addresses[p.address]--; a.addresses[p.address] == 0 {
+		delete(a.addresses, p.address)
+	}
+	if p.account == nil {
+		a.stats.handshakesFailed.Add(1)
+		return
+	}
+	if p.account.conns--; p.account.idle() {
+		delete(a.keys, string(p.account.key))
+	}
+}
+
+// sweep drops the accounts whose buckets have filled up.
+func (a *admission) sweep() {
+	if len(a.keys) < a.config.MaxConnections+refillKeep {
+		return
+	}
+	for key, acc := range a.keys {
+		if acc.idle() {
+			delete(a.keys, key)
+		}
+	}
+}
+
+func (acc *account) idle() bool {
+	return acc.conns == 0 && (acc.bucket == nil || acc.bucket.Tokens() >= float64(acc.bucket.Burst()))
+}
+
+// prefixOf is what counts as one address: an IPv4 address, or the /64 that
+// one IPv6 subscriber holds.
+func prefixOf(addr net.Addr) netip.Prefix {
+	udp, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := udp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	prefix, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}
+
+// slots is a counted limit that can be waited for.
+type slots chan struct{}
+
+func newSlots(n int) slots { return make(slots, n) }
+
+// acquire waits for a slot until ctx ends.
+func (s slots) acquire(ctx context.Context) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// try takes a slot if one is free.
+func (s slots) try() bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s slots) release() { <-s }

@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// Node is what the service asks. All methods are called concurrently. Byte
+// slices that are passed in are valid during the call only, but for the
+// transaction of Submit, which the Node may keep. An error that wraps an
+// abi.Code is answered with that code, any other with abi.CodeInternal.
+type Node interface {
+	// Decide answers a decision request; any failure is a denial.
+	Decide(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer
+	// Standing is what the ledger says of a public key now. It is asked
+	// before every request and must be cheap.
+	Standing(key []byte) (abi.Standing, error)
+	// Submit takes in a transaction and, with wait, returns when it is
+	// committed.
+	Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult, error)
+	// Status describes the node; the fields about the caller stay zero.
+	Status() abi.NodeStatus
+	// Prove returns the encoded proof.Entry of a state key.
+	Prove(key []byte) ([]byte, error)
+	Query(ctx context.Context, contract string, message []byte) (out []byte, height uint64, err error)
+	// Scan returns at most limit pairs under prefix from start on.
+	Scan(prefix, start []byte, limit int) (pairs [][2][]byte, more bool, height uint64, err error)
+	Block(height uint64) (block, certificate, outcomes []byte, err error)
+	Tx(id abi.Hash) (abi.TxResult, error)
+}
+
+// Config configures a Server. Conn, Key and Node are required; a zero limit
+// stands for its default.
+type Config struct {
+	Conn    net.PacketConn     // Run closes it
+	Key     ed25519.PrivateKey // the key of the gateway's account
+	Account abi.Hash           // the gateway's account, proved in hello
+	Node    Node
+	Logger  *slog.Logger // nil: none
+
+	// ResetKey lets clients of an earlier process learn at once that their
+	// connection is gone (RFC 9000 section 10.3). Keep it over restarts; with
+	// all zeros the service sends no resets.
+	ResetKey [32]byte
+
+	MaxConnections int           // at a time; 1024
+	MaxPerAddress  int           // connections of one IPv4 address or IPv6 /64; 256: many devices stand behind one NAT
+	MaxPerKey      int           // connections of one key; 16
+	HandshakeRate  int           // a second, above which an address must prove itself first; 50
+	RequestRate    int           // of one key a second, each item of a batch counted; 1000; negative: unlimited
+	MaxLarge       int           // frames above 4 KiB held at a time; 32, so about 5 MiB
+	MaxWaiting     int           // submissions that wait for their commit at a time; 256
+	IdleTimeout    time.Duration // of a connection without any packet; 90 s
+	FrameTimeout   time.Duration // from a frame's first byte to its last; 10 s
+	WriteTimeout   time.Duration // for a client to take in an answer; 10 s
+	SubmitTimeout  time.Duration // for a submission that waits; 30 s
+	DrainTimeout   time.Duration // for running requests when Run ends; 2 s
+}
+
+// validate checks c and fills in the defaults.
+func (c *Config) validate() error {
+	if c.Conn == nil || c.Node == nil || len(c.Key) != ed25519.PrivateKeySize {
+		return errors.New("gateway: Conn, Node and an ed25519 Key are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	orDefault(&c.MaxConnections, 1024)
+	orDefault(&c.MaxPerAddress, 256)
+	orDefault(&c.MaxPerKey, 16)
+	orDefault(&c.HandshakeRate, 50)
+	orDefault(&c.RequestRate, 1000)
+	orDefault(&c.MaxLarge, 32)
+	orDefault(&c.MaxWaiting, 256)
+	orDefault(&c.IdleTimeout, 90*time.Second)
+	orDefault(&c.FrameTimeout, 10*time.Second)
+	orDefault(&c.WriteTimeout, 10*time.Second)
+	orDefault(&c.SubmitTimeout, 30*time.Second)
+	orDefault(&c.DrainTimeout, 2*time.Second)
+	return nil
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,174 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// Transport parameters of the device port.
+const (
+	maxStreams       = 8         // persistent streams of a connection
+	streamWindow     = 64 << 10  // bytes a client may send ahead on a stream
+	connectionWindow = 128 << 10 // and on all its streams
+	connectionIDLen  = 8         // bytes; long enough that ids do not collide
+	handshakeTimeout = 5 * time.Second
+)
+
+// Server is the device port of one node.
+type Server struct {
+	config    Config
+	stats     *counters
+	admission *admission
+	large     slots // frames above bufferSize in memory
+	waiting   slots // submissions that wait for their commit
+}
+
+// New checks the configuration. Nothing runs before Run.
+func New(c Config) (*Server, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, stats: newCounters(), large: newSlots(c.MaxLarge), waiting: newSlots(c.MaxWaiting)}
+	s.admission = newAdmission(&s.config, s.stats)
+	return s, nil
+}
+
+// Addr is the address of the socket.
+func (s *Server) Addr() net.Addr { return s.config.Conn.LocalAddr() }
+
+// Run serves until ctx ends, then lets running requests finish within
+// DrainTimeout, closes every connection with abi.CodeShuttingDown and the
+// socket, and returns nil. It returns an error if the socket fails.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.config.Conn.Close()
+	transport, listener, err := s.listen()
+	if err != nil {
+		return err
+	}
+	var conns sync.WaitGroup
+	for {
+		q, acceptErr := listener.Accept(ctx)
+		if acceptErr != nil {
+			err = acceptErr
+			break
+		}
+		conns.Go(func() { s.serve(ctx, q) })
+	}
+	if ctx.Err() == nil {
+		transport.Close() // the socket broke: so did every connection
+	}
+	_ = listener.Close() // always nil
+	late := time.AfterFunc(s.config.DrainTimeout, func() { transport.Close() })
+	conns.Wait()
+	late.Stop()
+	if cerr := transport.Close(); ctx.Err() != nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("device port: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) listen() (*quic.Transport, *quic.Listener, error) {
+	tlsConfig, err := s.tlsConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	transport := &quic.Transport{
+		Conn:                s.config.Conn,
+		ConnectionIDLength:  connectionIDLen,
+		VerifySourceAddress: s.admission.mustRetry,
+		ConnContext:         s.admission.open,
+	}
+	if s.config.ResetKey != [32]byte{} {
+		key := quic.StatelessResetKey(s.config.ResetKey)
+		transport.StatelessResetKey = &key
+	}
+	listener, err := transport.Listen(tlsConfig, &quic.Config{
+		Versions:                       []quic.Version{quic.Version1},
+		HandshakeIdleTimeout:           handshakeTimeout,
+		MaxIdleTimeout:                 s.config.IdleTimeout,
+		InitialStreamReceiveWindow:     streamWindow,
+		MaxStreamReceiveWindow:         streamWindow,
+		InitialConnectionReceiveWindow: connectionWindow,
+		MaxConnectionReceiveWindow:     connectionWindow,
+		MaxIncomingStreams:             maxStreams,
+		MaxIncomingUniStreams:          -1,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("device port: %w", err)
+	}
+	return transport, listener, nil
+}
+
+// conn is one connection whose key is proved.
+type conn struct {
+	server  *Server
+	quic    *quic.Conn
+	account *account
+	run     context.Context // ends when the server shuts down
+}
+
+// serve runs one connection to its end.
+func (s *Server) serve(ctx context.Context, q *quic.Conn) {
+	s.stats.accepted.Add(1)
+	s.stats.connections.Add(1)
+	defer s.stats.connections.Add(-1)
+	p := q.Context().Value(peerKey{}).(*peer)
+	c := &conn{server: s, quic: q, account: p.account, run: ctx}
+	c.close(c.acceptStreams())
+}
+
+// acceptStreams serves the streams that the client opens and waits for them.
+// It returns the code with which the connection is to be closed.
+func (c *conn) acceptStreams() abi.Code {
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	if st, err := c.server.config.Node.Standing(c.account.key); err == nil && st.Device == abi.StatusRetired {
+		return abi.CodeDeviceInactive
+	}
+	for {
+		q, err := c.quic.AcceptStream(c.run)
+		if err != nil {
+			return abi.CodeShuttingDown // or the client left: then no one hears it
+		}
+		if !c.account.take(time.Now(), 1) {
+			c.abort(abi.CodeRateLimited) // opening and dropping streams is no way around the bucket
+			return abi.CodeRateLimited
+		}
+		streams.Go(func() { c.serveStream(q) })
+	}
+}
+
+// take takes n tokens from the key's bucket.
+func (acc *account) take(now time.Time, n int) bool {
+	return acc.bucket == nil || acc.bucket.AllowN(now, n)
+}
+
+// close ends the connection with a code. When the server shuts down, the last
+// answers get a moment to arrive: the client closes when it has them.
+func (c *conn) close(code abi.Code) {
+	if c.run.Err() != nil {
+		select {
+		case <-c.quic.Context().Done():
+		case <-time.After(lastAnswers):
+		}
+	}
+	c.abort(code)
+}
+
+// lastAnswers is how long the answers of a closing server may travel.
+const lastAnswers = 200 * time.Millisecond
+
+// abort ends the connection at once.
+func (c *conn) abort(code abi.Code) {
+	_ = c.quic.CloseWithError(quic.ApplicationErrorCode(code), code.Name())
+}

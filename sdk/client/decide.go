@@ -1,0 +1,53 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// Decide asks a policy domain for a decision; an empty domain is the default
+// one. Whatever goes wrong, the answer is a denial: Permit is false and Code
+// says why, as the error does. A denial by policy is no error.
+func (c *Client) Decide(ctx context.Context, domain string, q *abi.DecisionRequest) (abi.Answer, error) {
+	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), domain)
+	body = abi.AppendDecisionRequest(cbor.AppendUint(body, 2), q)
+	raw, err := c.do(ctx, abi.OpDecide, body)
+	if err != nil {
+		return denied(err)
+	}
+	answer, err := abi.ParseAnswer(raw)
+	if err != nil {
+		return denied(malformed(err))
+	}
+	return answer, nil
+}
+
+// denied is the answer when there is none.
+func denied(err error) (abi.Answer, error) { return abi.Answer{Code: CodeOf(err)}, err }
+
+// DecideBatch asks for up to abi.MaxBatch decisions at once. It returns one
+// answer for each request; where the semantics stopped early, those that were
+// not reached have no answer and the list is shorter.
+func (c *Client) DecideBatch(ctx context.Context, domain string, list []abi.DecisionRequest, s abi.Semantics) ([]abi.Answer, error) {
+	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 3), 1), domain)
+	body = cbor.AppendArray(cbor.AppendUint(body, 2), len(list))
+	for i := range list {
+		body = abi.AppendDecisionRequest(body, &list[i])
+	}
+	body = cbor.AppendUint(cbor.AppendUint(body, 3), uint64(s))
+	raw, err := c.do(ctx, abi.OpBatch, body)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := abi.ParseAnswers(raw)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if n := len(answers); n > len(list) || n < len(list) && s == abi.ExecuteAll {
+		return nil, fmt.Errorf("%d answers to %d requests: %w", n, len(list), abi.CodeMalformed)
+	}
+	return answers, nil
+}

@@ -1,0 +1,132 @@
+package client
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// Deployment is a contract to be made.
+type Deployment struct {
+	Name string
+	Code []byte // Wasm
+	Init []byte // message for the contract's init
+	Note string // for people: a version, a commit
+	// Progress, if not nil, is told how many bytes of the code are committed.
+	Progress func(done, total int)
+}
+
+// activationPoll is how often a deployment asks whether its contract answers.
+const activationPoll = 100 * time.Millisecond
+
+// Deploy uploads the code, unless the ledger has it, deploys the contract and
+// waits until it is active. An upload that broke off goes on where it
+// stopped. It is abi.CodeContractFailed if the contract's init failed, with
+// init's own code beside it; ctx bounds the wait for the activation time.
+func (c *Client) Deploy(ctx context.Context, d Deployment) error {
+	code := abi.Hash(sha256.Sum256(d.Code))
+	if err := c.upload(ctx, code, &d); err != nil {
+		return fmt.Errorf("uploading code %x: %w", code[:4], err)
+	}
+	args := &chain.Deploy{Name: d.Name, Code: code, Init: d.Init, Note: d.Note}
+	done, err := c.Transact(ctx, chain.OpDeploy, args, 0)
+	if err != nil {
+		return fmt.Errorf("deploying %s: %w", d.Name, err)
+	}
+	return c.awaitActive(ctx, d.Name, code, done.Height)
+}
+
+// upload brings the code onto the ledger.
+func (c *Client) upload(ctx context.Context, code abi.Hash, d *Deployment) error {
+	chunks := (len(d.Code) + abi.MaxChunk - 1) / abi.MaxChunk
+	arrived, complete, err := c.declare(ctx, code, len(d.Code))
+	if err != nil {
+		return err
+	}
+	for i := 0; i < chunks && !complete; i++ {
+		if i/8 < len(arrived) && arrived[i/8]>>(i%8)&1 == 1 {
+			continue
+		}
+		data := d.Code[i*abi.MaxChunk : min((i+1)*abi.MaxChunk, len(d.Code))]
+		if _, err := c.Transact(ctx, chain.OpChunk, &chain.Chunk{Code: code, Index: uint64(i), Data: data}, 0); err != nil {
+			return fmt.Errorf("chunk %d of %d: %w", i+1, chunks, err)
+		}
+		d.progress(i*abi.MaxChunk + len(data))
+	}
+	if complete {
+		d.progress(len(d.Code))
+	}
+	return nil
+}
+
+func (d *Deployment) progress(done int) {
+	if d.Progress != nil {
+		d.Progress(done, len(d.Code))
+	}
+}
+
+// declare begins the upload, or finds out how far it has come.
+func (c *Client) declare(ctx context.Context, code abi.Hash, length int) (arrived []byte, complete bool, err error) {
+	_, err = c.Transact(ctx, chain.OpUpload, &chain.Upload{Code: code, Length: uint64(length)}, 0)
+	if err == nil {
+		return nil, false, nil
+	}
+	if errors.Is(err, abi.CodeCodeExists) {
+		return nil, true, nil
+	}
+	// The ledger refuses to declare an upload twice; then it goes on.
+	status, serr := c.Status(ctx)
+	if serr != nil || status.Account == nil {
+		return nil, false, err
+	}
+	entry, gerr := c.Get(ctx, chain.UploadKey(*status.Account, code))
+	if gerr != nil || !entry.Present {
+		return nil, false, err
+	}
+	pending, perr := chain.ParsePendingUpload(entry.Value)
+	if perr != nil || pending.Length != uint64(length) {
+		return nil, false, err
+	}
+	return pending.Arrived, false, nil
+}
+
+// awaitActive waits until the contract, deployed at a height, answers.
+func (c *Client) awaitActive(ctx context.Context, name string, code abi.Hash, height uint64) error {
+	for {
+		entry, err := c.Get(ctx, chain.ContractKey(name))
+		if err != nil {
+			return err
+		}
+		if active, err := activated(entry, code, height); active || err != nil {
+			return err
+		}
+		if err := pause(ctx, activationPoll); err != nil {
+			return fmt.Errorf("waiting until %s is active: %w", name, err)
+		}
+	}
+}
+
+// activated says whether a contract's record shows the deployment as active,
+// or why it never will.
+func activated(entry *Entry, code abi.Hash, height uint64) (bool, error) {
+	if !entry.Present || entry.Height < height {
+		return false, nil
+	}
+	record, err := chain.ParseContract(entry.Value)
+	switch {
+	case err != nil:
+		return false, err
+	case record.Code != code && record.Height > height:
+		return false, fmt.Errorf("another code was deployed under the name at height %d: %w", record.Height, abi.CodeContractExists)
+	case record.Code != code:
+		return false, nil // the earlier deployment answers until this one does
+	case record.Status == chain.ContractFailed:
+		return false, fmt.Errorf("init: %w: %w", abi.CodeContractFailed, record.Failure)
+	}
+	return record.Status == chain.ContractActive, nil
+}

@@ -1,0 +1,22 @@
+// Package client talks to the device port of a Postern gateway: it asks for
+// decisions, submits transactions and reads the ledger with proofs.
+//
+// A caller
+//
+//  1. reads a trust bundle (ParseBundle) and a key (package sdk/key),
+//  2. calls Dial, which refuses a gateway that the ledger does not name,
+//  3. asks, from as many goroutines as it likes,
+//  4. calls Close.
+//
+// Every error wraps an abi.Code: find it with errors.As or errors.Is. A
+// decision that could not be had is a denial.
+//
+// What can be trusted how far: Decide answers what this one gateway decided,
+// and the gateway answers for it. Get, Block and the account of the gateway
+// are proved against the validators of the chain's genesis. Query, Scan,
+// Status and Tx are the gateway's word alone; they prove nothing.
+//
+// A chain that has no block but its genesis certifies nothing yet. Until its
+// first block the client believes a gateway whose key the genesis itself
+// grants the gateway role, and Get returns abi.CodeNotReady.
+package client

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// errLost marks an error of the connection rather than of the request: the
+// request may be sent again on another.
+var errLost = errors.New("connection lost")
+
+// lost makes an error of quic-go an abi code: the gateway's own when it
+// closed with one, otherwise abi.CodeUnavailable.
+func lost(err error) error {
+	code := abi.CodeUnavailable
+	var app *quic.ApplicationError
+	var stream *quic.StreamError
+	switch {
+	case errors.As(err, &app) && app.Remote:
+		code = known(uint64(app.ErrorCode))
+	case errors.As(err, &stream) && stream.Remote:
+		code = known(uint64(stream.ErrorCode))
+	}
+	return fmt.Errorf("%w: %w: %w", errLost, code, err)
+}
+
+// known is the code that the gateway sent, if the table has it.
+func known(code uint64) abi.Code {
+	if c := abi.Code(code); code != 0 && code <= 0xffff && c.Text() != "" {
+		return c
+	}
+	return abi.CodeUnavailable
+}
+
+// ended makes the end of a context an abi code.
+func ended(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", abi.CodeTimeout, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %w", abi.CodeUnavailable, context.Cause(ctx))
+}
+
+// malformed gives an error of the CBOR reader its code.
+func malformed(err error) error {
+	if errors.Is(err, cbor.ErrMalformed) {
+		return fmt.Errorf("%w: %w", abi.CodeMalformed, err)
+	}
+	return err
+}
+
+// CodeOf is the abi.Code that err wraps, abi.CodeInternal if there is none and
+// abi.OK for nil.
+func CodeOf(err error) abi.Code {
+	var code abi.Code
+	switch {
+	case err == nil:
+		return abi.OK
+	case errors.As(err, &code):
+		return code
+	}
+	return abi.CodeInternal
+}

@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// The gateway allows 8 streams. Requests that are answered at once share a
+// few; those that may take long have the others, so that a decision never
+// waits behind a commit.
+const (
+	quickLanes = 2
+	slowLanes  = 6
+)
+
+// link is one connection to a gateway that was found to be the chain's.
+type link struct {
+	quic *quic.Conn
+
+	mu     sync.Mutex // guards what follows
+	quick  []*lane
+	slow   []*lane
+	closed bool           // no more lanes
+	done   sync.WaitGroup // the lanes' readers
+}
+
+// slow says which operations may take long to answer.
+func slow(op abi.Operation) bool {
+	return op == abi.OpSubmit || op == abi.OpQuery || op == abi.OpScan || op == abi.OpBlock
+}
+
+// roundTrip sends a request and waits for its answer.
+func (l *link) roundTrip(ctx context.Context, op abi.Operation, body []byte) ([]byte, error) {
+	ln, err := l.lane(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ln.send(op, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.wait(ctx)
+}
+
+// lane picks the lane with the fewest requests under way and opens another as
+// long as that is not none.
+func (l *link) lane(ctx context.Context, op abi.Operation) (*lane, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	set, most := &l.quick, quickLanes
+	if slow(op) {
+		set, most = &l.slow, slowLanes
+	}
+	if l.closed {
+		return nil, fmt.Errorf("%w: %w", errLost, abi.CodeUnavailable)
+	}
+	*set = withoutBroken(*set)
+	best, load := leastLoaded(*set)
+	if best != nil && (load == 0 || len(*set) == most) {
+		return best, nil
+	}
+	q, err := l.quic.OpenStream()
+	if err != nil {
+		if best != nil && ctx.Err() == nil {
+			return best, nil // streams that just broke still count at the gateway
+		}
+		return nil, lost(err)
+	}
+	ln := &lane{quic: q}
+	*set = append(*set, ln)
+	l.done.Go(ln.read)
+	return ln, nil
+}
+
+func withoutBroken(lanes []*lane) []*lane {
+	kept := lanes[:0]
+	for _, l := range lanes {
+		if !l.broken() {
+			kept = append(kept, l)
+		}
+	}
+	clear(lanes[len(kept):])
+	return kept
+}
+
+func leastLoaded(lanes []*lane) (best *lane, load int) {
+	for _, l := range lanes {
+		if n := l.load(); best == nil || n < load {
+			best, load = l, n
+		}
+	}
+	return best, load
+}
+
+// alive says whether the connection still stands.
+func (l *link) alive() bool { return l.quic.Context().Err() == nil }
+
+// close ends the connection and waits for the readers.
+func (l *link) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	_ = l.quic.CloseWithError(0, "")
+	l.done.Wait()
+}
+
+// dial connects to one address and requires that the ledger names the peer.
+func (c *Client) dial(ctx context.Context, address string) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	defer cancel()
+	addr, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, fmt.Errorf("gateway %s: %w: %w", address, abi.CodeUnavailable, err)
+	}
+	q, err := c.transport.Dial(ctx, addr, c.tls, &quic.Config{
+		Versions:              []quic.Version{quic.Version1},
+		HandshakeIdleTimeout:  c.config.Timeout,
+		MaxIdleTimeout:        idleTimeout,
+		KeepAlivePeriod:       c.config.KeepAlive,
+		MaxIncomingStreams:    -1,
+		MaxIncomingUniStreams: -1,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway %s: %w", address, dialError(ctx, err))
+	}
+	l := &link{quic: q}
+	if err := c.authenticate(ctx, l); err != nil {
+		l.close()
+		return nil, fmt.Errorf("gateway %s: %w", address, err)
+	}
+	return l, nil
+}
+
+func dialError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ended(ctx)
+	}
+	var transport *quic.TransportError
+	if errors.As(err, &transport) && transport.ErrorCode.IsCryptoError() {
+		return fmt.Errorf("%w: %w", abi.CodeNotAuthenticated, err)
+	}
+	return lost(err)
+}
+
+// authenticate checks that the peer is a gateway of the chain.
+func (c *Client) authenticate(ctx context.Context, l *link) error {
+	state := l.quic.ConnectionState().TLS
+	tlsKey, err := serverKey(&state)
+	if err != nil {
+		return err
+	}
+	floor := c.trust.floor()
+	hello, err := l.roundTrip(ctx, abi.OpHello, cbor.AppendMap(nil, 0))
+	if err != nil {
+		return fmt.Errorf("hello: %w", err)
+	}
+	if err := c.trust.gateway(hello, tlsKey, floor); err != nil {
+		return fmt.Errorf("it is not a gateway of this chain: %w: %w", ErrNotGateway, err)
+	}
+	return nil
+}
+
+// ErrNotGateway is what a call returns, wrapped, when the peer could not prove
+// that the chain's ledger names it as a gateway.
+var ErrNotGateway = errors.New("peer not proved")
+
+// tlsConfig is the client's side of the handshake. The peer's certificate
+// proves a key and nothing else; the ledger says whose it is.
+func tlsConfig(certificate tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{abi.ALPN},
+		Certificates:           []tls.Certificate{certificate},
+		SessionTicketsDisabled: true,
+		InsecureSkipVerify:     true, // the name in it means nothing; authenticate checks the key
+		VerifyConnection: func(state tls.ConnectionState) error {
+			_, err := serverKey(&state)
+			return err
+		},
+	}
+}
+
+// idleTimeout is how long a connection lives without any packet; the
+// gateway's own is 90 s.
+const idleTimeout = 90 * time.Second
