@@ -285,7 +285,8 @@ func (c *Client) checkBlock(b *BlockRecord) error {
 		}
 		return nil
 	}
-	if err := c.trust.header(h, &b.Certificate, 0); err != nil {
+	e := proof.Entry{Header: *h, Certificate: b.Certificate, Validators: c.trust.anchor.Validators}
+	if err := c.trust.header(&e, 0); err != nil {
 		return err
 	}
 	if proof.Root(b.Block.Txs) != h.Transactions || proof.Root(b.encoded) != h.Outcomes {

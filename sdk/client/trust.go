@@ -42,13 +42,13 @@ func (t *trust) floor() uint64 {
 	return t.height
 }
 
-// header accepts a header that the validators certified, if it is not below
-// floor and no other header was certified for its height.
-func (t *trust) header(h *chain.Header, c *chain.Certificate, floor uint64) error {
-	entry := proof.Entry{Header: *h, Certificate: *c}
-	if err := entry.VerifyHeader(&t.anchor); err != nil {
+// header accepts the header of an entry if the validators certified it, if it
+// is not below floor, and if no other header was certified for its height.
+func (t *trust) header(e *proof.Entry, floor uint64) error {
+	if err := e.VerifyHeader(&t.anchor); err != nil {
 		return err
 	}
+	h := &e.Header
 	if h.Height < floor {
 		return fmt.Errorf("proof of height %d, but height %d was seen: %w", h.Height, floor, abi.CodeTooStale)
 	}
@@ -72,7 +72,7 @@ func (t *trust) entry(e *proof.Entry, key []byte, floor uint64) (value []byte, p
 	if e.Header.Height == 0 && floor == 0 {
 		return nil, false, fmt.Errorf("the chain has no certified block yet: %w", abi.CodeNotReady)
 	}
-	if err := t.header(&e.Header, &e.Certificate, floor); err != nil {
+	if err := t.header(e, floor); err != nil {
 		return nil, false, err
 	}
 	return e.State.Verify(e.Header.State, key)
