@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble"
+	"github.com/cockroachdb/pebble/bloom"
 	"github.com/cockroachdb/pebble/vfs"
 	cmtdb "github.com/cometbft/cometbft-db"
 )
@@ -150,7 +151,7 @@ func (c *Config) pebble(health *health) *pebble.Options {
 		Cache:                       pebble.NewCache(c.BlockCacheBytes),
 		MemTableSize:                uint64(c.MemTableBytes),
 		MemTableStopWritesThreshold: 3,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       10,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                c.MaxOpenFiles,
 		MaxConcurrentCompactions:    func() int { return 1 },
@@ -164,6 +165,7 @@ func (c *Config) pebble(health *health) *pebble.Options {
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 4 << 10
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].Compression = pebble.SnappyCompression
 		opts.Levels[i].TargetFileSize = 4 << 20
 	}

@@ -23,14 +23,18 @@ func (s *Store) Stats() Stats {
 		return Stats{}
 	}
 	m := s.engine.db.Metrics()
-	total := m.Total()
+	var flushed, compacted uint64
+	for i := range m.Levels {
+		flushed += m.Levels[i].BytesFlushed
+		compacted += m.Levels[i].BytesCompacted
+	}
 	stats := Stats{
 		Keys:           v.tree.Count(),
 		Views:          int(s.alive.Load()),
 		SizeBytes:      m.DiskSpaceUsage(),
 		LogBytes:       m.WAL.BytesWritten,
-		FlushedBytes:   total.BytesFlushed,
-		CompactedBytes: total.BytesCompacted,
+		FlushedBytes:   flushed,
+		CompactedBytes: compacted,
 	}
 	stats.CacheHits, stats.CacheMiss = s.cache.totals()
 	return stats

@@ -19,7 +19,7 @@ type Config struct {
 	Dir             string       // folder of the database; made if missing
 	HotCacheBytes   int64        // entries of the hot cache; it takes about twice as much. Default 2 MiB
 	BlockCacheBytes int64        // pebble's cache of file blocks. Default 4 MiB
-	MemTableBytes   int64        // what is written before it goes to a table file. Default 2 MiB
+	MemTableBytes   int64        // what is written before it goes to a table file. Default 4 MiB
 	MaxOpenFiles    int          // table files held open. Default 256
 	MaxViews        int          // Views of older heights held at once before reads are refused. Default 8
 	Logger          *slog.Logger // required
@@ -32,7 +32,7 @@ func (c *Config) validate() error {
 	}
 	setDefault(&c.HotCacheBytes, 2<<20)
 	setDefault(&c.BlockCacheBytes, 4<<20)
-	setDefault(&c.MemTableBytes, 2<<20)
+	setDefault(&c.MemTableBytes, 4<<20)
 	setDefault(&c.MaxOpenFiles, 256)
 	setDefault(&c.MaxViews, 8)
 	if c.FS == nil {
