@@ -1,0 +1,178 @@
+//! Entities: what the policy knows about a subject or a resource.
+//!
+//! The record is a map: 1 roles (array of text), 2 properties (map with text
+//! keys), 3 relations (array of [relation, type, id]), 4 owner (text: an
+//! account id in lower-case hex). Only what is there is present.
+
+use crate::codes::*;
+use crate::keys;
+use postern::cbor::{Cursor, Kind, Reader};
+use postern::Abort;
+
+/// Bytes of a record: several fit a page of a read-back.
+pub const MAX_ENTITY: usize = 8 << 10;
+const MAX_ROLES: usize = 64;
+const MAX_RELATIONS: usize = 256;
+
+/// Type, id and record of an entity as they were written.
+pub struct Written<'a> {
+    pub kind: &'a str,
+    pub id: &'a str,
+    pub record: &'a [u8],
+}
+
+/// Reads and checks [type, id, record].
+pub fn parse<'a>(r: &mut Reader<'a>) -> Result<Written<'a>, Abort> {
+    r.array_of(3)?;
+    let (kind, id) = (keys::name(r)?, keys::id(r)?);
+    let record = r.raw()?;
+    if record.len() > MAX_ENTITY {
+        return Err(TOO_LARGE);
+    }
+    check(&mut Reader::new(record))?;
+    Ok(Written { kind, id, record })
+}
+
+fn check(r: &mut Reader) -> Result<(), Abort> {
+    let mut fields = r.fields()?;
+    while let Some(key) = fields.next(r)? {
+        match key {
+            1 => check_names(r, MAX_ROLES)?,
+            2 => check_properties(r.raw()?)?,
+            3 => check_relations(r)?,
+            4 => check_account(r.text()?)?,
+            _ => return Err(BAD_ENTITY),
+        }
+    }
+    Ok(())
+}
+
+/// Checks an array of names.
+pub fn check_names(r: &mut Reader, max: usize) -> Result<(), Abort> {
+    let count = r.array()?;
+    if count == 0 || count > max {
+        return Err(BAD_ENTITY);
+    }
+    for _ in 0..count {
+        keys::name(r)?;
+    }
+    Ok(())
+}
+
+fn check_properties(map: &[u8]) -> Result<(), Abort> {
+    let mut r = Reader::new(map);
+    for _ in 0..r.map()? {
+        if r.kind()? != Kind::Text {
+            return Err(BAD_ENTITY);
+        }
+        r.skip()?;
+        r.skip()?;
+    }
+    Ok(())
+}
+
+/// Checks an array of [relation, type, id].
+pub fn check_relations(r: &mut Reader) -> Result<(), Abort> {
+    let count = r.array()?;
+    if count == 0 || count > MAX_RELATIONS {
+        return Err(BAD_ENTITY);
+    }
+    for _ in 0..count {
+        r.array_of(3)?;
+        keys::name(r)?;
+        keys::name(r)?;
+        keys::id(r)?;
+    }
+    Ok(())
+}
+
+fn check_account(text: &str) -> Result<(), Abort> {
+    let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 64 || !text.bytes().all(hex) {
+        return Err(BAD_ENTITY);
+    }
+    Ok(())
+}
+
+/// A stored record's fields, each as it is encoded; empty where absent.
+#[derive(Clone, Copy, Default)]
+pub struct Record<'a> {
+    pub roles: &'a [u8],
+    pub properties: &'a [u8],
+    pub relations: &'a [u8],
+    pub owner: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Reads a stored record, which was checked when it was written.
+    pub fn stored(raw: &'a [u8]) -> Record<'a> {
+        let mut record = Record::default();
+        let mut c = Cursor::new(raw);
+        for _ in 0..c.uint() {
+            match c.uint() {
+                1 => record.roles = c.raw(),
+                2 => record.properties = c.raw(),
+                3 => record.relations = c.raw(),
+                _ => record.owner = c.raw(),
+            }
+        }
+        record
+    }
+
+    /// Whether the entity has a relation to another.
+    pub fn related(&self, relation: &[u8], kind: &[u8], id: &[u8]) -> bool {
+        let mut c = Cursor::new(self.relations);
+        let count = if self.relations.is_empty() { 0 } else { c.uint() };
+        for _ in 0..count {
+            c.uint();
+            let same = c.bytes() == relation;
+            let same = (c.bytes() == kind) & same;
+            if (c.bytes() == id) & same {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Whether two encoded arrays of text share an item. Empty input is no array.
+pub fn share(a: &[u8], b: &[u8]) -> bool {
+    if a.is_empty() || b.is_empty() {
+        return false;
+    }
+    let mut outer = Cursor::new(a);
+    for _ in 0..outer.uint() {
+        if contains(b, outer.bytes()) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether an encoded array of text has an item.
+pub fn contains(list: &[u8], text: &[u8]) -> bool {
+    let mut c = Cursor::new(list);
+    for _ in 0..c.uint() {
+        if c.bytes() == text {
+            return true;
+        }
+    }
+    false
+}
+
+/// Finds a property's value in an encoded map with text keys.
+pub fn property<'a>(map: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let mut c = Cursor::new(map);
+    let (major, count) = c.head();
+    if major != 5 {
+        return None;
+    }
+    for _ in 0..count {
+        let found = c.bytes() == name;
+        if found {
+            return Some(c.raw());
+        }
+        c.skip();
+    }
+    None
+}

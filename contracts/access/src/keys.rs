@@ -1,0 +1,133 @@
+//! The keys of the contract's state.
+//!
+//! ```text
+//! a                                          the active policy
+//! o                                          the admins
+//! d | SHA-256 of [resource type, id, subject type, id]   a delegation
+//! p | version | e | len(type) | type | id    an entity
+//! p | version | i | rule id                  a rule, whole
+//! p | version | r | len(action) | action | len(type) | type | page   rules' bodies
+//! p | version | z                            the version's head
+//! ```
+//!
+//! Version is 4 bytes and page 2, big-endian. A version's head sorts last, so
+//! that it is deleted last and keeps its number taken until then.
+
+use crate::codes::BAD_NAME;
+use postern::cbor::Reader;
+use postern::Abort;
+
+/// Bytes of a type, action, role, relation, zone or rule id.
+pub const MAX_NAME: usize = 64;
+/// Bytes of an entity's id. A longer one in a request has no stored entity.
+pub const MAX_ID: usize = 160;
+
+pub const ACTIVE: &[u8] = b"a";
+pub const ADMINS: &[u8] = b"o";
+
+pub const ENTITY: u8 = b'e';
+pub const RULE: u8 = b'i';
+pub const PAGE: u8 = b'r';
+pub const HEAD: u8 = b'z';
+
+/// A key under construction.
+#[derive(Clone, Copy)]
+pub struct Key {
+    buf: [u8; postern::MAX_KEY],
+    len: usize,
+}
+
+impl Key {
+    /// The prefix of all of a version's keys.
+    pub fn version(version: u32) -> Key {
+        let mut key = Key { buf: [0; postern::MAX_KEY], len: 0 };
+        key.push(b"p").push(&version.to_be_bytes());
+        key
+    }
+
+    /// The prefix of one kind of a version's keys.
+    pub fn kind(version: u32, kind: u8) -> Key {
+        let mut key = Key::version(version);
+        key.push(&[kind]);
+        key
+    }
+
+    /// An entity's key; None where the name is too long to be stored.
+    pub fn entity(version: u32, kind: &[u8], id: &[u8]) -> Option<Key> {
+        if kind.len() > MAX_NAME || id.len() > MAX_ID {
+            return None;
+        }
+        let mut key = Key::kind(version, ENTITY);
+        key.push(&[kind.len() as u8]).push(kind).push(id);
+        Some(key)
+    }
+
+    /// A rule's key.
+    pub fn rule(version: u32, id: &str) -> Key {
+        let mut key = Key::kind(version, RULE);
+        key.push(id.as_bytes());
+        key
+    }
+
+    /// The key of the first page of an action's rules on a resource type; None
+    /// where the names are too long to be stored.
+    pub fn page(version: u32, action: &[u8], kind: &[u8]) -> Option<Key> {
+        if action.len() > MAX_NAME || kind.len() > MAX_NAME {
+            return None;
+        }
+        let mut key = Key::kind(version, PAGE);
+        key.push(&[action.len() as u8]).push(action);
+        key.push(&[kind.len() as u8]).push(kind).push(&[0, 0]);
+        Some(key)
+    }
+
+    /// The key of another page of the same rules.
+    pub fn with_page(mut self, page: u16) -> Key {
+        self.buf[self.len - 2..self.len].copy_from_slice(&page.to_be_bytes());
+        self
+    }
+
+    /// A delegation's key.
+    pub fn delegation(digest: &[u8; 32]) -> Key {
+        let mut key = Key { buf: [0; postern::MAX_KEY], len: 0 };
+        key.push(b"d").push(digest);
+        key
+    }
+
+    /// The key with bytes appended, which the caller knows to fit.
+    pub fn push(&mut self, part: &[u8]) -> &mut Key {
+        self.buf[self.len..self.len + part.len()].copy_from_slice(part);
+        self.len += part.len();
+        self
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.buf[..self.len]
+    }
+}
+
+/// Reads a type, action, role, relation, zone or rule id.
+pub fn name<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
+    bounded(r, MAX_NAME)
+}
+
+/// Reads an entity's id.
+pub fn id<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
+    bounded(r, MAX_ID)
+}
+
+fn bounded<'a>(r: &mut Reader<'a>, max: usize) -> Result<&'a str, Abort> {
+    let text = r.text()?;
+    if text.is_empty() || text.len() > max {
+        return Err(BAD_NAME);
+    }
+    Ok(text)
+}
+
+/// Reads a version's number, which is never 0.
+pub fn version(r: &mut Reader) -> Result<u32, Abort> {
+    match r.uint_max(u32::MAX as u64)? {
+        0 => Err(crate::codes::BAD_VERSION),
+        v => Ok(v as u32),
+    }
+}

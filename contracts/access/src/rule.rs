@@ -1,0 +1,286 @@
+//! Rules. A rule is array(2) [target, body]; its target says which requests
+//! it concerns, its body is all that a decision needs and is stored once for
+//! each action.
+//!
+//! Target, a map: 1 resource type, 2 actions (array of text), 3 description.
+//! Body, a map of which 1 and 2 are always there:
+//!
+//! ```text
+//! 1 id                        8 groups: [[relation, type, id], …], any of them
+//! 2 permit (bool)             9 condition
+//! 3 subject types            10 hours
+//! 4 subject ids              11 reason id, in place of the rule's id
+//! 5 subject roles, any       12 obligations (array)
+//! 6 resource ids             13 time to live, ms
+//! 7 relation that the        14 staleness accepted, ms
+//!   subject must have to
+//!   the resource
+//! ```
+//!
+//! The order of the fields is the order in which they are tested.
+
+use crate::codes::*;
+use crate::condition::{self, Facts};
+use crate::entity::{self, Record};
+use crate::hours::{self, Standing};
+use crate::keys;
+use postern::cbor::{Cursor, Kind, Reader};
+use postern::Abort;
+
+/// Bytes of a rule's body, and of its obligations.
+const MAX_BODY: usize = 4 << 10;
+const MAX_OBLIGATIONS: usize = 1 << 10;
+const MAX_DESCRIPTION: usize = 512;
+/// How many actions a rule names, and how many types, ids, roles or groups.
+const MAX_ACTIONS: usize = 32;
+const MAX_LIST: usize = 64;
+/// A day: how long an answer may be cached, or how stale its state may be.
+const MAX_AGE: u64 = 24 * 3600 * 1000;
+
+/// A rule as it was written.
+#[derive(Clone, Copy)]
+pub struct Written<'a> {
+    pub id: &'a str,
+    pub kind: &'a str,
+    /// The encoded array of actions.
+    pub actions: &'a [u8],
+    pub body: &'a [u8],
+    /// The whole rule.
+    pub raw: &'a [u8],
+}
+
+/// Reads and checks a rule; its hours must name one of the zones.
+pub fn parse<'a>(r: &mut Reader<'a>, zones: &[u8]) -> Result<Written<'a>, Abort> {
+    let raw = r.raw()?;
+    let mut r = Reader::new(raw);
+    r.array_of(2)?;
+    let (kind, actions) = parse_target(&mut r)?;
+    let body = r.raw()?;
+    if body.len() > MAX_BODY {
+        return Err(TOO_LARGE);
+    }
+    let id = check_body(&mut Reader::new(body), zones)?;
+    Ok(Written { id, kind, actions, body, raw })
+}
+
+/// A stored rule, which was checked when it was written.
+pub fn stored(raw: &[u8]) -> Written {
+    let mut c = Cursor::new(raw);
+    c.uint();
+    let mut target = Cursor::new(c.raw());
+    let body = c.raw();
+    target.uint();
+    target.uint();
+    let kind = core::str::from_utf8(target.bytes()).unwrap_or("");
+    target.uint();
+    Written { id: core::str::from_utf8(body_id(body)).unwrap_or(""), kind, actions: target.raw(), body, raw }
+}
+
+/// The id in a stored body, its first field.
+pub fn body_id(body: &[u8]) -> &[u8] {
+    let mut c = Cursor::new(body);
+    c.uint();
+    c.uint();
+    c.bytes()
+}
+
+fn parse_target<'a>(r: &mut Reader<'a>) -> Result<(&'a str, &'a [u8]), Abort> {
+    let (mut kind, mut actions) = ("", &[][..]);
+    let mut fields = r.fields()?;
+    while let Some(key) = fields.next(r)? {
+        match key {
+            1 => kind = keys::name(r)?,
+            2 => actions = check_actions(r)?,
+            3 if r.text()?.len() <= MAX_DESCRIPTION => {}
+            _ => return Err(BAD_RULE),
+        }
+    }
+    if kind.is_empty() || actions.is_empty() {
+        return Err(BAD_RULE);
+    }
+    Ok((kind, actions))
+}
+
+/// Checks the actions, none of which may stand twice: a rule is stored once
+/// for each.
+fn check_actions<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Abort> {
+    let raw = r.raw()?;
+    let mut list = Reader::new(raw);
+    let count = list.array()?;
+    if count == 0 || count > MAX_ACTIONS {
+        return Err(BAD_RULE);
+    }
+    let mut seen = [""; MAX_ACTIONS];
+    for i in 0..count {
+        let action = keys::name(&mut list)?;
+        if seen[..i].contains(&action) {
+            return Err(BAD_RULE);
+        }
+        seen[i] = action;
+    }
+    Ok(raw)
+}
+
+fn check_body<'a>(r: &mut Reader<'a>, zones: &[u8]) -> Result<&'a str, Abort> {
+    let (mut id, mut effect) = ("", false);
+    let mut fields = r.fields()?;
+    while let Some(key) = fields.next(r)? {
+        match key {
+            1 => id = keys::name(r)?,
+            2 => {
+                r.bool()?;
+                effect = true
+            }
+            3 | 5 => entity::check_names(r, MAX_LIST).map_err(|_| BAD_RULE)?,
+            4 | 6 => check_ids(r)?,
+            7 | 11 => keys::name(r).map(|_| ())?,
+            8 => entity::check_relations(r).map_err(|_| BAD_RULE)?,
+            9 => condition::check(r)?,
+            10 => hours::check(r, zones)?,
+            12 => check_obligations(r)?,
+            13 | 14 => r.uint_max(MAX_AGE).map(|_| ())?,
+            _ => return Err(BAD_RULE),
+        }
+    }
+    if id.is_empty() || !effect {
+        return Err(BAD_RULE);
+    }
+    Ok(id)
+}
+
+fn check_ids(r: &mut Reader) -> Result<(), Abort> {
+    let count = r.array()?;
+    if count == 0 || count > MAX_LIST {
+        return Err(BAD_RULE);
+    }
+    for _ in 0..count {
+        keys::id(r)?;
+    }
+    Ok(())
+}
+
+fn check_obligations(r: &mut Reader) -> Result<(), Abort> {
+    if r.kind()? != Kind::Array || r.raw()?.len() > MAX_OBLIGATIONS {
+        return Err(BAD_RULE);
+    }
+    Ok(())
+}
+
+/// What a rule that concerns a request leaves in the verdict.
+#[derive(Clone, Copy, Default)]
+pub struct Effect<'a> {
+    pub permit: bool,
+    pub reason: &'a [u8],
+    /// Encoded; empty when there are none.
+    pub obligations: &'a [u8],
+    pub ttl: u64,
+    /// None: any staleness.
+    pub max_staleness: Option<u64>,
+}
+
+/// How a rule stands to a request.
+pub enum Match<'a> {
+    /// It does not concern the request.
+    No,
+    /// It does.
+    Yes(Effect<'a>),
+    /// It is a permit that would, but for its hours (None: the time is not
+    /// known). The reason's id.
+    Outside(&'a [u8], bool),
+}
+
+/// What rules are matched against.
+pub trait Request<'a>: Facts<'a> {
+    fn subject_type(&self) -> &'a [u8];
+    fn subject_id(&self) -> &'a [u8];
+    fn resource_type(&self) -> &'a [u8];
+    fn resource_id(&self) -> &'a [u8];
+    fn subject_record(&mut self) -> Record<'a>;
+    /// How encoded hours stand to the time of the decision.
+    fn standing(&mut self, hours: &'a [u8]) -> Standing;
+}
+
+/// Whether a stored body is a permit, which is its second field.
+pub fn permits(body: &[u8]) -> bool {
+    let mut c = Cursor::new(body);
+    c.uint();
+    c.uint();
+    c.bytes();
+    c.uint();
+    c.bool()
+}
+
+/// Matches a stored body against a request.
+pub fn matches<'a, R: Request<'a>>(body: &'a [u8], q: &mut R) -> Match<'a> {
+    let mut effect = Effect::default();
+    let mut standing = None;
+    let mut c = Cursor::new(body);
+    for _ in 0..c.uint() {
+        let concerned = match c.uint() {
+            1 => {
+                effect.reason = c.bytes();
+                true
+            }
+            2 => {
+                effect.permit = c.bool();
+                true
+            }
+            3 => entity::contains(c.raw(), q.subject_type()),
+            4 => entity::contains(c.raw(), q.subject_id()),
+            5 => entity::share(c.raw(), q.subject_record().roles),
+            6 => entity::contains(c.raw(), q.resource_id()),
+            7 => {
+                let (kind, id) = (q.resource_type(), q.resource_id());
+                q.subject_record().related(c.bytes(), kind, id)
+            }
+            8 => in_group(&mut c, q.subject_record()),
+            9 => condition::holds(&mut c, q),
+            10 => {
+                standing = Some(q.standing(c.raw()));
+                true
+            }
+            11 => {
+                effect.reason = c.bytes();
+                true
+            }
+            12 => {
+                effect.obligations = c.raw();
+                true
+            }
+            13 => {
+                effect.ttl = c.uint();
+                true
+            }
+            _ => {
+                effect.max_staleness = Some(c.uint());
+                true
+            }
+        };
+        if !concerned {
+            return Match::No;
+        }
+    }
+    conclude(effect, standing)
+}
+
+/// Applies the hours: where the time is not known, a denial holds and a
+/// permit does not.
+fn conclude(effect: Effect, standing: Option<Standing>) -> Match {
+    match standing {
+        Some(Standing::Outside(_)) if effect.permit => Match::Outside(effect.reason, true),
+        Some(Standing::Unknown) if effect.permit => Match::Outside(effect.reason, false),
+        Some(Standing::Outside(_)) => Match::No,
+        _ => Match::Yes(effect),
+    }
+}
+
+fn in_group(c: &mut Cursor, subject: Record) -> bool {
+    let mut groups = Cursor::new(c.raw());
+    for _ in 0..groups.uint() {
+        groups.uint();
+        if subject.related(groups.bytes(), groups.bytes(), groups.bytes()) {
+            return true;
+        }
+    }
+    false
+}

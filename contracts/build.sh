@@ -1,0 +1,57 @@
+#!/bin/sh
+# Rebuilds the standard contracts' Wasm from their sources. The bytes do not
+# depend on where the repository lies; they do on the compiler, so its version
+# is checked. Needs Debian's rustc, libstd-rust-dev-wasm32 and lld.
+#
+#   contracts/build.sh          rebuild the committed files
+#   contracts/build.sh --check  build elsewhere and fail if the bytes differ
+set -eu
+
+want='rustc 1.63.0'
+rustc=${POSTERN_RUSTC:-/usr/bin/rustc}
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+
+fail() {
+	echo "contracts/build.sh: $1" >&2
+	exit 1
+}
+
+[ -x "$rustc" ] || fail "$rustc not found; on Debian 12: apt-get install --no-install-recommends rustc libstd-rust-dev-wasm32 lld"
+have=$("$rustc" --version)
+case "$have " in
+"$want "*) ;;
+*) fail "$rustc is \"$have\", but the committed bytes come from \"$want\" (Debian 12); set POSTERN_RUSTC to it" ;;
+esac
+[ -d "$("$rustc" --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ] ||
+	fail "no Rust library for wasm32; on Debian 12: apt-get install --no-install-recommends libstd-rust-dev-wasm32"
+command -v rust-lld >/dev/null || command -v wasm-ld >/dev/null || command -v wasm-ld-14 >/dev/null ||
+	fail "no Wasm linker; on Debian 12: apt-get install --no-install-recommends lld"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$root"
+
+# Paths are given relative to the root, so that no directory gets into the
+# bytes by a panic's location or a symbol's hash.
+compile() {
+	PATH=/usr/bin:/bin "$rustc" --edition 2021 --target wasm32-unknown-unknown --out-dir "$work" \
+		-C opt-level=s -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
+}
+
+build() {
+	compile --crate-name postern --crate-type rlib -C embed-bitcode=yes sdk/rust/src/lib.rs
+	compile --crate-name "$1" --crate-type cdylib --extern postern="$work/libpostern.rlib" \
+		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 "contracts/$1/src/lib.rs"
+	if [ "$mode" = --check ]; then
+		cmp "$work/$1.wasm" "contracts/$1/$1.wasm" || fail "contracts/$1/$1.wasm is not what its sources build; run make contracts"
+	else
+		cp "$work/$1.wasm" "contracts/$1/$1.wasm"
+	fi
+}
+
+mode=${1:-}
+case $mode in
+'' | --check) ;;
+*) fail "unknown argument $mode" ;;
+esac
+build access

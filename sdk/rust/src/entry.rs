@@ -1,0 +1,140 @@
+//! Entry points: from the host's call to a contract's function and back.
+
+use crate::{arena, cbor, host, Input};
+
+/// What an entry point gives back: its output, or why it refused.
+pub type Reply = Result<&'static [u8], Abort>;
+
+/// A refusal: the contract's own code, which stands in the outcome and never
+/// changes its meaning, and a text for logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    /// The contract's own code.
+    pub code: u16,
+    /// What went wrong, for a developer who reads the node's log.
+    pub text: &'static str,
+    /// Which item of the message is meant, counted from 0.
+    pub item: Option<u32>,
+}
+
+/// The code of a message that is not the canonical CBOR of its form. It is
+/// the same in every contract that uses this SDK.
+pub const MALFORMED: u16 = 1;
+
+impl Abort {
+    /// A refusal with a code and a text of at most 200 bytes.
+    pub const fn new(code: u16, text: &'static str) -> Abort {
+        Abort { code, text, item: None }
+    }
+
+    /// The same refusal, about one item of the message. The first wins.
+    pub fn of_item(mut self, index: usize) -> Abort {
+        self.item = self.item.or(Some(index as u32));
+        self
+    }
+
+    /// Writes "text" or "text (item N)" and returns its length.
+    fn render(&self, out: &mut [u8; 256]) -> usize {
+        let text = self.text.as_bytes();
+        let mut n = text.len().min(200);
+        out[..n].copy_from_slice(&text[..n]);
+        if let Some(item) = self.item {
+            n = append(out, n, b" (item ");
+            n = append_decimal(out, n, item);
+            n = append(out, n, b")");
+        }
+        n
+    }
+}
+
+impl From<cbor::Error> for Abort {
+    fn from(err: cbor::Error) -> Abort {
+        Abort::new(MALFORMED, err.text())
+    }
+}
+
+fn append(out: &mut [u8; 256], at: usize, text: &[u8]) -> usize {
+    out[at..at + text.len()].copy_from_slice(text);
+    at + text.len()
+}
+
+fn append_decimal(out: &mut [u8; 256], at: usize, mut v: u32) -> usize {
+    let mut digits = [0u8; 10];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (v % 10) as u8;
+        v /= 10;
+        if v == 0 {
+            return append(out, at, &digits[first..]);
+        }
+    }
+}
+
+/// Runs `handler` on the input at `ptr` and packs its output as
+/// pointer << 32 | length. An error ends the call with the host's abort.
+#[doc(hidden)]
+pub fn enter(ptr: u32, len: u32, handler: fn(&Input) -> Reply) -> u64 {
+    // The host wrote len bytes at ptr, which `allocate` gave it.
+    let raw = unsafe { core::slice::from_raw_parts(ptr as usize as *const u8, len as usize) };
+    match Input::parse(raw).map_err(Abort::from).and_then(|input| handler(&input)) {
+        Ok(out) => (out.as_ptr() as usize as u64) << 32 | out.len() as u64,
+        Err(abort) => {
+            let mut text = [0; 256];
+            let n = abort.render(&mut text);
+            host::abort(abort.code, &text[..n])
+        }
+    }
+}
+
+/// The `alloc` export.
+#[doc(hidden)]
+pub fn allocate(len: u32) -> u32 {
+    arena::buffer(len as usize).as_mut_ptr() as usize as u32
+}
+
+/// Declares the module's exports: `alloc`, the entry points named on the left
+/// of each `=>` (init, migrate, execute, timer, query, search, decide,
+/// observe), and a panic handler that traps. On the right stands a
+/// `fn(&Input) -> Reply`.
+#[macro_export]
+macro_rules! entry_points {
+    ($($name:ident => $handler:ident),+ $(,)?) => {
+        #[cfg(target_arch = "wasm32")]
+        mod exports {
+            #[no_mangle]
+            extern "C" fn alloc(len: u32) -> u32 {
+                $crate::allocate(len)
+            }
+            $(
+                #[no_mangle]
+                extern "C" fn $name(ptr: u32, len: u32) -> u64 {
+                    $crate::enter(ptr, len, super::$handler)
+                }
+            )+
+            #[panic_handler]
+            fn panic(_: &core::panic::PanicInfo) -> ! {
+                core::arch::wasm32::unreachable()
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(abort: Abort) -> String {
+        let mut out = [0; 256];
+        let n = abort.render(&mut out);
+        String::from_utf8(out[..n].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn abort_text_names_the_item() {
+        assert_eq!(rendered(Abort::new(7, "no")), "no");
+        assert_eq!(rendered(Abort::new(7, "no").of_item(0)), "no (item 0)");
+        assert_eq!(rendered(Abort::new(7, "no").of_item(4294967295)), "no (item 4294967295)");
+        assert_eq!(rendered(Abort::new(7, "no").of_item(3).of_item(9)), "no (item 3)");
+    }
+}
