@@ -112,11 +112,8 @@ func (b *body) pop() module.ValType {
 	return t
 }
 
-func (b *body) popType(want module.ValType) { b.match(b.pop(), want) }
-
-// match requires that an operand has a type, as far as both are known.
-func (b *body) match(got, want module.ValType) {
-	if got != want && got != unknown && want != unknown {
+func (b *body) popType(want module.ValType) {
+	if got := b.pop(); got != want && got != unknown && want != unknown {
 		b.invalid("operand of type %#02x where %#02x is needed", got, want)
 	}
 }
@@ -258,22 +255,17 @@ func (b *body) end() {
 	}
 }
 
-// brTable checks each target against the operand: in unreachable code there
-// is none, and targets may then differ in type, though not in number.
+// brTable requires targets of one type, unreachable or not: the rule of
+// version 1 of the specification, stricter than that of version 2.
 func (b *body) brTable() {
 	labels := b.in.Labels
-	last := b.label(labels[len(labels)-1]).labelType()
+	want := b.label(labels[len(labels)-1]).labelType()
 	for _, l := range labels {
-		t := b.label(l).labelType()
-		if (t == module.BlockEmpty) != (last == module.BlockEmpty) {
-			b.invalid("targets of br_table differ in number of operands")
-		} else if t != module.BlockEmpty {
-			got := b.pop()
-			b.push(got)
-			b.match(got, t)
+		if b.label(l).labelType() != want {
+			b.invalid("targets of br_table differ in type")
 		}
 	}
-	b.popBlock(last)
+	b.popBlock(want)
 	b.unreachable()
 }
 
