@@ -1,6 +1,10 @@
 package abi
 
-import "github.com/seed79541315/postern/abi/cbor"
+import (
+	"fmt"
+
+	"github.com/seed79541315/postern/abi/cbor"
+)
 
 // A DecisionRequest has AuthZEN's shape (Authorization API 1.0 section 5). As
 // CBOR it is a map, and so is each entity; properties and context are maps
@@ -11,7 +15,8 @@ import "github.com/seed79541315/postern/abi/cbor"
 //	action   {1: name (text), 2: properties}
 //	resource {1: type (text), 2: id (text), 3: properties}
 //
-// Properties and context are absent when empty. The subject is absent when a
+// Properties and context may be absent or empty; types, ids and the action's
+// name may not. The subject is absent when a
 // device asks for itself: the gateway fills it in from the ledger, with type
 // "device", the account id in lower-case hex as id, and the device's labels,
 // manufacturer, model and serial as properties.
@@ -75,7 +80,9 @@ func appendEntity(b []byte, e *Entity) []byte {
 	return b
 }
 
-// ParseDecisionRequest reads a request. Properties and context alias b.
+// ParseDecisionRequest reads a request. Properties and context alias b. An
+// error is CodeBadArgument where a part is missing or empty, and wraps
+// CodeMalformed otherwise.
 func ParseDecisionRequest(b []byte) (DecisionRequest, error) {
 	var q DecisionRequest
 	r := cbor.NewReader(b)
@@ -107,7 +114,7 @@ func ParseDecisionRequest(b []byte) (DecisionRequest, error) {
 		}
 	}
 	if err := r.Done(); err != nil {
-		return DecisionRequest{}, err
+		return DecisionRequest{}, Malformed(err)
 	}
 	if seen != 3 || q.Action.Name == "" || q.Resource.Type == "" || q.Resource.ID == "" ||
 		q.Subject != nil && (q.Subject.Type == "" || q.Subject.ID == "") {
@@ -136,7 +143,7 @@ func propertyMap(r *cbor.Reader) []byte {
 		r.Fail(CodeBadArgument)
 		return nil
 	}
-	return r.Raw()
+	return r.RawTextMap()
 }
 
 // Verdict is what a policy contract's decide entry returns: a map
@@ -152,7 +159,8 @@ func propertyMap(r *cbor.Reader) []byte {
 //	  submits durably as a transaction of the gateway
 //	8 by transaction (bool): not decided here; submit the request
 //
-// Only 1 is required. A contract with no active policy aborts with the
+// Only 1 is required; unlike in messages that are hashed, a zero may stand
+// where it could be absent. A contract with no active policy aborts with the
 // reason that it has none; every abort and trap is a denial.
 type Verdict struct {
 	Permit        bool
@@ -165,7 +173,42 @@ type Verdict struct {
 	ByTransaction bool
 }
 
-// ParseVerdict reads the output of a decide entry; it aliases b.
+// AppendVerdict appends the encoding of v, zero fields left out.
+func AppendVerdict(b []byte, v *Verdict) []byte {
+	n := 1
+	for _, present := range []bool{v.Reason != 0, v.ReasonID != "", v.Obligations != nil, v.TTL != 0, v.MaxStaleness != 0, v.FollowUp != nil, v.ByTransaction} {
+		if present {
+			n++
+		}
+	}
+	b = cbor.AppendMap(b, n)
+	b = cbor.AppendBool(cbor.AppendUint(b, 1), v.Permit)
+	if v.Reason != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 2), v.Reason)
+	}
+	if v.ReasonID != "" {
+		b = cbor.AppendText(cbor.AppendUint(b, 3), v.ReasonID)
+	}
+	if v.Obligations != nil {
+		b = append(cbor.AppendUint(b, 4), v.Obligations...)
+	}
+	if v.TTL != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 5), v.TTL)
+	}
+	if v.MaxStaleness != 0 {
+		b = cbor.AppendUint(cbor.AppendUint(b, 6), v.MaxStaleness)
+	}
+	if v.FollowUp != nil {
+		b = cbor.AppendBytes(cbor.AppendUint(b, 7), v.FollowUp)
+	}
+	if v.ByTransaction {
+		b = cbor.AppendBool(cbor.AppendUint(b, 8), true)
+	}
+	return b
+}
+
+// ParseVerdict reads the output of a decide entry; it aliases b. Every error
+// wraps CodeBadResult.
 func ParseVerdict(b []byte) (Verdict, error) {
 	var v Verdict
 	r := cbor.NewReader(b)
@@ -179,10 +222,7 @@ func ParseVerdict(b []byte) (Verdict, error) {
 		case 3:
 			v.ReasonID = r.Text()
 		case 4:
-			if r.Kind() != cbor.KindArray {
-				r.Fail(CodeBadResult)
-			}
-			v.Obligations = r.Raw()
+			v.Obligations = rawArray(&r)
 		case 5:
 			v.TTL = r.Uint()
 		case 6:
@@ -192,14 +232,14 @@ func ParseVerdict(b []byte) (Verdict, error) {
 		case 8:
 			v.ByTransaction = r.Bool()
 		default:
-			r.Fail(CodeBadResult)
+			r.Fail(fmt.Errorf("%w: field %d is not known", CodeMalformed, f.Key()))
 		}
 	}
 	if err := r.Done(); err != nil {
-		return Verdict{}, err
+		return Verdict{}, fmt.Errorf("%w: %w", CodeBadResult, err)
 	}
 	if !decided {
-		return Verdict{}, CodeBadResult
+		return Verdict{}, fmt.Errorf("%w: the verdict has no decision", CodeBadResult)
 	}
 	return v, nil
 }

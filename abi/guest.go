@@ -164,6 +164,8 @@ func (f HostFunc) AllowedIn(e Entry) bool { return hostEntries[f]&(1<<e) != 0 }
 //	11 calling contract (text), in place of 5-7 for a nested call's callee;
 //	   5 then still names the account that signed the transaction
 //
+// Later versions may add keys, which a guest skips.
+//
 // Absent: 5-7 in a timer, 7 when the caller is no device, 8 outside
 // transactions, 10 outside decisions, 11 at the top level.
 type Input struct {
@@ -215,4 +217,57 @@ func AppendInput(b []byte, in *Input) []byte {
 		b = cbor.AppendText(cbor.AppendUint(b, 11), in.ParentContract)
 	}
 	return cbor.AppendBytes(b, in.Message)
+}
+
+// ParseInput reads an input, as a guest does; it aliases b. Errors are, or
+// wrap, CodeMalformed and CodeBadArgument.
+func ParseInput(b []byte) (Input, error) {
+	var in Input
+	r := cbor.NewReader(b)
+	r.ArrayN(2)
+	seen := uint64(0)
+	for f := r.Fields(); f.Next(); {
+		seen |= 1 << min(f.Key(), 63)
+		in.readField(f.Key(), &r)
+	}
+	in.Message = r.Bytes()
+	if err := r.Done(); err != nil {
+		return Input{}, Malformed(err)
+	}
+	const always = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<9
+	if seen&always != always {
+		return Input{}, CodeBadArgument
+	}
+	return in, nil
+}
+
+func (in *Input) readField(key uint64, r *cbor.Reader) {
+	switch key {
+	case 1:
+		in.Chain = hashOf(r)
+	case 2:
+		in.Height = r.Uint()
+	case 3:
+		in.Time = r.Int()
+	case 4:
+		in.Contract = r.Text()
+	case 5:
+		h := hashOf(r)
+		in.Caller = &h
+	case 6:
+		in.Roles = Role(r.Uint())
+	case 7:
+		in.Device = r.Raw()
+	case 8:
+		h := hashOf(r)
+		in.Transaction = &h
+	case 9:
+		in.Owner = hashOf(r)
+	case 10:
+		in.Domain = r.Text()
+	case 11:
+		in.ParentContract = r.Text()
+	default:
+		r.Skip()
+	}
 }

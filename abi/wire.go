@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/seed79541315/postern/abi/cbor"
 )
@@ -104,10 +105,10 @@ func ParseRequest(b []byte) (Request, error) {
 		}
 	}
 	if err := r.Done(); err != nil {
-		return Request{}, err
+		return Request{}, Malformed(err)
 	}
-	if q.Op == 0 || q.Body == nil {
-		return q, CodeBadArgument
+	if q.ID == 0 || q.Op == 0 || q.Body == nil {
+		return Request{}, CodeBadArgument
 	}
 	return q, nil
 }
@@ -127,11 +128,13 @@ func AppendResponse(b []byte, p *Response) []byte {
 	return b
 }
 
-// ParseResponse reads a response; the body aliases b.
+// ParseResponse reads a response; the body aliases b and is canonical CBOR.
 func ParseResponse(b []byte) (Response, error) {
 	var p Response
 	r := cbor.NewReader(b)
+	seen := 0
 	for f := r.Fields(); f.Next(); {
+		seen++
 		switch f.Key() {
 		case 1:
 			p.ID = r.Uint()
@@ -143,15 +146,30 @@ func ParseResponse(b []byte) (Response, error) {
 			r.Fail(CodeMalformed)
 		}
 	}
-	return p, r.Done()
+	if err := r.Done(); err != nil {
+		return Response{}, Malformed(err)
+	}
+	if fields := seen - min(len(p.Body), 1); fields != 2 || p.Code != OK && p.Body != nil {
+		return Response{}, fmt.Errorf("%w: fields of a response do not fit together", CodeMalformed)
+	}
+	return p, nil
 }
 
-func codeOf(r *cbor.Reader) Code {
+func codeOf(r *cbor.Reader) Code { return Code(uintUpTo(r, math.MaxUint16)) }
+
+// uintUpTo reads an unsigned integer that must fit a smaller type.
+func uintUpTo(r *cbor.Reader, limit uint64) uint64 {
 	v := r.Uint()
-	if v > 0xffff {
-		r.Fail(CodeMalformed)
+	if v > limit {
+		r.Fail(fmt.Errorf("%w: %d is above %d", CodeMalformed, v, limit))
+		return 0
 	}
-	return Code(v)
+	return v
+}
+
+func hashOf(r *cbor.Reader) (h Hash) {
+	copy(h[:], r.BytesN(len(h)))
+	return h
 }
 
 // frameHead is the length prefix of a frame: 4 bytes, big-endian.
@@ -170,9 +188,15 @@ func EndFrame(b []byte, start int) []byte {
 	return b
 }
 
+// firstRead is the room that a frame's length alone makes, in bytes. Beyond it
+// the buffer grows with what has arrived, so that a sender of lengths without
+// content holds little memory.
+const firstRead = 4 << 10
+
 // ReadFrame reads one frame into buf, growing it if need be, and returns its
-// content. It refuses a frame above MaxFrame before it reads its content.
-// At the end of the stream it returns io.EOF.
+// content, which may be empty. It refuses a frame above MaxFrame with
+// CodeFrameTooLarge before it reads its content. At the end of the stream it
+// returns io.EOF, in the middle of a frame io.ErrUnexpectedEOF.
 func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
 	if cap(buf) < frameHead {
 		buf = make([]byte, 512)
@@ -181,19 +205,25 @@ func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
 	}
-	n := binary.BigEndian.Uint32(head)
-	if n > MaxFrame {
-		return nil, fmt.Errorf("frame of %d bytes: %w", n, CodeFrameTooLarge)
+	size := binary.BigEndian.Uint32(head)
+	if size > MaxFrame {
+		return nil, fmt.Errorf("frame of %d bytes: %w", size, CodeFrameTooLarge)
 	}
-	if cap(buf) < int(n) {
-		buf = make([]byte, n)
-	}
-	buf = buf[:n]
-	if _, err := io.ReadFull(r, buf); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+	n := int(size)
+	buf = buf[:0]
+	for len(buf) < n {
+		have := len(buf)
+		if have == cap(buf) || cap(buf) < min(n, firstRead) {
+			grown := make([]byte, have, min(n, max(2*have, firstRead)))
+			copy(grown, buf)
+			buf = grown
 		}
-		return nil, err
+		buf = buf[:min(n, cap(buf))]
+		if _, err := io.ReadFull(r, buf[have:]); err == io.EOF {
+			return nil, io.ErrUnexpectedEOF
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	return buf, nil
 }
@@ -214,7 +244,8 @@ type Caller struct {
 //	5 obligations (array)     11 staleness, ms (uint)
 //	6 time to live, ms (uint) 12 the gateway's now, ms (uint)
 //
-// 3 to 6, 9 and 10 are absent when zero. 3 to 5 are the policy's own.
+// 3 to 6, 9 and 10 are absent when zero. 3 to 5 are the policy's own. Clients
+// skip keys that they do not know.
 type Answer struct {
 	Permit      bool
 	Code        Code
@@ -269,24 +300,35 @@ func AppendAnswer(b []byte, a *Answer) []byte {
 func ParseAnswer(b []byte) (Answer, error) {
 	r := cbor.NewReader(b)
 	a := readAnswer(&r)
-	return a, r.Done()
+	if err := r.Done(); err != nil {
+		return Answer{}, Malformed(err)
+	}
+	return a, nil
 }
 
-// ParseAnswers reads the answers to a batch.
+// ParseAnswers reads the answers to a batch, at most MaxBatch.
 func ParseAnswers(b []byte) ([]Answer, error) {
 	r := cbor.NewReader(b)
-	list := make([]Answer, 0, MaxBatch)
-	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+	n := r.Array()
+	if n > MaxBatch {
+		return nil, CodeTooLarge
+	}
+	list := make([]Answer, 0, n)
+	for ; n > 0 && r.Err() == nil; n-- {
 		list = append(list, readAnswer(&r))
 	}
-	return list, r.Done()
+	if err := r.Done(); err != nil {
+		return nil, Malformed(err)
+	}
+	return list, nil
 }
 
 func readAnswer(r *cbor.Reader) (a Answer) {
+	decided := false
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
 		case 1:
-			a.Permit = r.Bool()
+			a.Permit, decided = r.Bool(), true
 		case 2:
 			a.Code = codeOf(r)
 		case 3:
@@ -294,7 +336,7 @@ func readAnswer(r *cbor.Reader) (a Answer) {
 		case 4:
 			a.ReasonID = r.Text()
 		case 5:
-			a.Obligations = r.Raw()
+			a.Obligations = rawArray(r)
 		case 6:
 			a.TTL = r.Uint()
 		case 7:
@@ -304,7 +346,7 @@ func readAnswer(r *cbor.Reader) (a Answer) {
 		case 9:
 			a.Contract = r.Text()
 		case 10:
-			copy(a.CodeHash[:], r.BytesN(len(a.CodeHash)))
+			a.CodeHash = hashOf(r)
 		case 11:
 			a.Staleness = r.Uint()
 		case 12:
@@ -313,7 +355,17 @@ func readAnswer(r *cbor.Reader) (a Answer) {
 			r.Skip()
 		}
 	}
+	if !decided || a.Permit && a.Code != OK {
+		r.Fail(fmt.Errorf("%w: the answer has no decision, or a permit with an error", CodeMalformed))
+	}
 	return a
+}
+
+func rawArray(r *cbor.Reader) []byte {
+	if r.Kind() != cbor.KindArray {
+		r.Fail(fmt.Errorf("%w: found %s, want array", CodeMalformed, r.Kind()))
+	}
+	return r.Raw()
 }
 
 // TxResult is where a transaction stands: {1: id (bytes 32), 2: height (uint,
@@ -356,7 +408,7 @@ func ParseTxResult(b []byte) (TxResult, error) {
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
 		case 1:
-			copy(t.ID[:], r.BytesN(len(t.ID)))
+			t.ID = hashOf(&r)
 		case 2:
 			t.Height = r.Uint()
 		case 3:
@@ -369,7 +421,10 @@ func ParseTxResult(b []byte) (TxResult, error) {
 			r.Skip()
 		}
 	}
-	return t, r.Done()
+	if err := r.Done(); err != nil {
+		return TxResult{}, Malformed(err)
+	}
+	return t, nil
 }
 
 // NodeStatus is what a node says of itself and of the caller: {1: chain id,
@@ -431,17 +486,17 @@ func ParseNodeStatus(b []byte) (NodeStatus, error) {
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
 		case 1:
-			copy(s.Chain[:], r.BytesN(len(s.Chain)))
+			s.Chain = hashOf(&r)
 		case 2:
 			s.Name = r.Text()
 		case 3:
 			s.Height = r.Uint()
 		case 4:
-			copy(s.Block[:], r.BytesN(len(s.Block)))
+			s.Block = hashOf(&r)
 		case 5:
 			s.Time = r.Int()
 		case 6:
-			copy(s.State[:], r.BytesN(len(s.State)))
+			s.State = hashOf(&r)
 		case 7:
 			s.Protocol = r.Uint()
 		case 8:
@@ -451,17 +506,20 @@ func ParseNodeStatus(b []byte) (NodeStatus, error) {
 		case 10:
 			s.Staleness = r.Uint()
 		case 11:
-			s.Account = new(Hash)
-			copy(s.Account[:], r.BytesN(len(s.Account)))
+			h := hashOf(&r)
+			s.Account = &h
 		case 12:
-			s.Device = Status(codeOf(&r))
+			s.Device = Status(uintUpTo(&r, math.MaxUint8))
 		case 13:
 			s.Roles = Role(r.Uint())
 		default:
 			r.Skip()
 		}
 	}
-	return s, r.Done()
+	if err := r.Done(); err != nil {
+		return NodeStatus{}, Malformed(err)
+	}
+	return s, nil
 }
 
 // Standing is what the ledger says of a key at this moment.

@@ -14,7 +14,7 @@ import (
 //	1 header (chain.Header)      3 validator set that signed (chain.ValidatorSet)
 //	2 certificate                4 state proof (State)
 //
-// The genesis block carries no certificate; its header is proved by the
+// The genesis block carries an empty certificate; its header is proved by the
 // genesis itself, whose hash is the chain's id.
 type Entry struct {
 	Header      chain.Header
@@ -45,7 +45,9 @@ func (e *Entry) Append(b []byte) []byte {
 func ParseEntry(b []byte) (Entry, error) {
 	var e Entry
 	r := cbor.NewReader(b)
+	seen := 0
 	for f := r.Fields(); f.Next(); {
+		seen++
 		raw := r.Raw()
 		if r.Err() != nil {
 			break
@@ -67,7 +69,13 @@ func ParseEntry(b []byte) (Entry, error) {
 			r.Fail(err)
 		}
 	}
-	return e, r.Done()
+	if err := r.Done(); err != nil {
+		return Entry{}, asMalformed(err)
+	}
+	if seen != 4 {
+		return Entry{}, fmt.Errorf("%w: parts of the proof are missing", abi.CodeMalformed)
+	}
+	return e, nil
 }
 
 // Verify checks the whole way from a trusted validator set over certificate
@@ -79,10 +87,14 @@ func (e *Entry) Verify(t *Trusted, key []byte) (value []byte, present bool, err 
 	return e.State.Verify(e.Header.State, key)
 }
 
-// VerifyHeader checks that the trusted validators certified the header.
+// VerifyHeader checks that the trusted validators certified the header, and
+// that the entry's own validator set, if it carries one, is the header's.
 func (e *Entry) VerifyHeader(t *Trusted) error {
 	if e.Header.Chain != t.Chain {
 		return fmt.Errorf("header of chain %x: %w", e.Header.Chain[:4], abi.CodeWrongChain)
+	}
+	if len(e.Validators) > 0 && e.Validators.Hash() != e.Header.Validators {
+		return fmt.Errorf("the validators are not the header's: %w", abi.CodeBadProof)
 	}
 	if e.Header.Height == 0 {
 		if e.Header.Hash() != t.Genesis {

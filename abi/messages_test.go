@@ -1,0 +1,310 @@
+package abi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+var update = flag.Bool("update", false, "write testdata/vectors.json and docs/errors.md anew")
+
+const vectorFile = "testdata/vectors.json"
+
+// vector is one message of testdata/vectors.json, which other implementations
+// check themselves against. 32-byte values are SHA-256 of a word. A frame is
+// the message with its length before it.
+type vector struct {
+	Name  string `json:"name"`
+	Kind  string `json:"kind"`
+	Hex   string `json:"hex"`
+	Frame string `json:"frame,omitempty"`
+}
+
+func hash(name string) Hash { return sha256.Sum256([]byte(name)) }
+
+func ref(h Hash) *Hash { return &h }
+
+func fromJSON(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := cbor.AppendJSON(nil, []byte(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// codec reads a message and writes it again. A strict one has one encoding; of
+// the others a reader skips keys it does not know, or admits explicit zeros.
+type codec struct {
+	kind   string
+	strict bool
+	again  func([]byte) ([]byte, error)
+}
+
+func codecOf[T any](kind string, strict bool, parse func([]byte) (T, error), appendTo func([]byte, *T) []byte) codec {
+	return codec{kind, strict, func(b []byte) ([]byte, error) {
+		v, err := parse(b)
+		if err != nil {
+			return nil, err
+		}
+		return appendTo(nil, &v), nil
+	}}
+}
+
+var codecs = []codec{
+	codecOf("request", true, ParseRequest, AppendRequest),
+	codecOf("response", true, ParseResponse, AppendResponse),
+	codecOf("decision-request", true, ParseDecisionRequest, AppendDecisionRequest),
+	codecOf("verdict", false, ParseVerdict, AppendVerdict),
+	codecOf("input", false, ParseInput, AppendInput),
+	codecOf("answer", false, ParseAnswer, AppendAnswer),
+	codecOf("tx-result", false, ParseTxResult, AppendTxResult),
+	codecOf("node-status", false, ParseNodeStatus, AppendNodeStatus),
+	codecOf("answers", false, ParseAnswers, func(b []byte, list *[]Answer) []byte {
+		b = cbor.AppendArray(b, len(*list))
+		for i := range *list {
+			b = AppendAnswer(b, &(*list)[i])
+		}
+		return b
+	}),
+}
+
+func buildVectors(t testing.TB) (list []vector) {
+	add := func(name, kind string, enc []byte) {
+		list = append(list, vector{Name: name, Kind: kind, Hex: hex.EncodeToString(enc)})
+	}
+	framed := func(name, kind string, enc []byte) {
+		add(name, kind, enc)
+		frame := EndFrame(append(BeginFrame(nil), enc...), 0)
+		list[len(list)-1].Frame = hex.EncodeToString(frame)
+	}
+	self := &DecisionRequest{Action: Action{Name: "open"}, Resource: Entity{Type: "door", ID: "d-17"}}
+	full := &DecisionRequest{
+		Subject:  &Entity{Type: "user", ID: "alice", Properties: fromJSON(t, `{"role":"technician","level":3}`)},
+		Action:   Action{Name: "open", Properties: fromJSON(t, `{"soft":true}`)},
+		Resource: Entity{Type: "door", ID: "d-17", Properties: fromJSON(t, `{"temperature":21.5,"tags":["a","b"]}`)},
+		Context:  fromJSON(t, `{"reason":null}`),
+	}
+	add("decision request/of the device itself", "decision-request", AppendDecisionRequest(nil, self))
+	add("decision request/all", "decision-request", AppendDecisionRequest(nil, full))
+	add("verdict/permit", "verdict", AppendVerdict(nil, &Verdict{Permit: true}))
+	add("verdict/all", "verdict", AppendVerdict(nil, &Verdict{Reason: 7, ReasonID: "night", Obligations: fromJSON(t, `["log"]`), TTL: 1000,
+		MaxStaleness: 30000, FollowUp: []byte{0xa0}, ByTransaction: true}))
+	add("input/decide", "input", AppendInput(nil, &Input{Chain: hash("chain"), Height: 42, Time: 1_700_000_000_000, Contract: "access",
+		Caller: ref(hash("device")), Device: fromJSON(t, `{}`), Owner: hash("owner"), Domain: "default", Message: AppendDecisionRequest(nil, self)}))
+	add("input/execute", "input", AppendInput(nil, &Input{Chain: hash("chain"), Height: 42, Time: 1_700_000_000_000, Contract: "access",
+		Caller: ref(hash("owner")), Roles: RoleOwner | RoleDeveloper, Transaction: ref(hash("transaction")), Owner: hash("owner"), Message: []byte{0xa0}}))
+	add("input/called", "input", AppendInput(nil, &Input{Chain: hash("chain"), Height: 42, Time: 1_700_000_000_000, Contract: "access",
+		Caller: ref(hash("owner")), Transaction: ref(hash("transaction")), Owner: hash("owner"), ParentContract: "market", Message: []byte{0xa0}}))
+	add("input/timer", "input", AppendInput(nil, &Input{Chain: hash("chain"), Height: 42, Time: 1_700_000_000_000, Contract: "access",
+		Owner: hash("owner"), Message: []byte{0xa0}}))
+	denial := &Answer{Code: CodeDenied, Reason: 7, ReasonID: "night", Obligations: fromJSON(t, `["log"]`), TTL: 1000, Record: 5, Height: 42,
+		Contract: "access", CodeHash: hash("code"), Staleness: 12, Now: 1_700_000_000_123}
+	permit := &Answer{Permit: true, Record: 4, Height: 42, Contract: "access", CodeHash: hash("code"), Staleness: 12, Now: 1_700_000_000_100}
+	add("answer/permit", "answer", AppendAnswer(nil, permit))
+	add("answer/denial", "answer", AppendAnswer(nil, denial))
+	add("answer/no contract", "answer", AppendAnswer(nil, &Answer{Code: CodeNoDomain, Record: 6, Height: 42, Now: 1_700_000_000_124}))
+	add("answers", "answers", AppendAnswer(AppendAnswer([]byte{0x82}, permit), denial))
+	add("transaction result/waiting", "tx-result", AppendTxResult(nil, &TxResult{ID: hash("transaction")}))
+	add("transaction result/all", "tx-result", AppendTxResult(nil, &TxResult{ID: hash("transaction"), Height: 42, Index: 3, Outcome: []byte{0xa0}, Tx: []byte{1}}))
+	status := NodeStatus{Chain: hash("chain"), Name: "example", Height: 42, Block: hash("block"), Time: 1_700_000_000_000, State: hash("state"),
+		Protocol: 1, Engine: "compiler", Program: "0.1.0", Staleness: 12}
+	add("node status/stranger", "node-status", AppendNodeStatus(nil, &status))
+	status.Account, status.Device, status.Roles = ref(hash("device")), StatusActive, RoleOwner
+	add("node status/device", "node-status", AppendNodeStatus(nil, &status))
+	decide := append(append(cbor.AppendText([]byte{0xa2, 1}, DefaultDomain), 2), AppendDecisionRequest(nil, self)...)
+	framed("frame/decide", "request", AppendRequest(nil, &Request{ID: 1, Op: OpDecide, Body: decide}))
+	framed("frame/status", "request", AppendRequest(nil, &Request{ID: 2, Op: OpStatus, Body: []byte{0xa0}}))
+	framed("frame/answer", "response", AppendResponse(nil, &Response{ID: 1, Body: AppendAnswer(nil, permit)}))
+	framed("frame/refusal", "response", AppendResponse(nil, &Response{ID: 2, Code: CodeUnknownKey}))
+	framed("frame/unreadable request", "response", AppendResponse(nil, &Response{Code: CodeMalformed}))
+	return list
+}
+
+func loadVectors(t testing.TB) (list []vector) {
+	t.Helper()
+	b, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &list); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// checkFile compares a committed file with what this code makes of it.
+func checkFile(t *testing.T, name string, made []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, made, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stored, err := os.ReadFile(name); err != nil || !bytes.Equal(stored, made) {
+		t.Errorf("%s is not what this code makes (%v); run this test with -update", name, err)
+	}
+}
+
+func TestVectors(t *testing.T) {
+	made, err := json.MarshalIndent(buildVectors(t), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkFile(t, vectorFile, append(made, '\n'))
+}
+
+// TestVectorsRead: each vector is read, written the same, and no part of it is
+// accepted. An unknown key is refused, or skipped where messages may grow.
+func TestVectorsRead(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range loadVectors(t) {
+		in, err := hex.DecodeString(v.Hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range codecs {
+			if c.kind != v.Kind {
+				continue
+			}
+			seen[c.kind] = true
+			if again, err := c.again(in); err != nil || !bytes.Equal(again, in) {
+				t.Errorf("%s: %x is written as %x, %v", v.Name, in, again, err)
+			}
+			for n := range in {
+				if _, err := c.again(in[:n]); err == nil {
+					t.Errorf("%s: the first %d bytes were accepted", v.Name, n)
+				}
+			}
+			if _, err := c.again(append(bytes.Clone(in), 0)); err == nil {
+				t.Errorf("%s: a byte too many was accepted", v.Name)
+			}
+			if in[0]>>5 != 5 {
+				continue
+			}
+			grown := append(bytes.Clone(in), 0x18, 99, 0)
+			grown[0]++
+			again, err := c.again(grown)
+			if grows := !c.strict && c.kind != "verdict"; grows != (err == nil) || grows && !bytes.Equal(again, in) {
+				t.Errorf("%s: with an unknown key: %x, %v", v.Name, again, err)
+			}
+		}
+	}
+	if len(seen) != len(codecs) {
+		t.Errorf("vectors of %d kinds, there are %d parsers", len(seen), len(codecs))
+	}
+}
+
+func TestMessagesRefused(t *testing.T) {
+	resource := []byte{0xa2, 1, 0x61, 'd', 2, 0x61, '1'}
+	action := []byte{0xa1, 1, 0x61, 'o'}
+	request := func(parts ...[]byte) []byte {
+		return append([]byte{0xa0 + byte(len(parts))}, bytes.Join(parts, nil)...)
+	}
+	at := func(key byte, v []byte) []byte { return append([]byte{key}, v...) }
+	tests := []struct {
+		kind, name string
+		in         []byte
+		code       Code
+	}{
+		{"request", "no id", []byte{0xa2, 2, 1, 3, 0xa0}, CodeBadArgument},
+		{"request", "id 0", []byte{0xa3, 1, 0, 2, 1, 3, 0xa0}, CodeBadArgument},
+		{"request", "operation 0", []byte{0xa3, 1, 1, 2, 0, 3, 0xa0}, CodeBadArgument},
+		{"request", "no body", []byte{0xa2, 1, 1, 2, 1}, CodeBadArgument},
+		{"request", "unordered body", []byte{0xa3, 1, 1, 2, 1, 3, 0xa2, 2, 0, 1, 0}, CodeMalformed},
+		{"request", "float in the body", []byte{0xa3, 1, 1, 2, 1, 3, 0xf9, 0, 0}, CodeMalformed},
+		{"response", "body with an error", []byte{0xa3, 1, 1, 2, 1, 3, 0xa0}, CodeMalformed},
+		{"response", "no code", []byte{0xa1, 1, 1}, CodeMalformed},
+		{"response", "no id", []byte{0xa2, 2, 0, 3, 0xa0}, CodeMalformed},
+		{"response", "code above 16 bits", []byte{0xa2, 1, 1, 2, 0x1a, 0, 1, 0, 0}, CodeMalformed},
+		{"decision-request", "no action", request(at(3, resource)), CodeBadArgument},
+		{"decision-request", "no resource", request(at(2, action)), CodeBadArgument},
+		{"decision-request", "empty subject", request(at(1, []byte{0xa0}), at(2, action), at(3, resource)), CodeBadArgument},
+		{"decision-request", "empty name", request(at(2, []byte{0xa1, 1, 0x60}), at(3, resource)), CodeBadArgument},
+		{"decision-request", "empty id", request(at(2, action), at(3, []byte{0xa2, 1, 0x61, 'd', 2, 0x60})), CodeBadArgument},
+		{"decision-request", "context no map", request(at(2, action), at(3, resource), at(4, []byte{0x80})), CodeBadArgument},
+		{"decision-request", "integer key in context", request(at(2, action), at(3, resource), at(4, []byte{0xa1, 1, 0})), CodeMalformed},
+		{"decision-request", "key 5", request(at(2, action), at(3, resource), at(5, []byte{0xa0})), CodeMalformed},
+		{"decision-request", "unknown key in action", request(at(2, []byte{0xa2, 1, 0x61, 'o', 9, 0}), at(3, resource)), CodeMalformed},
+		{"decision-request", "tagged value in context", request(at(2, action), at(3, resource), at(4, []byte{0xa1, 0x61, 'a', 0xc1, 0})), CodeMalformed},
+		{"verdict", "no decision", []byte{0xa0}, CodeBadResult},
+		{"verdict", "permit of another type", []byte{0xa1, 1, 1}, CodeBadResult},
+		{"verdict", "unknown key", []byte{0xa2, 1, 0xf5, 9, 0}, CodeBadResult},
+		{"verdict", "obligations no array", []byte{0xa2, 1, 0xf5, 4, 0xa0}, CodeBadResult},
+		{"verdict", "nothing", nil, CodeBadResult},
+		{"answer", "no decision", []byte{0xa1, 2, 0}, CodeMalformed},
+		{"answer", "permit with an error", []byte{0xa2, 1, 0xf5, 2, 1}, CodeMalformed},
+		{"answers", "too many", append([]byte{0x98, MaxBatch + 1}, bytes.Repeat([]byte{0xa1, 1, 0xf4}, MaxBatch+1)...), CodeTooLarge},
+		{"node-status", "device status above a byte", []byte{0xa1, 12, 0x19, 1, 1}, CodeMalformed},
+		{"input", "no environment", []byte{0x82, 0xa0, 0x40}, CodeBadArgument},
+	}
+	for _, tt := range tests {
+		for _, c := range codecs {
+			if c.kind != tt.kind {
+				continue
+			}
+			if out, err := c.again(tt.in); out != nil || !errors.Is(err, tt.code) {
+				t.Errorf("%s, %s: %x, %v, want %v", tt.kind, tt.name, out, err, tt.code)
+			}
+		}
+	}
+}
+
+// TestPermitIsNeverMadeUp: no truncation or corruption of a denial reads as a
+// permit without being one.
+func TestPermitIsNeverMadeUp(t *testing.T) {
+	denial := AppendAnswer(nil, &Answer{Code: CodeDenied, Record: 1})
+	for n := range denial {
+		if a, err := ParseAnswer(denial[:n]); err == nil || a.Permit {
+			t.Errorf("%d bytes: %+v", n, a)
+		}
+	}
+	for i := range denial {
+		for bit := range 8 {
+			in := bytes.Clone(denial)
+			in[i] ^= 1 << bit
+			if a, err := ParseAnswer(in); err == nil && a.Permit && a.Code != OK || err != nil && a.Permit {
+				t.Errorf("%x: %+v, %v", in, a, err)
+			}
+		}
+	}
+}
+
+// FuzzMessages feeds every parser of this package.
+func FuzzMessages(f *testing.F) {
+	for _, v := range loadVectors(f) {
+		in, err := hex.DecodeString(v.Hex)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(in)
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		for _, c := range codecs {
+			again, err := c.again(in)
+			if err != nil {
+				if code, ok := errors.AsType[Code](err); !ok || code == OK {
+					t.Fatalf("%s: %v has no code", c.kind, err)
+				}
+				continue
+			}
+			if err := cbor.Validate(in); err != nil && !strings.Contains(err.Error(), "nesting") {
+				t.Fatalf("%s: %x was accepted: %v", c.kind, in, err)
+			}
+			if c.strict && !bytes.Equal(again, in) {
+				t.Fatalf("%s: %x was accepted and is written as %x", c.kind, in, again)
+			}
+			if twice, err := c.again(again); err != nil || !bytes.Equal(twice, again) {
+				t.Fatalf("%s: %x is written as %x and then as %x, %v", c.kind, in, again, twice, err)
+			}
+		}
+	})
+}
