@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/sdk/client"
+	"github.com/seed79541315/postern/sdk/key"
+)
+
+// connectFlags are what every command has that talks to a node.
+var connectFlags = []cli.Flag{
+	homeFlag, jsonFlag,
+	&cli.StringFlag{Name: "node", Usage: "`ADDR`ess of the node's device port (default: the node that runs in --home, then the bundle's)"},
+	&cli.StringFlag{Name: "bundle", Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
+	&cli.StringFlag{Name: "key", Usage: "key `FILE` to act with (default: operator.key in --home)"},
+}
+
+// withConnect adds connectFlags to a command's own.
+func withConnect(own ...cli.Flag) []cli.Flag { return append(own, connectFlags...) }
+
+// offlineError is that no node answers.
+type offlineError struct {
+	addr string
+	err  error
+}
+
+func (o *offlineError) Error() string {
+	return fmt.Sprintf("no node answers at %s: %v; start one with postern start, or name another with --node", o.addr, o.err)
+}
+
+func (o *offlineError) Unwrap() error { return o.err }
+
+// callTimeout bounds one command's wait for a node: a block comes within
+// seconds or the node has a problem that its log tells.
+const callTimeout = 30 * time.Second
+
+// connect dials the node of a command as the given key file in the home.
+func connect(c *cli.Context, keyFile string) (*client.Client, *key.Key, error) {
+	h := home(c.String("home"))
+	k, err := commandKey(c, keyFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	path := c.String("bundle")
+	if path == "" {
+		path = h.path("bundle.json")
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the trust bundle: %w; name one with --bundle, or a home with --home", err)
+	}
+	bundle, err := client.ParseBundle(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	cl, err := dial(c.Context, bundle, k, nodeAddr(c.String("node"), h, bundle))
+	return cl, k, err
+}
+
+func commandKey(c *cli.Context, keyFile string) (*key.Key, error) {
+	path := c.String("key")
+	if path == "" {
+		path = home(c.String("home")).path(keyFile)
+	}
+	return key.Load(path)
+}
+
+func dial(ctx context.Context, bundle *client.Bundle, k *key.Key, addr string) (*client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	cl, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: k, Addr: addr})
+	if err != nil {
+		return nil, &offlineError{addr, err}
+	}
+	return cl, nil
+}
+
+// nodeAddr is the address named, or where the home's node runs, or the
+// bundle's first hint, or the default port of this host.
+func nodeAddr(named string, h home, bundle *client.Bundle) string {
+	if named != "" {
+		return named
+	}
+	if run, err := h.runFile(); err == nil {
+		return reachable(run.Quic)
+	}
+	if len(bundle.Gateways) > 0 {
+		return bundle.Gateways[0]
+	}
+	return "127.0.0.1:7433"
+}
+
+func (h home) runFile() (runFile, error) {
+	var run runFile
+	b, err := os.ReadFile(h.path("run.json"))
+	if err != nil {
+		return run, err
+	}
+	return run, json.Unmarshal(b, &run)
+}
+
+// onNode connects with the command's key, calls do, and closes.
+func onNode(c *cli.Context, do func(ctx context.Context, cl *client.Client) error) error {
+	cl, _, err := connect(c, operatorKeyFile)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
+	defer cancel()
+	return do(ctx, cl)
+}

@@ -1,0 +1,301 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/contracts"
+	"github.com/seed79541315/postern/runtime/wasm"
+	"github.com/seed79541315/postern/sdk/client"
+)
+
+func contractCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "contract",
+		Usage: "check, deploy and call contracts",
+		Subcommands: []*cli.Command{
+			{
+				Name: "check", Usage: "say whether a module would be admitted, without a node", ArgsUsage: "FILE",
+				Description: `It ends with exit code 4 on refusal and names code, function and offset.
+
+Example:
+
+   postern contract check target/wasm32-unknown-unknown/release/mine.wasm`,
+				Flags: []cli.Flag{jsonFlag}, Action: contractCheck,
+			},
+			{
+				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access",
+				Description: `"access" is the standard access contract that comes with this program. The
+command waits until the contract is active.
+
+Example:
+
+   postern contract deploy --name doors --domain default access`,
+				Flags: withConnect(
+					&cli.StringFlag{Name: "name", Required: true, Usage: "the contract's `NAME`"},
+					&cli.StringFlag{Name: "domain", Usage: "bind this policy `DOMAIN` to it"},
+					&cli.StringFlag{Name: "init", Usage: "init message as `JSON`"},
+					&cli.StringFlag{Name: "init-hex", Usage: "init message in `HEX`"},
+					&cli.StringFlag{Name: "note", Usage: "why, kept on the ledger"},
+				),
+				Action: contractDeploy,
+			},
+			{Name: "list", Usage: "list contracts (unproven)", Flags: withConnect(), Action: contractList},
+			{Name: "show", Usage: "show a contract, its proof checked", ArgsUsage: "NAME", Flags: withConnect(), Action: contractShow},
+			{
+				Name: "call", Usage: "run a contract's execute by transaction", ArgsUsage: "NAME [MESSAGE-JSON]",
+				Description: "JSON becomes canonical CBOR; numbers must be exact. Example:\n\n   postern contract call counter '{\"add\": 2}'",
+				Flags:       withConnect(&cli.StringFlag{Name: "hex", Usage: "the message in `HEX` instead of JSON"}),
+				Action:      contractCall,
+			},
+			{
+				Name: "query", Usage: "ask a contract's query on one node (unproven)", ArgsUsage: "NAME [MESSAGE-JSON]",
+				Flags:  withConnect(&cli.StringFlag{Name: "hex", Usage: "the message in `HEX` instead of JSON"}),
+				Action: contractQuery,
+			},
+		},
+	}
+}
+
+// checkOutput is what contract check prints.
+type checkOutput struct {
+	Admitted bool        `json:"admitted"`
+	Code     string      `json:"code,omitempty"`
+	Number   abi.Code    `json:"number,omitempty"`
+	Function string      `json:"function,omitempty"`
+	Offset   int         `json:"offset,omitempty"`
+	Detail   string      `json:"detail,omitempty"`
+	Bytes    int         `json:"bytes,omitempty"`
+	Entries  []string    `json:"entries,omitempty"`
+	Pages    uint32      `json:"memory_pages,omitempty"`
+	Uses     []useOutput `json:"uses,omitempty"`
+}
+
+type useOutput struct {
+	Name  string `json:"name"`
+	Used  int    `json:"used"`
+	Limit int    `json:"limit"`
+}
+
+func contractCheck(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("name one module: postern contract check FILE")
+	}
+	blob, err := moduleBytes(c.Args().First())
+	if err != nil {
+		return err
+	}
+	out := printer(c)
+	info, err := wasm.Check(blob, abi.ProfileLean)
+	var refusal *wasm.Refusal
+	if errors.As(err, &refusal) {
+		v := checkOutput{Code: refusal.Code.Name(), Number: refusal.Code, Function: refusal.Func, Offset: refusal.Offset, Detail: refusal.Detail}
+		if err := out.show(v, "refused: %v", refusal); err != nil {
+			return err
+		}
+		return &quietExit{exitRefused}
+	}
+	if err != nil {
+		return err
+	}
+	v := checkOutput{Admitted: true, Bytes: len(blob), Entries: entryNames(info), Pages: info.MemoryPages, Uses: []useOutput{}}
+	text := ""
+	for _, u := range info.Uses {
+		v.Uses = append(v.Uses, useOutput{u.Name, u.Used, u.Limit})
+		text += fmt.Sprintf("\n  %-24s %6d of %6d", u.Name, u.Used, u.Limit)
+	}
+	return out.show(v, "admitted: %d bytes, entry points %s%s", len(blob), strings.Join(v.Entries, ", "), text)
+}
+
+func entryNames(info wasm.Info) (names []string) {
+	for _, e := range info.Entries {
+		names = append(names, e.String())
+	}
+	return names
+}
+
+// moduleBytes reads a module, or takes a standard contract by its name.
+func moduleBytes(arg string) ([]byte, error) {
+	if arg == "access" {
+		return contracts.Access, nil
+	}
+	return os.ReadFile(arg)
+}
+
+// message builds a contract's message from --hex or from JSON.
+func message(c *cli.Context, hexText, jsonText string) ([]byte, error) {
+	switch {
+	case hexText != "" && jsonText != "":
+		return nil, usagef("give the message as JSON or in hex, not both")
+	case hexText != "":
+		b, err := hex.DecodeString(hexText)
+		if err != nil {
+			return nil, usagef("the message is not hexadecimal: %v", err)
+		}
+		return b, nil
+	case jsonText != "":
+		b, err := cbor.AppendJSON(nil, []byte(jsonText))
+		if err != nil {
+			return nil, usagef("the message: %v", err)
+		}
+		return b, nil
+	}
+	return nil, nil
+}
+
+func contractDeploy(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("name one module: postern contract deploy --name NAME FILE")
+	}
+	blob, err := moduleBytes(c.Args().First())
+	if err != nil {
+		return err
+	}
+	init, err := message(c, c.String("init-hex"), c.String("init"))
+	if err != nil {
+		return err
+	}
+	if _, err := wasm.Check(blob, abi.ProfileLean); err != nil {
+		return fmt.Errorf("%s would not be admitted: %w", c.Args().First(), err)
+	}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		out := printer(c)
+		d := client.Deployment{Name: c.String("name"), Code: blob, Init: init, Note: c.String("note"), Progress: func(done, total int) {
+			out.progressf("uploaded %d of %d bytes", done, total)
+		}}
+		if err := deployAndBind(ctx, cl, d, c.String("domain")); err != nil {
+			return err
+		}
+		return showContract(ctx, cl, out, d.Name)
+	})
+}
+
+func deployAndBind(ctx context.Context, cl *client.Client, d client.Deployment, domain string) error {
+	if err := cl.Deploy(ctx, d); err != nil {
+		return fmt.Errorf("deploying %s: %w", d.Name, err)
+	}
+	if domain == "" {
+		return nil
+	}
+	args := chain.Bind{Domain: domain, Contract: d.Name}
+	_, err := transact(ctx, cl, chain.OpBind, &args)
+	return err
+}
+
+type contractOutput struct {
+	Name    string   `json:"name"`
+	Status  string   `json:"status"`
+	Code    hexBytes `json:"code"`
+	Owner   hexBytes `json:"owner"`
+	Height  uint64   `json:"deployed_height"`
+	Failure string   `json:"failure,omitempty"`
+	Note    string   `json:"note,omitempty"`
+}
+
+func contractOf(name string, raw []byte) (contractOutput, error) {
+	k, err := chain.ParseContract(raw)
+	v := contractOutput{Name: name, Status: k.Status.String(), Code: k.Code[:], Owner: k.Owner[:], Height: k.Height, Note: k.Note}
+	if k.Status == chain.ContractFailed {
+		v.Failure = k.Failure.Name()
+		if k.Failure == abi.CodeAborted {
+			v.Failure = fmt.Sprintf("%s %d", v.Failure, k.FailureCode)
+		}
+	}
+	return v, err
+}
+
+func contractList(c *cli.Context) error {
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		rows := []contractOutput{}
+		var lines []string
+		err := scanAll(ctx, cl, chain.ContractPrefix(), func(k, v []byte) error {
+			row, err := contractOf(string(k[1:]), v)
+			rows = append(rows, row)
+			lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%d", row.Name, row.Status, row.Code, row.Height))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		return printer(c).table(rows, "NAME\tSTATUS\tCODE\tBLOCK", lines)
+	})
+}
+
+func contractShow(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usagef("name one contract")
+	}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		return showContract(ctx, cl, printer(c), c.Args().First())
+	})
+}
+
+func showContract(ctx context.Context, cl *client.Client, out output, name string) error {
+	raw, height, err := getProved(ctx, cl, chain.ContractKey(name), "contract "+name)
+	if err != nil {
+		return err
+	}
+	v, err := contractOf(name, raw)
+	if err != nil {
+		return err
+	}
+	return out.show(v, "contract  %s\nstatus    %s %s\ncode      %s\nowner     %s\ndeployed  in block %d\nproved    at height %d",
+		v.Name, v.Status, v.Failure, v.Code, v.Owner, v.Height, height)
+}
+
+func contractCall(c *cli.Context) error {
+	if c.NArg() < 1 || c.NArg() > 2 {
+		return usagef("name a contract and its message")
+	}
+	msg, err := message(c, c.String("hex"), c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	args := chain.Call{Contract: c.Args().First(), Message: msg}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		res, err := transact(ctx, cl, chain.OpCall, &args)
+		if err != nil {
+			return err
+		}
+		return printer(c).show(res, "done in block %d, gas %d, result %s", res.Height, res.Gas, res.Result)
+	})
+}
+
+func contractQuery(c *cli.Context) error {
+	if c.NArg() < 1 || c.NArg() > 2 {
+		return usagef("name a contract and its message")
+	}
+	msg, err := message(c, c.String("hex"), c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		res, err := cl.Query(ctx, c.Args().First(), msg)
+		if err != nil {
+			return err
+		}
+		v := struct {
+			Result   hexBytes `json:"result"`
+			Height   uint64   `json:"height"`
+			Unproven bool     `json:"unproven"`
+		}{res.Unproven, res.Height, true}
+		return printer(c).show(v, "%s", readable(res.Unproven))
+	})
+}
+
+// readable shows CBOR as JSON and anything else in hex.
+func readable(b []byte) string {
+	if text, err := cbor.AppendAsJSON(nil, b); err == nil {
+		return string(text)
+	}
+	return hex.EncodeToString(b)
+}

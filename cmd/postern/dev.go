@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/contracts"
+	"github.com/seed79541315/postern/sdk/client"
+	"github.com/seed79541315/postern/sdk/key"
+)
+
+// devContract is the name under which dev and demo deploy the access contract.
+const devContract = "access"
+
+func devCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "dev",
+		Usage: "a chain of one node to play with, ready to decide",
+		Description: `It makes a home (a temporary one if none is given), starts its node, deploys the
+access contract as domain "default", loads the policy, issues a token and runs
+until a signal. Run again on the same --home, it goes on where it was.
+
+With --json the first line on standard output is
+{"ready":true,"home":…,"quic":"127.0.0.1:PORT","web":"https://127.0.0.1:PORT","token":…,"chain":…}
+
+Example:
+
+   postern dev --policy policy.json
+   curl -k -H "Authorization: Bearer TOKEN" -H 'Content-Type: application/json' \
+     -d '{"subject":{"type":"user","id":"ann"},"action":{"name":"open"},"resource":{"type":"door","id":"1"}}' \
+     https://127.0.0.1:PORT/access/v1/evaluation`,
+		Flags: append([]cli.Flag{
+			jsonFlag,
+			&cli.StringFlag{Name: "home", Usage: "`DIR`ectory of the node (default: a temporary one, removed at the end)"},
+			&cli.StringFlag{Name: "policy", Usage: "policy document `FILE`"},
+			&cli.StringFlag{Name: "log", Usage: "debug, info, warn or error", Value: "warn"},
+		}, portFlags...),
+		Action: dev,
+	}
+}
+
+func dev(c *cli.Context) error {
+	h, cleanup, err := devHome(c.String("home"))
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	var policy []byte
+	if file := c.String("policy"); file != "" {
+		if policy, err = readPolicy(file); err != nil {
+			return err
+		}
+	}
+	cfg, err := h.config()
+	if err != nil {
+		return err
+	}
+	cfg.Quic, cfg.Web = "127.0.0.1:0", "127.0.0.1:0"
+	overridePorts(c, &cfg)
+	n, err := openNode(c.Context, h, cfg, newLogger(c.String("log")))
+	if err != nil {
+		return err
+	}
+	out := printer(c)
+	return n.run(c.Context, func() error {
+		token, err := furnish(c.Context, h, reachable(n.quicAddr), policy)
+		if err != nil {
+			return err
+		}
+		v := n.readyOutput(token)
+		return out.show(v, "%s\ntoken   %s\n\ntry: postern decide --home %s --subject user:ann --action open --resource door:1\nstop with Ctrl-C", n.readyText(), token, h)
+	})
+}
+
+// devHome makes the home of a development chain if there is none.
+func devHome(dir string) (h home, cleanup func(), err error) {
+	cleanup = func() {}
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "postern-dev-"); err != nil {
+			return "", cleanup, err
+		}
+		cleanup = func() { os.RemoveAll(dir) }
+	}
+	h = home(dir)
+	if !h.exists() {
+		_, err = initHome(h, "dev", "trusted")
+	}
+	return h, cleanup, err
+}
+
+// furnish deploys the access contract as the default domain and loads the
+// policy, unless that was done before, and issues a token.
+func furnish(ctx context.Context, h home, addr string, policy []byte) (token string, err error) {
+	cl, err := dialHome(ctx, h, addr, operatorKeyFile)
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	if err := ensureAccess(ctx, cl); err != nil {
+		return "", err
+	}
+	if policy != nil {
+		if _, err := loadPolicy(ctx, cl, devContract, policy, nil); err != nil {
+			return "", err
+		}
+	}
+	point, err := accountID(h.path(enforcementKeyFile))
+	if err != nil {
+		return "", err
+	}
+	t, err := issueToken(ctx, cl, point, abi.DefaultDomain, 24*time.Hour, "dev")
+	return t.Token, err
+}
+
+func dialHome(ctx context.Context, h home, addr, keyFile string) (*client.Client, error) {
+	k, err := key.Load(h.path(keyFile))
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(h.path("bundle.json"))
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := client.ParseBundle(text)
+	if err != nil {
+		return nil, err
+	}
+	return dial(ctx, bundle, k, addr)
+}
+
+// ensureAccess deploys the access contract under devContract and binds the
+// default domain to it, unless both stand already.
+func ensureAccess(ctx context.Context, cl *client.Client) error {
+	e, err := cl.Get(ctx, chain.DomainKey(abi.DefaultDomain))
+	if err == nil && e.Present {
+		return nil
+	}
+	if err != nil && !isCode(err, abi.CodeNotReady) { // not ready: nothing but a genesis to prove
+		return err
+	}
+	err = deployAndBind(ctx, cl, client.Deployment{Name: devContract, Code: contracts.Access, Note: "postern dev"}, abi.DefaultDomain)
+	if isCode(err, abi.CodeContractExists) {
+		args := chain.Bind{Domain: abi.DefaultDomain, Contract: devContract}
+		_, err = transact(ctx, cl, chain.OpBind, &args)
+	}
+	return err
+}
+
+// readPolicy reads a policy document and checks it before anything starts.
+func readPolicy(file string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPolicy(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return bytes.Clone(text), nil
+}
+
+var errNoPolicy = errors.New("name a policy document")

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/BurntSushi/toml"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/key"
+)
+
+// home is a node's directory:
+//
+//	postern.toml           configuration
+//	genesis.cbor           what the chain began with; its hash is the chain id
+//	bundle.json            the trust bundle that devices and tools are given
+//	node.key               the node's key: it votes, and is the TLS key
+//	operator.key           the operator's account
+//	enforcement-point.key  the account behind the HTTPS tokens
+//	reset.key              makes QUIC stateless resets that survive a restart
+//	data/ wal/ cache/      database, consensus log, compiled contracts
+//	run.json               addresses and pid while the node runs
+//	lock                   held while the node runs
+type home string
+
+func (h home) path(name string) string { return filepath.Join(string(h), name) }
+
+var homeFlag = &cli.StringFlag{Name: "home", Usage: "the node's `DIR`ectory", EnvVars: []string{"POSTERN_HOME"}, Value: defaultHome()}
+
+func defaultHome() string {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return ".postern"
+	}
+	return filepath.Join(dir, ".postern")
+}
+
+// config is postern.toml. Zero values mean the defaults that are written into
+// a new file as comments.
+type config struct {
+	Quic        string `toml:"quic"`         // UDP address of the device port
+	Web         string `toml:"web"`          // TCP address of HTTPS; "off" for none
+	Engine      string `toml:"engine"`       // auto, compiler or interpreter
+	Clock       string `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
+	Log         string `toml:"log"`          // debug, info, warn or error
+	RequestRate int    `toml:"request_rate"` // requests a device may make a second; negative: unlimited
+	Metric      string `toml:"metrics"`      // local: to loopback only; all; off
+}
+
+const configText = `# Configuration of a Postern node. Every line shows its default.
+
+#quic    = "0.0.0.0:7433"   # UDP address of the device port
+#web     = "0.0.0.0:7443"   # TCP address of the HTTPS API; "off" for none
+#engine  = "auto"           # Wasm engine: auto, compiler or interpreter
+%sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
+#log     = "info"           # debug, info, warn or error
+#request_rate = 1000       # requests of one device a second; negative for no limit
+#metrics = "local"          # who may read /metrics: local (loopback), all or off
+`
+
+func (c *config) validate() error {
+	defaults := []struct {
+		name   string
+		value  *string
+		def    string
+		choice []string
+	}{
+		{"quic", &c.Quic, "0.0.0.0:7433", nil},
+		{"web", &c.Web, "0.0.0.0:7443", nil},
+		{"engine", &c.Engine, "auto", []string{"auto", "compiler", "interpreter"}},
+		{"clock", &c.Clock, "auto", []string{"auto", "trusted"}},
+		{"log", &c.Log, "info", []string{"debug", "info", "warn", "error"}},
+		{"metrics", &c.Metric, "local", []string{"local", "all", "off"}},
+	}
+	for _, d := range defaults {
+		if *d.value == "" {
+			*d.value = d.def
+		}
+		if d.choice != nil && !contains(d.choice, *d.value) {
+			return fmt.Errorf("%s = %q: choose one of %v", d.name, *d.value, d.choice)
+		}
+	}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (h home) config() (config, error) {
+	var c config
+	path := h.path("postern.toml")
+	meta, err := toml.DecodeFile(path, &c)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, fmt.Errorf("%s is no home of a node; make one with: postern init --home %s", h, h)
+	}
+	if err != nil {
+		return c, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return c, fmt.Errorf("%s: no setting is named %q", path, unknown[0].String())
+	}
+	if err := c.validate(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// exists says whether the directory holds a node already.
+func (h home) exists() bool {
+	_, err := os.Stat(h.path("genesis.cbor"))
+	return err == nil
+}
+
+// lock makes this process the only one that runs the home, until it ends.
+func (h home) lock() (*os.File, error) {
+	f, err := os.OpenFile(h.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("the node of %s is running (its lock is held); stop it first", h)
+	}
+	return f, nil
+}
+
+func (h home) genesis() ([]byte, *chain.Genesis, error) {
+	raw, err := os.ReadFile(h.path("genesis.cbor"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%s is no home of a node; make one with: postern init --home %s", h, h)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := chain.ParseGenesis(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", h.path("genesis.cbor"), err)
+	}
+	return raw, g, nil
+}
+
+// writeNew writes a file that must not exist yet, durably.
+func writeNew(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// homeKeys are the keys that init makes.
+type homeKeys struct{ node, operator, enforcement *key.Key }
+
+const (
+	nodeKeyFile        = "node.key"
+	operatorKeyFile    = "operator.key"
+	enforcementKeyFile = "enforcement-point.key"
+)
+
+// operatorRoles are what the operator of a chain of one needs; others are
+// granted by transaction.
+const operatorRoles = abi.RoleOperator | abi.RoleDeveloper | abi.RoleOwner | abi.RoleAuditor
+
+func (k *homeKeys) genesis(name string, now int64) *chain.Genesis {
+	return &chain.Genesis{
+		Name: name, Time: now, Params: chain.DefaultParams(),
+		Validators: chain.ValidatorSet{{ID: 1, Key: k.node.Public()}},
+		Accounts: []chain.Grant{
+			{Key: k.node.Public(), Roles: abi.RoleValidator | abi.RoleGateway},
+			{Key: k.operator.Public(), Roles: operatorRoles},
+			{Key: k.enforcement.Public(), Roles: abi.RoleEnforcementPoint},
+		},
+	}
+}
+
+// lockExisting locks a home that must be there.
+func (h home) lockExisting() (*os.File, error) {
+	if !h.exists() {
+		return nil, fmt.Errorf("%s is no home of a node; name one with --home", h)
+	}
+	return h.lock()
+}

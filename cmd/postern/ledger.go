@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/client"
+)
+
+// txOutput is what commands print of a transaction.
+type txOutput struct {
+	Tx     hexBytes      `json:"tx"`
+	Height uint64        `json:"height"`
+	Code   string        `json:"code"`
+	Abort  uint16        `json:"abort,omitempty"`
+	Gas    uint64        `json:"gas"`
+	Result hexBytes      `json:"result,omitempty"`
+	Events []eventOutput `json:"events,omitempty"`
+}
+
+type eventOutput struct {
+	Contract string   `json:"contract"`
+	Topic    string   `json:"topic"`
+	Data     hexBytes `json:"data"`
+}
+
+func txOf(id abi.Hash, height uint64, o *chain.Outcome) txOutput {
+	t := txOutput{Tx: hexOf(id), Height: height, Code: o.Code.Name(), Abort: o.Abort, Gas: o.Gas, Result: o.Result}
+	for _, e := range o.Events {
+		t.Events = append(t.Events, eventOutput{e.Contract, string(e.Topic), e.Data})
+	}
+	return t
+}
+
+// transact signs, submits and waits; an outcome other than OK is an error.
+func transact(ctx context.Context, cl *client.Client, op chain.Op, args client.Args) (txOutput, error) {
+	res, err := cl.Transact(ctx, op, args, 0)
+	if err != nil {
+		return txOutput{}, err
+	}
+	return txOf(res.ID, res.Height, &res.Outcome), nil
+}
+
+// getProved reads a state entry, its proof checked against the trust bundle.
+func getProved(ctx context.Context, cl *client.Client, key []byte, what string) ([]byte, uint64, error) {
+	e, err := cl.Get(ctx, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !e.Present {
+		return nil, 0, fmt.Errorf("%s: %w (proved at height %d)", what, abi.CodeNotFound, e.Height)
+	}
+	return e.Value, e.Height, nil
+}
+
+// scanAll hands every entry of the state under a prefix to each (unproven).
+func scanAll(ctx context.Context, cl *client.Client, prefix []byte, each func(key, value []byte) error) error {
+	for p, err := range cl.All(ctx, prefix) {
+		if err == nil {
+			err = each(p.Key, p.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func txCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "tx",
+		Usage: "transactions",
+		Subcommands: []*cli.Command{{
+			Name: "show", Usage: "show a transaction and its outcome", ArgsUsage: "ID", Flags: withConnect(),
+			Action: func(c *cli.Context) error {
+				id, err := parseHash(c.Args().First(), "transaction id")
+				if err != nil {
+					return err
+				}
+				return onNode(c, func(ctx context.Context, cl *client.Client) error { return showTx(ctx, cl, printer(c), id) })
+			},
+		}},
+	}
+}
+
+type txShowOutput struct {
+	txOutput
+	Op     string   `json:"op"`
+	Sender hexBytes `json:"sender_key"`
+	Bytes  int      `json:"bytes"`
+}
+
+func showTx(ctx context.Context, cl *client.Client, out output, id abi.Hash) error {
+	res, err := cl.Tx(ctx, id)
+	if err != nil {
+		return err
+	}
+	tx, err := chain.ParseTx(res.Tx)
+	if err != nil {
+		return err
+	}
+	o, err := chain.ParseOutcome(res.Outcome)
+	if err != nil {
+		return err
+	}
+	v := txShowOutput{txOf(id, res.Height, &o), tx.Op.String(), tx.Key(), len(res.Tx)}
+	if tx.Tick != 0 {
+		v.Op = "tick"
+	}
+	return out.show(v, "transaction  %s\noperation    %s, %d bytes\nsigned by    %s\nblock        %d\noutcome      %s\ngas          %d",
+		v.Tx, v.Op, v.Bytes, v.Sender, v.Height, o.Code, v.Gas)
+}
+
+func blockCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "block",
+		Usage: "blocks",
+		Subcommands: []*cli.Command{{
+			Name: "show", Usage: "show a block (default: the newest), its certificate checked", ArgsUsage: "[HEIGHT]", Flags: withConnect(),
+			Action: func(c *cli.Context) error {
+				return onNode(c, func(ctx context.Context, cl *client.Client) error {
+					height, err := heightArg(ctx, cl, c.Args().First())
+					if err != nil {
+						return err
+					}
+					return showBlock(ctx, cl, printer(c), height)
+				})
+			},
+		}},
+	}
+}
+
+func heightArg(ctx context.Context, cl *client.Client, arg string) (uint64, error) {
+	if arg == "" {
+		s, err := cl.Status(ctx)
+		return s.Height, err
+	}
+	height, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil {
+		return 0, usagef("%q is no height", arg)
+	}
+	return height, nil
+}
+
+type blockOutput struct {
+	Height   uint64     `json:"height"`
+	Hash     hexBytes   `json:"hash"`
+	Parent   hexBytes   `json:"parent"`
+	Time     time.Time  `json:"time"`
+	Protocol uint64     `json:"protocol"`
+	State    hexBytes   `json:"state_root"`
+	Signers  []uint64   `json:"signers"`
+	Txs      []txOutput `json:"outcomes"`
+}
+
+func showBlock(ctx context.Context, cl *client.Client, out output, height uint64) error {
+	b, err := cl.Block(ctx, height)
+	if err != nil {
+		return err
+	}
+	h := b.Block.Header
+	hash := h.Hash()
+	v := blockOutput{Height: h.Height, Hash: hash[:], Parent: h.Parent[:], Time: time.UnixMilli(h.Time).UTC(), Protocol: h.Protocol, State: h.State[:], Signers: []uint64{}, Txs: []txOutput{}}
+	for _, s := range b.Certificate.Signatures {
+		v.Signers = append(v.Signers, s.Validator)
+	}
+	text := ""
+	for i := range b.Outcomes {
+		o := &b.Outcomes[i]
+		v.Txs = append(v.Txs, txOf(o.ID, h.Height, o))
+		text += fmt.Sprintf("\n  %x  %s, gas %d", o.ID, o.Code.Name(), o.Gas)
+	}
+	return out.show(v, "block    %d  %s\nparent   %s\ntime     %s\nstate    %s\nsigners  %v%s",
+		v.Height, v.Hash, v.Parent, v.Time.Format(time.RFC3339Nano), v.State, v.Signers, text)
+}
+
+func proveCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "prove",
+		Usage:     "read a state entry and check its proof from the trust bundle alone",
+		ArgsUsage: "account ID | device ID | contract NAME | domain NAME | token HASH | state CONTRACT KEY-HEX | key HEX",
+		Description: `It proves absence as well: exit code 0 and "present": false.
+
+Example:
+
+   postern prove contract access`,
+		Flags: withConnect(),
+		Action: func(c *cli.Context) error {
+			key, err := stateKey(c.Args().Slice())
+			if err != nil {
+				return err
+			}
+			return onNode(c, func(ctx context.Context, cl *client.Client) error { return prove(ctx, cl, printer(c), key) })
+		},
+	}
+}
+
+type proveOutput struct {
+	Key     hexBytes `json:"key"`
+	Present bool     `json:"present"`
+	Value   hexBytes `json:"value,omitempty"`
+	Height  uint64   `json:"height"`
+	Block   hexBytes `json:"block"`
+	Root    hexBytes `json:"state_root"`
+	Signers int      `json:"signers"`
+	Bytes   int      `json:"proof_bytes"`
+}
+
+func prove(ctx context.Context, cl *client.Client, out output, key []byte) error {
+	e, err := cl.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	block := e.Header.Hash()
+	v := proveOutput{key, e.Present, e.Value, e.Height, block[:], e.Header.State[:], e.Signers, len(e.Proof)}
+	what := "is absent"
+	if e.Present {
+		what = "is " + readable(e.Value)
+	}
+	return out.show(v, "key %x %s\nproved at height %d under state root %s, signed by %d validators, by %d bytes of proof",
+		key, what, v.Height, v.Root, v.Signers, v.Bytes)
+}
+
+func stateKey(args []string) ([]byte, error) {
+	usage := usagef("say what to prove: account, device, contract, domain, token, state or key; see postern prove --help")
+	if len(args) < 2 {
+		return nil, usage
+	}
+	hashKeys := map[string]func(abi.Hash) []byte{"account": chain.AccountKey, "device": chain.DeviceKey}
+	if make, ok := hashKeys[args[0]]; ok && len(args) == 2 {
+		id, err := accountID(args[1])
+		return make(id), err
+	}
+	switch {
+	case args[0] == "contract" && len(args) == 2:
+		return chain.ContractKey(args[1]), nil
+	case args[0] == "domain" && len(args) == 2:
+		return chain.DomainKey(args[1]), nil
+	case args[0] == "token" && len(args) == 2:
+		h, err := parseHash(args[1], "token hash")
+		return chain.TokenKey(h), err
+	case args[0] == "state" && len(args) == 3:
+		k, err := hex.DecodeString(args[2])
+		if err != nil {
+			return nil, usagef("the state key %q is not hexadecimal", args[2])
+		}
+		return chain.StateKey(args[1], k), nil
+	case args[0] == "key" && len(args) == 2:
+		k, err := hex.DecodeString(args[1])
+		if err != nil {
+			return nil, usagef("the key %q is not hexadecimal", args[1])
+		}
+		return k, nil
+	}
+	return nil, usage
+}
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "what a node says of itself and of you",
+		Flags: withConnect(),
+		Action: func(c *cli.Context) error {
+			return onNode(c, func(ctx context.Context, cl *client.Client) error {
+				s, err := cl.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return showStatus(printer(c), &s)
+			})
+		},
+	}
+}
+
+type statusOutput struct {
+	Chain    hexBytes  `json:"chain"`
+	Name     string    `json:"name"`
+	Height   uint64    `json:"height"`
+	Block    hexBytes  `json:"block"`
+	Time     time.Time `json:"time"`
+	State    hexBytes  `json:"state_root"`
+	Protocol uint64    `json:"protocol"`
+	Engine   string    `json:"engine"`
+	Program  string    `json:"program"`
+	Account  hexBytes  `json:"account,omitempty"`
+	Device   string    `json:"device_status,omitempty"`
+	Roles    []string  `json:"roles"`
+}
+
+func showStatus(out output, s *abi.NodeStatus) error {
+	v := statusOutput{Chain: s.Chain[:], Name: s.Name, Height: s.Height, Block: s.Block[:], Time: time.UnixMilli(s.Time).UTC(),
+		State: s.State[:], Protocol: s.Protocol, Engine: s.Engine, Program: s.Program, Roles: s.Roles.Names()}
+	if s.Account != nil {
+		v.Account = s.Account[:]
+	}
+	if s.Device != 0 {
+		v.Device = s.Device.String()
+	}
+	return out.show(v, "chain    %s %s\nheight   %d  %s\ntime     %s\nstate    %s\nengine   %s, protocol %d, postern %s\nyou      %s %v %s",
+		v.Name, v.Chain, v.Height, v.Block, v.Time.Format(time.RFC3339), v.State, v.Engine, v.Protocol, v.Program, v.Account, v.Roles, v.Device)
+}
+
+// isCode says whether err carries the code.
+func isCode(err error, code abi.Code) bool {
+	var c abi.Code
+	return errors.As(err, &c) && c == code
+}

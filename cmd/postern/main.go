@@ -1,0 +1,171 @@
+// Command postern runs a node of a Postern ledger, and is the tool of the
+// people who use one: operators, developers of policy contracts and owners of
+// devices.
+//
+// What a running node listens on:
+//
+//	quic  UDP, the device port: QUIC with mutual TLS 1.3, ALPN "postern/1".
+//	      Length-prefixed CBOR requests: hello, decide, batch, submit,
+//	      status, prove, query, scan, block, tx (see package abi).
+//	web   TCP, HTTPS: AuthZEN (/access/v1/evaluation, …/evaluations,
+//	      /.well-known/authzen-configuration, and the same under
+//	      /domains/NAME), /healthz, /readyz, /metrics.
+//
+// It writes nothing outside its home directory. Flags, the configuration file
+// and the environment are read in this package only.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// Exit codes, documented in the help text of the program.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // the operation failed
+	exitUsage   = 2 // the command line is wrong
+	exitDenied  = 3 // decide: the answer is a denial
+	exitRefused = 4 // the ledger or a check refused
+	exitOffline = 5 // no node answers
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args))
+}
+
+func run(ctx context.Context, args []string) int {
+	err := newApp().RunContext(ctx, args)
+	if err == nil {
+		return exitOK
+	}
+	var quiet *quietExit
+	if errors.As(err, &quiet) {
+		return quiet.code
+	}
+	fmt.Fprintln(os.Stderr, "postern: "+err.Error())
+	return exitCodeOf(err)
+}
+
+// quietExit ends the program with a code after everything was printed.
+type quietExit struct{ code int }
+
+func (q *quietExit) Error() string { return fmt.Sprintf("exit %d", q.code) }
+
+// usageError is a mistake on the command line.
+type usageError struct{ msg string }
+
+func (u *usageError) Error() string { return u.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+func exitCodeOf(err error) int {
+	var usage *usageError
+	var offline *offlineError
+	var code abi.Code
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &offline):
+		return exitOffline
+	case errors.As(err, &code):
+		return exitRefused
+	}
+	return exitFailed
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:                 "postern",
+		Usage:                "access control and device behaviour on a ledger, for gateways",
+		Version:              version,
+		HideVersion:          true,
+		EnableBashCompletion: true,
+		Description: `A node agrees with its peers on a ledger of devices and policies and answers
+devices that ask "may I?". Try it:
+
+   postern demo                      # the whole way, in 20 seconds
+   postern dev                       # a chain of one node to play with
+   postern dev --policy policy.json  # with your own policy
+
+Exit codes: 0 done; 1 failed; 2 wrong command line; 3 decide answered with a
+denial; 4 refused with a code of docs/errors.md; 5 no node answers.
+
+Shell completion: source <(postern completion bash)`,
+		Flags: []cli.Flag{jsonFlag},
+		Commands: []*cli.Command{
+			initCommand(), startCommand(), devCommand(), demoCommand(), verifyCommand(),
+			keyCommand(), accountCommand(), contractCommand(), policyCommand(), deviceCommand(),
+			decideCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
+			statusCommand(), completionCommand(), versionCommand(),
+		},
+		OnUsageError:   onUsageError,
+		ExitErrHandler: func(*cli.Context, error) {},
+		CommandNotFound: func(c *cli.Context, name string) {
+			fmt.Fprintf(c.App.ErrWriter, "postern: no command %q; see postern --help\n", name)
+		},
+	}
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return &usageError{err.Error()} }
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "version",
+		Usage: "print the version of program, protocol and guest interface",
+		Flags: []cli.Flag{jsonFlag},
+		Action: func(c *cli.Context) error {
+			v := versionInfo()
+			return printer(c).show(v, "postern %s, protocol %d, guest interface %d, %s", v.Program, v.Protocol, v.ABI, v.Go)
+		},
+	}
+}
+
+const bashCompletion = `_postern() {
+  local cur words
+  cur="${COMP_WORDS[COMP_CWORD]}"
+  words=("${COMP_WORDS[@]:0:$COMP_CWORD}")
+  COMPREPLY=($(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur"))
+}
+complete -o bashdefault -o default -F _postern postern
+`
+
+const zshCompletion = `#compdef postern
+_postern() {
+  local -a opts
+  opts=("${(@f)$("${words[@]:0:$((CURRENT-1))}" --generate-bash-completion 2>/dev/null)}")
+  _describe 'values' opts
+}
+compdef _postern postern
+`
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "completion",
+		Usage:       "print the completion script of a shell",
+		ArgsUsage:   "bash|zsh",
+		Description: "Example:\n\n   source <(postern completion bash)",
+		Action: func(c *cli.Context) error {
+			scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion}
+			script, ok := scripts[c.Args().First()]
+			if !ok {
+				return usagef("name a shell: bash or zsh")
+			}
+			_, err := fmt.Fprint(c.App.Writer, script)
+			return err
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// metric is one figure of the node that is read when Prometheus asks.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func newMetric(name, help string, kind prometheus.ValueType, labels ...string) metric {
+	return metric{prometheus.NewDesc("postern_"+name, help, labels, nil), kind}
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+var (
+	metricHeight       = newMetric("height", "Height of the newest block.", gauge)
+	metricBlockTime    = newMetric("block_time_seconds", "Header time of the newest block, since 1970.", gauge)
+	metricBlocks       = newMetric("blocks_total", "Blocks committed by this process.", counter)
+	metricTransactions = newMetric("transactions_total", "Transactions in them.", counter)
+	metricTimers       = newMetric("timers_total", "Timers run in them.", counter)
+	metricDecisions    = newMetric("decisions_total", "Decisions answered.", counter)
+	metricPermits      = newMetric("permits_total", "Decisions that permitted.", counter)
+	metricFailures     = newMetric("decision_failures_total", "Decisions that denied because policy or node failed.", counter)
+	metricQueue        = newMetric("consensus_waiting_transactions", "Transactions in line for a block.", gauge)
+	metricKeys         = newMetric("state_keys", "Keys of the state.", gauge)
+	metricCache        = newMetric("state_cache_reads_total", "Reads through the hot cache.", counter, "result")
+	metricViews        = newMetric("state_views", "Heights held open by readers.", gauge)
+	metricDisk         = newMetric("database_size_bytes", "Size of the database on disk.", gauge)
+	metricWritten      = newMetric("database_written_bytes_total", "Bytes written to disk.", counter, "what")
+	metricConnections  = newMetric("gateway_connections", "Open connections on the device port.", gauge)
+	metricAccepted     = newMetric("gateway_handshakes_total", "Handshakes on the device port.", counter, "result")
+	metricRequests     = newMetric("gateway_requests_total", "Requests on the device port.", counter, "operation", "code")
+)
+
+var nodeMetrics = []metric{metricHeight, metricBlockTime, metricBlocks, metricTransactions, metricTimers, metricDecisions, metricPermits,
+	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten, metricConnections, metricAccepted, metricRequests}
+
+// collector makes metrics of a node's figures.
+type collector struct{ n *node }
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range nodeMetrics {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	put := func(m metric, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+	}
+	l := c.n.ledger.Stats()
+	put(metricHeight, float64(l.Height))
+	put(metricBlockTime, float64(l.Time)/1000)
+	put(metricBlocks, float64(l.Blocks))
+	put(metricTransactions, float64(l.Transactions))
+	put(metricTimers, float64(l.Timers))
+	put(metricDecisions, float64(l.Decisions))
+	put(metricPermits, float64(l.Permits))
+	put(metricFailures, float64(l.Failures))
+	put(metricQueue, float64(c.n.engine.Stats().Waiting))
+	s := c.n.store.Stats()
+	put(metricKeys, float64(s.Keys))
+	put(metricCache, float64(s.CacheHits), "hit")
+	put(metricCache, float64(s.CacheMiss), "miss")
+	put(metricViews, float64(s.Views))
+	put(metricDisk, float64(s.SizeBytes))
+	put(metricWritten, float64(s.LogBytes), "log")
+	put(metricWritten, float64(s.FlushedBytes), "flush")
+	put(metricWritten, float64(s.CompactedBytes), "compaction")
+	g := c.n.gateway.Stats()
+	put(metricConnections, float64(g.Connections))
+	put(metricAccepted, float64(g.Accepted), "accepted")
+	put(metricAccepted, float64(g.HandshakesFailed), "failed")
+	put(metricAccepted, float64(g.RefusedAddress), "refused")
+	for _, r := range g.Requests {
+		put(metricRequests, float64(r.Count), operationName(r.Op), r.Code.Name())
+	}
+}
+
+func operationName(op abi.Operation) string {
+	names := map[abi.Operation]string{abi.OpHello: "hello", abi.OpDecide: "decide", abi.OpBatch: "batch", abi.OpSubmit: "submit", abi.OpStatus: "status",
+		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx"}
+	if name, ok := names[op]; ok {
+		return name
+	}
+	return "unknown"
+}
+
+// registerMetrics puts together what /metrics serves.
+func (n *node) registerMetrics(registry *prometheus.Registry) error {
+	errs := []error{
+		registry.Register(collector{n}),
+		registry.Register(collectors.NewGoCollector()),
+		registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+	}
+	for _, c := range n.web.Collectors() {
+		errs = append(errs, registry.Register(c))
+	}
+	return errors.Join(errs...)
+}

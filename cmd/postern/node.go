@@ -1,0 +1,345 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/net/gateway"
+	"github.com/seed79541315/postern/net/web"
+	"github.com/seed79541315/postern/runtime/consensus"
+	"github.com/seed79541315/postern/runtime/ledger"
+	"github.com/seed79541315/postern/runtime/wasm"
+	"github.com/seed79541315/postern/sdk/key"
+	"github.com/seed79541315/postern/storage"
+)
+
+// node is a running node: every part of it, put together here and only here.
+type node struct {
+	home    home
+	log     *slog.Logger
+	clock   func() (ms int64, trusted bool)
+	lock    *os.File
+	genesis *chain.Genesis
+	store   *storage.Store
+	runtime *wasm.Runtime
+	ledger  *ledger.Ledger
+	engine  *consensus.Engine
+	gateway *gateway.Server
+	web     *web.Server // nil when off
+	key     *key.Key
+
+	quicAddr, webAddr string
+}
+
+// openNode opens everything in the order that recovery needs: database,
+// contract host, ledger, consensus, and the ports last. On an error it closes
+// what it had opened.
+func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (n *node, err error) {
+	n = &node{home: h, log: log, clock: clockOf(cfg.Clock)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	if n.lock, err = h.lock(); err != nil {
+		return nil, err
+	}
+	if n.key, err = key.Load(h.path(nodeKeyFile)); err != nil {
+		return nil, err
+	}
+	if err := n.openLedger(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := n.openConsensus(cfg); err != nil {
+		return nil, err
+	}
+	return n, n.openPorts(cfg)
+}
+
+func (n *node) openLedger(ctx context.Context, cfg config) error {
+	raw, genesis, err := n.home.genesis()
+	if err != nil {
+		return err
+	}
+	n.genesis = genesis
+	if n.store, err = storage.Open(storage.Config{Dir: n.home.path("data"), Logger: n.log}); err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	if n.store.Head().Empty {
+		if _, err := ledger.Init(n.store, raw); err != nil {
+			return fmt.Errorf("writing the genesis block: %w", err)
+		}
+	}
+	n.runtime, err = wasm.New(ctx, wasm.Config{
+		Engine: engines[cfg.Engine], CacheDir: n.home.path("cache"), Protocol: genesis.Params.Protocol, Profile: genesis.Params.Profile, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("starting the contract host: %w", err)
+	}
+	n.ledger, err = ledger.Open(ctx, ledger.Config{
+		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	return nil
+}
+
+// engines are the settings of the Wasm engine.
+var engines = map[string]wasm.Engine{"auto": wasm.EngineAuto, "compiler": wasm.EngineCompiler, "interpreter": wasm.EngineInterpreter}
+
+func (n *node) openConsensus(cfg config) error {
+	var id uint64
+	for _, v := range n.genesis.Validators {
+		if string(v.Key) == string(n.key.Public()) {
+			id = v.ID
+		}
+	}
+	if id == 0 {
+		return fmt.Errorf("%s is no validator of this chain's genesis; put the right key back", n.home.path(nodeKeyFile))
+	}
+	var err error
+	n.engine, err = consensus.New(consensus.Config{
+		ID: id, Key: n.key, WAL: n.home.path("wal"), App: n.ledger, Clock: n.clock, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("opening consensus: %w", err)
+	}
+	return nil
+}
+
+func (n *node) openPorts(cfg config) error {
+	conn, err := net.ListenPacket("udp", cfg.Quic)
+	if err != nil {
+		return portError("quic", cfg.Quic, err)
+	}
+	n.quicAddr = conn.LocalAddr().String()
+	reset, err := resetKey(n.home.path("reset.key"))
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	n.gateway, err = gateway.New(gateway.Config{
+		Conn: conn, Key: n.key.Private(), Account: chain.AccountID(n.key.Public()), ResetKey: reset, Node: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("opening the device port: %w", err), conn.Close())
+	}
+	if cfg.Web == "off" {
+		return nil
+	}
+	return n.openWeb(cfg)
+}
+
+func (n *node) openWeb(cfg config) error {
+	listener, err := net.Listen("tcp", cfg.Web)
+	if err != nil {
+		return portError("web", cfg.Web, err)
+	}
+	n.webAddr = listener.Addr().String()
+	cert, err := n.key.Certificate()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	registry := prometheus.NewRegistry()
+	var gatherer prometheus.Gatherer
+	if cfg.Metric != "off" {
+		gatherer = registry
+	}
+	n.web, err = web.New(web.Config{
+		Listener: listener, Certificate: cert, Node: service{n}, Metrics: gatherer, ServeMetrics: cfg.Metric == "all", Logger: n.log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("opening HTTPS: %w", err), listener.Close())
+	}
+	return n.registerMetrics(registry)
+}
+
+func portError(name, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s address %s is in use by another program: stop it, or set %q in postern.toml or on the command line", name, addr, name)
+	}
+	return fmt.Errorf("listening on %s address %s: %w", name, addr, err)
+}
+
+// resetKey reads the key of QUIC stateless resets, or makes it.
+func resetKey(path string) (k [32]byte, err error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		rand.Read(k[:])
+		return k, writeNew(path, k[:], 0o600)
+	}
+	if err == nil && copy(k[:], b) != len(b) || len(b) != len(k) {
+		err = fmt.Errorf("%s is damaged; remove it and start again", path)
+	}
+	return k, err
+}
+
+// run runs every part until ctx ends or one of them fails, then closes all.
+// ready is called once the node answers.
+func (n *node) run(ctx context.Context, ready func() error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.ledger.Run(ctx) })
+	group.Go(func() error { return n.engine.Run(ctx) })
+	group.Go(func() error { return n.gateway.Run(ctx) })
+	if n.web != nil {
+		group.Go(func() error { return n.web.Run(ctx) })
+	}
+	group.Go(func() error {
+		select {
+		case <-n.engine.Ready():
+		case <-ctx.Done(): // the error of what failed ends the group
+			return nil
+		}
+		if err := n.writeRunFile(); err != nil {
+			return err
+		}
+		return ready()
+	})
+	err := group.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	os.Remove(n.home.path("run.json"))
+	return errors.Join(err, n.close())
+}
+
+func (n *node) close() error {
+	var errs []error
+	if n.runtime != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		errs = append(errs, n.runtime.Close(ctx))
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// runFile says where a running node answers; tools on the same host read it.
+type runFile struct {
+	PID  int    `json:"pid"`
+	Quic string `json:"quic"`
+	Web  string `json:"web,omitempty"`
+}
+
+func (n *node) writeRunFile() error {
+	b, err := json.Marshal(runFile{os.Getpid(), n.quicAddr, n.webURL()})
+	if err != nil {
+		return err
+	}
+	path := n.home.path("run.json")
+	if err := os.WriteFile(path+".tmp", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+func (n *node) webURL() string {
+	if n.webAddr == "" {
+		return ""
+	}
+	return "https://" + reachable(n.webAddr)
+}
+
+// reachable turns a listening address into one that a client on this host
+// can use: an unspecified host becomes loopback.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// service is what the ports see of the node.
+type service struct{ n *node }
+
+func (s service) Decide(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer {
+	return s.n.ledger.Decide(ctx, caller, domain, request)
+}
+
+func (s service) Standing(public []byte) (abi.Standing, error) { return s.n.ledger.Standing(public) }
+
+// Submit hands a transaction to consensus and, if wait, returns when it is in
+// a block.
+func (s service) Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult, error) {
+	id, err := s.n.engine.Submit(ctx, raw)
+	if err != nil || !wait {
+		return abi.TxResult{ID: id}, err
+	}
+	return s.n.ledger.Wait(ctx, id)
+}
+
+func (s service) Status() abi.NodeStatus {
+	h := s.n.ledger.Head()
+	return abi.NodeStatus{
+		Chain: h.Chain, Name: s.n.genesis.Name, Height: h.Height, Block: h.Hash(), Time: h.Time, State: h.State,
+		Protocol: h.Protocol, Engine: s.n.runtime.Engine().String(), Program: version,
+	}
+}
+
+func (s service) Prove(stateKey []byte) ([]byte, error) {
+	e, err := s.n.ledger.Prove(stateKey)
+	if err != nil {
+		return nil, err
+	}
+	return e.Append(nil), nil
+}
+
+func (s service) Query(ctx context.Context, contract string, message []byte) ([]byte, uint64, error) {
+	return s.n.ledger.Query(ctx, contract, message)
+}
+
+func (s service) Scan(prefix, start []byte, limit int) ([][2][]byte, bool, uint64, error) {
+	return s.n.ledger.Scan(prefix, start, limit)
+}
+
+func (s service) Block(height uint64) (block, certificate, outcomes []byte, err error) {
+	return s.n.ledger.Block(height)
+}
+
+func (s service) Tx(id abi.Hash) (abi.TxResult, error) { return s.n.ledger.Tx(id) }
+
+func (s service) Token(token abi.Hash) (chain.Token, error) { return s.n.ledger.Token(token) }
+
+// Domains lists the policy domains of the chain.
+func (s service) Domains() ([]string, error) {
+	const most = 1000 // discovery needs no more; a chain with more domains names them itself
+	pairs, _, _, err := s.n.ledger.Scan(chain.DomainKey(""), nil, most)
+	names := make([]string, 0, len(pairs))
+	for _, p := range pairs {
+		names = append(names, string(p[0][1:]))
+	}
+	return names, err
+}
+
+// Ready is nil when the node can decide.
+func (s service) Ready() error {
+	select {
+	case <-s.n.engine.Ready():
+		return nil
+	default:
+		return abi.CodeNotReady
+	}
+}

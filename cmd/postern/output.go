@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON for programs instead of text for people"}
+
+// output writes results either for people or for programs.
+type output struct {
+	w    io.Writer
+	json bool
+}
+
+// printer finds --json on the command or on the program before it.
+func printer(c *cli.Context) output {
+	for _, ctx := range c.Lineage() {
+		if ctx.Bool("json") {
+			return output{c.App.Writer, true}
+		}
+	}
+	return output{c.App.Writer, false}
+}
+
+// show prints v as one line of JSON, or the text.
+func (o output) show(v any, format string, args ...any) error {
+	if o.json {
+		return json.NewEncoder(o.w).Encode(v)
+	}
+	_, err := fmt.Fprintf(o.w, format+"\n", args...)
+	return err
+}
+
+// table prints rows as a JSON array, or as aligned columns under a heading.
+func (o output) table(rows any, heading string, lines []string) error {
+	if o.json {
+		return json.NewEncoder(o.w).Encode(rows)
+	}
+	tw := tabwriter.NewWriter(o.w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(tw, heading)
+	for _, l := range lines {
+		fmt.Fprintln(tw, l)
+	}
+	return tw.Flush()
+}
+
+// progressf tells people of a step of long work; programs do not see it.
+func (o output) progressf(format string, args ...any) {
+	if !o.json {
+		fmt.Fprintf(o.w, format+"\n", args...)
+	}
+}
+
+// hexBytes is shown as lower-case hex in JSON.
+type hexBytes []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
+
+func (h hexBytes) String() string { return hex.EncodeToString(h) }
+
+func hexOf(h abi.Hash) hexBytes { return h[:] }
+
+func parseHash(s, what string) (h abi.Hash, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(h) {
+		return h, usagef("%s %q is not 64 hexadecimal digits", what, s)
+	}
+	copy(h[:], b)
+	return h, nil
+}
+
+type versionOutput struct {
+	Program  string `json:"program"`
+	Protocol int    `json:"protocol"`
+	ABI      int    `json:"abi"`
+	Go       string `json:"go"`
+}
+
+func versionInfo() versionOutput {
+	return versionOutput{version, chain.Protocol, abi.Version, runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
+}
