@@ -210,14 +210,7 @@ func TestRestoredFromBackup(t *testing.T) {
 			t.Fatalf("an old ledger: %v", err)
 		}
 		// The log was lost with it; the file of the last signed height was not.
-		lost := moment{"lost", t.TempDir(), nil}
-		b, err := os.ReadFile(filepath.Join(last.wal, signedName))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(lost.wal, signedName), b, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		lost := moment{"lost", moveSigned(t, last.wal), nil}
 		_, r = lost.recover(t, last.disk.rewind(2))
 		if err := <-r.done; !strings.Contains(fmt.Sprint(err), "older copy") {
 			t.Fatalf("an old ledger without its log: %v", err)
@@ -302,4 +295,18 @@ func TestVoteNeedsRecord(t *testing.T) {
 			t.Fatal("a block was committed without a record of the vote")
 		}
 	})
+}
+
+// moveSigned returns a new directory with only the last-signed height of dir.
+func moveSigned(t *testing.T, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	b, err := os.ReadFile(filepath.Join(dir, signedName))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(to, signedName), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
 }

@@ -13,14 +13,18 @@ const (
 	clockCheck = time.Second // for a clock that is not trusted yet
 )
 
-// pump moves requests from the queue to SmartBFT's pool until ctx ends, and
-// makes ticks. An idle chain does not wake it.
+// pump moves requests from the queue to SmartBFT's pool until ctx ends, makes
+// ticks, and repeats messages. An idle chain does not wake it.
 func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		timer.Stop()
-		if wait, ok := r.feed(); ok {
+		wait, ok := r.feed()
+		if again := r.repeat(); again > 0 && (!ok || again < wait) {
+			wait, ok = again, true
+		}
+		if ok {
 			timer.Reset(wait)
 		}
 		select {

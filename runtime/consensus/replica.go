@@ -47,6 +47,7 @@ type replica struct {
 	sequence  uint64      // verification sequence
 	nextBatch time.Time   // when the pump may admit again
 	sent      sentMessage // the last message sent
+	outbox    outbox
 }
 
 // sentMessage saves encoding a broadcast again for every receiver.
@@ -433,6 +434,14 @@ func (r *replica) Nodes() []uint64 {
 func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.sent.message != m && r.outbox.note(m, time.Now()) {
+		poke(r.wake)
+	}
+	r.send(to, m)
+}
+
+// send needs mu, so that messages keep their order.
+func (r *replica) send(to uint64, m *smartbftprotos.Message) {
 	if r.sent.message != m {
 		b, err := proto.Marshal(m)
 		if err != nil {
@@ -444,6 +453,22 @@ func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 	if r.cfg.Transport != nil {
 		r.cfg.Transport.Send(to, r.sent.encoded)
 	}
+}
+
+// repeat broadcasts again what is due, and says when to be called next.
+func (r *replica) repeat() (wait time.Duration) {
+	head := r.cfg.App.Head().Height
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	messages, wait := r.outbox.due(head, time.Now())
+	for _, m := range messages {
+		for _, id := range r.members {
+			if id != r.cfg.ID {
+				r.send(id, m)
+			}
+		}
+	}
+	return wait
 }
 
 // SendTransaction passes a request on to the leader.

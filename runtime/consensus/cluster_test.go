@@ -1,0 +1,435 @@
+package consensus
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// network joins engines in one process. Messages of a pair stay in order and
+// take a millisecond; a node that is down loses them.
+type network struct {
+	t     *testing.T
+	ctx   context.Context
+	mu    sync.Mutex
+	nodes map[uint64]*node
+	drop  func(from, to uint64, m *smartbftprotos.Message) bool // nil keeps all
+	pairs map[[2]uint64]chan func()
+	wg    sync.WaitGroup
+}
+
+type node struct {
+	id   uint64
+	dir  string
+	app  *app
+	run  *running // nil while down
+	net  *network
+	skew time.Duration
+}
+
+const delay = time.Millisecond
+
+func newNetwork(t *testing.T, n int) *network {
+	ctx, cancel := context.WithCancel(t.Context())
+	net := &network{t: t, ctx: ctx, nodes: map[uint64]*node{}, pairs: map[[2]uint64]chan func(){}}
+	t.Cleanup(func() {
+		for _, v := range net.nodes {
+			v.kill()
+		}
+		cancel()
+		net.wg.Wait()
+	})
+	for i := range n {
+		id := uint64(i + 1)
+		net.nodes[id] = &node{id: id, dir: t.TempDir(), app: newApp(t, n), net: net}
+	}
+	return net
+}
+
+// start starts or restarts a node on what its disk holds.
+func (v *node) start() {
+	v.app = v.app.reopen(v.app.snapshot())
+	v.app.clock = func() (int64, bool) { return time.Now().Add(v.skew).UnixMilli(), true }
+	cfg := config(v.net.t, v.app, v.dir)
+	cfg.ID, cfg.Key, cfg.Transport, cfg.Syncer = v.id, newKey(v.id), v, v
+	run := start(v.net.t, cfg)
+	v.net.mu.Lock()
+	defer v.net.mu.Unlock()
+	v.run = run
+}
+
+// kill stops a node. What it sent is still on its way.
+func (v *node) kill() {
+	v.net.mu.Lock()
+	run := v.run
+	v.run = nil
+	v.net.mu.Unlock()
+	if run != nil {
+		if err := run.stop(); err != nil {
+			v.net.t.Errorf("node %d: %v", v.id, err)
+		}
+	}
+}
+
+func (net *network) startAll() {
+	for id := range uint64(len(net.nodes)) {
+		net.nodes[id+1].start()
+	}
+}
+
+func (net *network) engine(id uint64) *running {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	return net.nodes[id].run
+}
+
+// send queues f behind what went the same way before.
+func (net *network) send(from, to uint64, lane uint64, f func(*running)) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	key := [2]uint64{from<<1 | lane, to}
+	line := net.pairs[key]
+	if line == nil {
+		line = make(chan func(), 10_000)
+		net.pairs[key] = line
+		net.wg.Go(func() { net.carry(line) })
+	}
+	at := time.Now().Add(delay)
+	line <- func() {
+		time.Sleep(time.Until(at))
+		if r := net.engine(to); r != nil {
+			f(r)
+		}
+	}
+}
+
+func (net *network) carry(line <-chan func()) {
+	for {
+		select {
+		case <-net.ctx.Done():
+			return
+		case f := <-line:
+			f()
+		}
+	}
+}
+
+func (v *node) Send(to uint64, message []byte) {
+	m := &smartbftprotos.Message{}
+	if err := proto.Unmarshal(message, m); err != nil {
+		v.net.t.Error(err)
+	}
+	v.net.mu.Lock()
+	drop := v.net.drop != nil && v.net.drop(v.id, to, m)
+	v.net.mu.Unlock()
+	if !drop {
+		v.net.send(v.id, to, 0, func(r *running) { r.Handle(v.id, message) })
+	}
+}
+
+func (v *node) SendTransaction(to uint64, raw []byte) {
+	v.net.send(v.id, to, 1, func(r *running) { _ = r.HandleTransaction(v.net.ctx, raw) })
+}
+
+// Sync copies what the running nodes have.
+func (v *node) Sync(context.Context) error {
+	best := v.app.snapshot()
+	v.net.mu.Lock()
+	for _, peer := range v.net.nodes {
+		if peer.run != nil && peer != v {
+			if d := peer.app.snapshot(); len(d.blocks) > len(best.blocks) {
+				best = d
+			}
+		}
+	}
+	v.net.mu.Unlock()
+	for h := v.app.Head().Height + 1; h < uint64(len(best.blocks)); h++ {
+		if err := v.app.Commit(v.net.ctx, best.blocks[h], best.certificates[h]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit submits to one node and waits until all of those have it.
+func (net *network) commit(n uint64, at uint64, on ...uint64) {
+	net.t.Helper()
+	raw := transaction(net.t, n)
+	if _, err := net.engine(at).Submit(net.t.Context(), raw); err != nil {
+		net.t.Fatal(err)
+	}
+	net.await(txID(net.t, raw), on...)
+}
+
+func (net *network) await(id abi.Hash, on ...uint64) {
+	net.t.Helper()
+	for _, v := range on {
+		select {
+		case <-net.nodes[v].app.wait(id):
+		case <-time.After(10 * time.Minute):
+			for id, w := range net.nodes {
+				net.t.Logf("node %d: height %d, %+v", id, w.app.Head().Height, net.engine(id).Stats())
+			}
+			net.t.Fatalf("node %d has no block with the transaction after ten minutes", v)
+		}
+	}
+}
+
+// agree checks that no two nodes hold different blocks.
+func (net *network) agree() {
+	net.t.Helper()
+	for _, v := range net.nodes {
+		checkChain(net.t, v.app)
+		for _, w := range net.nodes {
+			a, b := v.app.snapshot().blocks, w.app.snapshot().blocks
+			for h := range min(len(a), len(b)) {
+				if a[h].Header != b[h].Header {
+					net.t.Fatalf("nodes %d and %d differ at height %d", v.id, w.id, h)
+				}
+			}
+		}
+	}
+}
+
+func (net *network) leader() uint64 { return net.engine(net.anyUp()).Stats().Leader }
+
+func (net *network) anyUp() uint64 {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	for id, v := range net.nodes {
+		if v.run != nil {
+			return id
+		}
+	}
+	panic("no node is up")
+}
+
+func TestFourValidators(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		begin := time.Now()
+		for n := range uint64(20) {
+			net.commit(n+1, n%4+1, 1, 2, 3, 4)
+		}
+		t.Logf("20 transactions one after another: %v of network time each", time.Since(begin)/20)
+		net.agree()
+		height := net.nodes[1].app.Head().Height
+		time.Sleep(10 * time.Minute)
+		if h := net.nodes[1].app.Head().Height; h != height {
+			t.Fatalf("%d blocks in ten idle minutes", h-height)
+		}
+		net.commit(100, 2, 1, 2, 3, 4)
+		net.agree()
+	})
+}
+
+// Three of four go on without their leader, and it catches up when it returns.
+func TestLeaderFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		net.commit(1, 1, 1, 2, 3, 4)
+		down := net.leader()
+		var up []uint64
+		for id := range net.nodes {
+			if id != down {
+				up = append(up, id)
+			}
+		}
+		net.nodes[down].kill()
+		begin := time.Now()
+		net.commit(2, up[0], up...)
+		t.Logf("the first block without its leader took %v", time.Since(begin))
+		net.nodes[down].start()
+		net.commit(3, up[1], up...)
+		net.await(txID(t, transaction(t, 3)), down)
+		net.commit(4, down, 1, 2, 3, 4)
+		net.agree()
+	})
+}
+
+// A leader that crashes when it has recorded its proposal but sent it to
+// nobody sends it when it is back: nobody need depose it.
+func TestLeaderCrashesBeforeSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		net.commit(1, 1, 1, 2, 3, 4)
+		leader := net.leader()
+		net.mu.Lock()
+		net.drop = func(from, _ uint64, m *smartbftprotos.Message) bool { return from == leader }
+		net.mu.Unlock()
+		raw := transaction(t, 2)
+		if _, err := net.engine(leader).Submit(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * delay)
+		net.nodes[leader].kill()
+		net.mu.Lock()
+		net.drop = nil
+		net.mu.Unlock()
+		begin := time.Now()
+		net.nodes[leader].start()
+		net.await(txID(t, raw), 1, 2, 3, 4)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("its block took %v", d)
+		}
+		if net.leader() != leader {
+			t.Error("it was deposed")
+		}
+		net.agree()
+	})
+}
+
+// A node that voted for a block, and lost the ledger's end and the log,
+// follows until it is past what it voted for, and then votes again.
+func TestRestoredValidatorFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		for n := range uint64(5) {
+			net.commit(n+1, 1, 1, 2, 3, 4)
+		}
+		v := net.nodes[3]
+		v.kill()
+		signed := moment{wal: v.dir}.signed()
+		if signed != 5 {
+			t.Fatalf("it voted up to %d", signed)
+		}
+		v.app.disk = v.app.disk.rewind(2)
+		v.dir = moveSigned(t, v.dir)
+		v.start()
+		if h := v.app.Head().Height; h != 5 {
+			t.Fatalf("it votes at height %d", h)
+		}
+		net.nodes[4].kill()
+		net.commit(6, 1, 1, 2, 3)
+		net.agree()
+	})
+}
+
+// A validator whose clock is wrong refuses blocks but is not lost: it follows.
+func TestWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.nodes[4].skew = time.Minute
+		net.startAll()
+		for n := range uint64(5) {
+			net.commit(n+1, 4, 1, 2, 3)
+		}
+		net.await(txID(t, transaction(t, 5)), 4)
+		net.agree()
+	})
+}
+
+// A validator cut off in the middle catches up when the network is whole.
+func TestPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		net.mu.Lock()
+		net.drop = func(from, to uint64, _ *smartbftprotos.Message) bool { return from == 4 || to == 4 }
+		net.mu.Unlock()
+		for n := range uint64(5) {
+			net.commit(n+1, 1, 1, 2, 3)
+		}
+		net.mu.Lock()
+		net.drop = nil
+		net.mu.Unlock()
+		net.commit(6, 1, 1, 2, 3)
+		net.await(txID(t, transaction(t, 6)), 4)
+		net.agree()
+	})
+}
+
+// A transport that loses every tenth message costs time, not agreement.
+func TestLossyTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		random := rand.New(rand.NewPCG(1, 2))
+		net.drop = func(uint64, uint64, *smartbftprotos.Message) bool { return random.IntN(10) == 0 }
+		net.startAll()
+		for n := range uint64(30) {
+			net.commit(n+1, n%4+1, 1, 2, 3, 4)
+		}
+		net.agree()
+	})
+}
+
+// Nodes that crash and restart one after another, on what their disks hold,
+// under load, neither fork nor stall.
+func TestRollingRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		n := uint64(0)
+		for round := range uint64(8) {
+			down := round%4 + 1
+			at := down%4 + 1
+			for range 5 {
+				n++
+				if _, err := net.engine(at).Submit(t.Context(), transaction(t, n)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(round) * time.Millisecond)
+			}
+			net.nodes[down].kill()
+			net.nodes[down].start()
+			time.Sleep(time.Second) // pools are memory: another must hear of a request before its last holder goes
+		}
+		for i := range n {
+			net.await(txID(t, transaction(t, i+1)), 1, 2, 3, 4)
+		}
+		net.agree()
+	})
+}
+
+// Garbage and messages of strangers change nothing.
+func TestHostileMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		forged := func(m *smartbftprotos.Message) []byte {
+			b, err := proto.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		messages := [][]byte{
+			nil, {0xff}, make([]byte, MaxMessage+1),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_PrePrepare{PrePrepare: &smartbftprotos.PrePrepare{Seq: 1}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_PrePrepare{PrePrepare: &smartbftprotos.PrePrepare{Seq: 1,
+				Proposal: &smartbftprotos.Proposal{Header: []byte{1}, Payload: []byte{2}, Metadata: []byte{3}}}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{Seq: 1}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{Seq: 1, Digest: "x",
+				Signature: &smartbftprotos.Signature{Signer: 4, Value: make([]byte, 64)}}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_NewView{NewView: &smartbftprotos.NewView{
+				SignedViewData: []*smartbftprotos.SignedViewData{{RawViewData: []byte{0xff}, Signer: 4}, {}}}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_ViewData{ViewData: &smartbftprotos.SignedViewData{RawViewData: []byte{1}}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_HeartBeat{HeartBeat: &smartbftprotos.HeartBeat{View: 99}}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{}}),
+			forged(&smartbftprotos.Message{Content: &smartbftprotos.Message_ViewChange{ViewChange: &smartbftprotos.ViewChange{NextView: 1}}}),
+		}
+		for n := range uint64(5) {
+			for _, m := range messages {
+				for _, from := range []uint64{4, 0, 17, 2} {
+					if from != 2 {
+						net.engine(2).Handle(from, m)
+					}
+				}
+			}
+			net.commit(n+1, 1, 1, 2, 3)
+		}
+		net.agree()
+	})
+}
