@@ -43,8 +43,9 @@ func Parse(blob []byte, limits *Limits) (*Module, *Refusal) {
 		if id == 0 {
 			if customs++; customs > limits.CustomSections {
 				p.fail(abi.CodeModuleSections, at, "more than %d custom sections", limits.CustomSections)
+			} else {
+				p.custom(body)
 			}
-			p.custom(body)
 			continue
 		}
 		if id > maxSection {

@@ -1,0 +1,427 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
+	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
+)
+
+const void = wasmtest.Void
+
+func refusalOf(t testing.TB, blob []byte) *Refusal {
+	t.Helper()
+	_, err := Check(blob, abi.ProfileLean)
+	if err == nil {
+		return nil
+	}
+	var r *Refusal
+	if !errors.As(err, &r) {
+		t.Fatalf("not a refusal: %v", err)
+	}
+	return r
+}
+
+// contract is a valid contract after edit.
+func contract(edit func(m *wasmtest.Module)) []byte {
+	m := wasmtest.Contract()
+	m.Entry(abi.EntryDecide, wasmtest.Code().I64(0))
+	edit(m)
+	return m.Bytes()
+}
+
+// withBody is a contract whose function 2 is () -> () with the code.
+func withBody(locals string, code *wasmtest.Asm) []byte {
+	return contract(func(m *wasmtest.Module) { m.Func("", "", locals, code) })
+}
+
+func repeated(n int, code func(a *wasmtest.Asm)) *wasmtest.Asm {
+	a := wasmtest.Code()
+	for range n {
+		code(a)
+	}
+	return a
+}
+
+func nestedBlocks(n int) *wasmtest.Asm {
+	a := repeated(n, func(a *wasmtest.Asm) { a.Block(void) })
+	for range n {
+		a.End()
+	}
+	return a
+}
+
+func brTable(n int) *wasmtest.Asm {
+	return wasmtest.Code().Block(void).I32(0).BrTable(make([]uint32, n+1)...).End()
+}
+
+// Each limit admits its last value and refuses the next one, with a code of
+// its own and the place.
+func TestLimits(t *testing.T) {
+	lean := &module.Lean
+	type edit = func(m *wasmtest.Module, n int)
+	body := func(code func(n int) *wasmtest.Asm) edit {
+		return func(m *wasmtest.Module, n int) { m.Func("", "", "", code(n)) }
+	}
+	for _, c := range []struct {
+		name   string
+		limit  int
+		code   abi.Code
+		inFunc bool
+		edit   edit
+	}{
+		{"types", lean.Types - 2, abi.CodeModuleTooManyTypes, false, func(m *wasmtest.Module, n int) {
+			for range n {
+				m.Type("", "")
+			}
+		}},
+		{"functions", lean.Funcs - 2, abi.CodeModuleTooManyFuncs, false, func(m *wasmtest.Module, n int) {
+			t := m.Type("", "")
+			for range n {
+				m.Funcs = append(m.Funcs, t)
+				m.Bodies = append(m.Bodies, []byte{0, 0x0b})
+			}
+		}},
+		{"parameters", lean.Params, abi.CodeModuleSignature, false, func(m *wasmtest.Module, n int) {
+			m.Type(strings.Repeat("i", n), "")
+		}},
+		{"results", lean.Results, abi.CodeModuleSignature, false, func(m *wasmtest.Module, n int) {
+			m.Type("", strings.Repeat("i", n))
+		}},
+		{"locals", lean.Locals, abi.CodeModuleTooManyLocals, true, func(m *wasmtest.Module, n int) {
+			m.Func("", "", strings.Repeat("i", n), wasmtest.Code())
+		}},
+		{"locals and parameters", lean.Locals - 2, abi.CodeModuleTooManyLocals, true, func(m *wasmtest.Module, n int) {
+			m.Func("ii", "", strings.Repeat("l", n), wasmtest.Code())
+		}},
+		{"body", lean.Body, abi.CodeModuleBodyTooLarge, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n-2, func(a *wasmtest.Asm) { a.Op(0x01) }) // no locals (1 byte), end (1)
+		})},
+		{"blocks", lean.Blocks, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n, func(a *wasmtest.Asm) { a.Block(void).End() })
+		})},
+		{"branches", lean.Branches, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n, func(a *wasmtest.Asm) { a.I32(0).BrIf(0) })
+		})},
+		{"nesting", lean.Nesting, abi.CodeModuleNesting, true, body(nestedBlocks)},
+		{"br_table", lean.BrTable, abi.CodeModuleBrTable, true, body(brTable)},
+		{"table", lean.Table, abi.CodeModuleTable, false, func(m *wasmtest.Module, n int) {
+			m.Table = &module.Size{Min: uint32(n)}
+		}},
+		{"memory", lean.MemoryPages, abi.CodeModuleMemory, false, func(m *wasmtest.Module, n int) {
+			m.Memory.Min = uint32(n)
+		}},
+		{"globals", lean.Globals, abi.CodeModuleTooManyGlobals, false, func(m *wasmtest.Module, n int) {
+			for range n {
+				m.Global(0)
+			}
+		}},
+		{"exports", lean.Exports - 3, abi.CodeModuleExport, false, func(m *wasmtest.Module, n int) {
+			for i := range n {
+				m.Export("x"+strconv.Itoa(i), 0)
+			}
+		}},
+		{"segments", lean.Segments, abi.CodeModuleTooManySegments, false, func(m *wasmtest.Module, n int) {
+			m.Datas = make([]module.Data, n)
+		}},
+	} {
+		last := contract(func(m *wasmtest.Module) { c.edit(m, c.limit) })
+		if r := refusalOf(t, last); r != nil {
+			t.Errorf("%s: %d refused: %v", c.name, c.limit, r)
+		}
+		over := contract(func(m *wasmtest.Module) { c.edit(m, c.limit+1) })
+		r := refusalOf(t, over)
+		if r == nil || r.Code != c.code {
+			t.Errorf("%s: %d: %v, want %v", c.name, c.limit+1, r, c.code.Name())
+			continue
+		}
+		if c.inFunc != (r.FuncIndex == 2) || r.Offset <= 8 || r.Offset > len(over) {
+			t.Errorf("%s: refused in function %d at offset %d of %d", c.name, r.FuncIndex, r.Offset, len(over))
+		}
+	}
+}
+
+func TestImportLimit(t *testing.T) {
+	for n, want := range map[int]abi.Code{32: abi.OK, 33: abi.CodeModuleTooManyImports} {
+		m := &wasmtest.Module{}
+		for range n {
+			m.Host(abi.HostLog)
+		}
+		blob := contractOn(m)
+		if r := refusalOf(t, blob); (r == nil) != (want == abi.OK) || r != nil && r.Code != want {
+			t.Errorf("%d imports: %v", n, r)
+		}
+	}
+}
+
+// contractOn makes a contract of a module that has imports only.
+func contractOn(m *wasmtest.Module) []byte {
+	c := wasmtest.Contract()
+	m.Memory = c.Memory
+	m.Exports = c.Exports[:1]
+	m.Export("alloc", m.Func("i", "i", "", wasmtest.Code().I32(0)))
+	return m.Entry(abi.EntryDecide, wasmtest.Code().I64(0)).Bytes()
+}
+
+// refusals are modules with one thing wrong each.
+func refusals() map[string]struct {
+	blob []byte
+	want abi.Code
+} {
+	type c = struct {
+		blob []byte
+		want abi.Code
+	}
+	code := wasmtest.Code
+	export := func(name string, kind byte, index uint32) []byte {
+		return contract(func(m *wasmtest.Module) {
+			m.Exports = append(m.Exports, module.Export{Name: name, Kind: kind, Index: index})
+		})
+	}
+	imports := func(mod, name, params, results string) []byte {
+		m := &wasmtest.Module{}
+		m.Import(mod, name, params, results)
+		return contractOn(m)
+	}
+	valid := contract(func(*wasmtest.Module) {})
+	return map[string]c{
+		"empty":              {nil, abi.CodeModuleMalformed},
+		"text":               {[]byte("(module)"), abi.CodeModuleMalformed},
+		"version 2":          {[]byte("\x00asm\x02\x00\x00\x00"), abi.CodeModuleMalformed},
+		"component":          {[]byte("\x00asm\x0d\x00\x01\x00"), abi.CodeModuleMalformed},
+		"header only":        {valid[:8], abi.CodeModuleMissingExport},
+		"cut":                {valid[:len(valid)-1], abi.CodeModuleMalformed},
+		"too large":          {append(bytes.Clone(valid), make([]byte, 256<<10)...), abi.CodeModuleTooLarge},
+		"unknown section":    {append(bytes.Clone(valid), 13, 0), abi.CodeModuleMalformed},
+		"repeated section":   {append(bytes.Clone(valid), 1, 1, 0), abi.CodeModuleSections},
+		"custom sections":    {append(bytes.Clone(valid), bytes.Repeat([]byte{0, 1, 0}, 17)...), abi.CodeModuleSections},
+		"float local":        {withBody("f", code()), abi.CodeModuleFloat},
+		"float parameter":    {contract(func(m *wasmtest.Module) { m.Type("d", "") }), abi.CodeModuleFloat},
+		"float constant":     {withBody("", code().Op(0x43, 0, 0, 0, 0, 0x1a)), abi.CodeModuleFloat},
+		"float convert":      {withBody("", code().I32(0).Op(0xb2, 0x1a)), abi.CodeModuleFloat},
+		"saturating convert": {withBody("", code().I32(0).Op(0xfc, 0, 0x1a)), abi.CodeModuleFloat},
+		"vector":             {withBody("", code().Op(0xfd, 12)), abi.CodeModuleFeature},
+		"atomic":             {withBody("", code().Op(0xfe, 3, 0)), abi.CodeModuleFeature},
+		"table.get":          {withBody("", code().I32(0).Op(0x25, 0, 0x1a)), abi.CodeModuleFeature},
+		"table.set":          {withBody("", code().Op(0x26, 0)), abi.CodeModuleFeature},
+		"ref.func":           {withBody("", code().Op(0xd2, 0, 0x1a)), abi.CodeModuleFeature},
+		"memory.init":        {withBody("", code().Op(0xfc, 8, 0, 0)), abi.CodeModuleFeature},
+		"data.drop":          {withBody("", code().Op(0xfc, 9, 0)), abi.CodeModuleFeature},
+		"table.init":         {withBody("", code().Op(0xfc, 12, 0, 0)), abi.CodeModuleFeature},
+		"elem.drop":          {withBody("", code().Op(0xfc, 13, 0)), abi.CodeModuleFeature},
+		"table.copy":         {withBody("", code().Op(0xfc, 14, 0, 0)), abi.CodeModuleFeature},
+		"table.grow":         {withBody("", code().Op(0xfc, 15, 0)), abi.CodeModuleFeature},
+		"table.fill":         {withBody("", code().Op(0xfc, 17, 0)), abi.CodeModuleFeature},
+		"tail call":          {withBody("", code().Op(0x12, 0)), abi.CodeModuleFeature},
+		"exceptions":         {withBody("", code().Op(0x06, 0x40, 0x0b)), abi.CodeModuleFeature},
+		"several results":    {withBody("", code().Op(0x02, 0x00, 0x0b)), abi.CodeModuleFeature},
+		"no opcode":          {withBody("", code().Op(0xc5)), abi.CodeModuleMalformed},
+		"body without end":   {withBody("", code().Block(void)), abi.CodeModuleMalformed},
+		"code after end":     {withBody("", code().End()), abi.CodeModuleMalformed},
+		"operand missing":    {withBody("", code().Op(0x1a)), abi.CodeModuleInvalid},
+		"wrong type":         {withBody("", code().I32(0).I64(0).Op(0x6a, 0x1a)), abi.CodeModuleInvalid},
+		"unknown local":      {withBody("", code().Get(0).Op(0x1a)), abi.CodeModuleInvalid},
+		"unknown label":      {withBody("", code().Br(1)), abi.CodeModuleInvalid},
+		"unknown function":   {withBody("", code().Call(3)), abi.CodeModuleInvalid},
+		// The rewriter appends its globals and functions behind the source's:
+		// a body that names one of them must be refused before that.
+		"the gas global":       {withBody("", code().I64(1).GlobalSet(0)), abi.CodeModuleInvalid},
+		"the height global":    {withBody("", code().GlobalGet(1).Op(0x1a)), abi.CodeModuleInvalid},
+		"a helper":             {withBody("", code().I32(1).Op(0x69, 0x1a).I32(1).I32(2).Call(3).Op(0x1a)), abi.CodeModuleInvalid},
+		"the gas local":        {withBody("", code().I64(1).Set(0)), abi.CodeModuleInvalid},
+		"the trap label":       {withBody("", code().Br(2)), abi.CodeModuleInvalid},
+		"alignment":            {withBody("", code().I32(0).Op(0x28, 3, 0, 0x1a)), abi.CodeModuleInvalid},
+		"constant global":      {contract(constantGlobal), abi.CodeModuleInvalid},
+		"data outside":         {contract(func(m *wasmtest.Module) { m.Datas = []module.Data{{At: 65535, Bytes: []byte("ab")}} }), abi.CodeModuleInvalid},
+		"data at -1":           {contract(func(m *wasmtest.Module) { m.Datas = []module.Data{{At: 1<<32 - 1, Bytes: []byte("a")}} }), abi.CodeModuleInvalid},
+		"element without":      {contract(func(m *wasmtest.Module) { m.Elems = []module.Elem{{Funcs: []uint32{0}}} }), abi.CodeModuleInvalid},
+		"foreign import":       {imports("env", "log", "ii", ""), abi.CodeModuleImport},
+		"unknown import":       {imports("postern", "exec", "ii", ""), abi.CodeModuleImport},
+		"mistyped import":      {imports("postern", "log", "il", ""), abi.CodeModuleImport},
+		"mistyped result":      {imports("postern", "log", "ii", "i"), abi.CodeModuleImport},
+		"reserved name":        {export(rewrite.GasExport, module.KindFunc, 0), abi.CodeModuleReservedName},
+		"reserved prefix":      {export("postern:", module.KindMemory, 0), abi.CodeModuleReservedName},
+		"repeated export":      {export("decide", module.KindFunc, 0), abi.CodeModuleInvalid},
+		"mistyped entry":       {export("execute", module.KindFunc, 0), abi.CodeModuleExport},
+		"memory as entry":      {export("query", module.KindMemory, 0), abi.CodeModuleExport},
+		"no entry":             {wasmtest.Contract().Bytes(), abi.CodeModuleMissingExport},
+		"start with parameter": {contract(func(m *wasmtest.Module) { zero := uint32(0); m.Start = &zero }), abi.CodeModuleStart},
+		"start of nothing":     {contract(func(m *wasmtest.Module) { f := uint32(9); m.Start = &f }), abi.CodeModuleInvalid},
+	}
+}
+
+func constantGlobal(m *wasmtest.Module) {
+	m.Global(0)
+	m.Globals[0].Mutable = false
+	m.Func("", "", "", wasmtest.Code().I64(0).GlobalSet(0))
+}
+
+func TestRefusals(t *testing.T) {
+	for name, c := range refusals() {
+		r := refusalOf(t, c.blob)
+		if r == nil || r.Code != c.want {
+			t.Errorf("%s: %v, want %s", name, r, c.want.Name())
+		}
+	}
+}
+
+func TestRefusalNamesTheFunction(t *testing.T) {
+	blob := wasmtest.Name(withBody("", wasmtest.Code().I64(0)), map[uint32]string{2: "leaky"})
+	r := refusalOf(t, blob)
+	if r == nil || r.FuncIndex != 2 || r.Func != "leaky" || !strings.Contains(r.Error(), "leaky") {
+		t.Fatal(r)
+	}
+	// Damage in the name section is no reason to refuse.
+	for cut := range 6 {
+		section := []byte{1, 9, 1, 2, 5, 'l', 'e'}[:7-cut]
+		if r := refusalOf(t, wasmtest.Custom(contract(func(*wasmtest.Module) {}), "name", section)); r != nil {
+			t.Errorf("name section cut by %d: %v", cut, r)
+		}
+	}
+}
+
+func TestInfo(t *testing.T) {
+	blob := contract(func(m *wasmtest.Module) { m.Memory.Max, m.Memory.HasMax = 3, true })
+	info, err := Check(blob, abi.ProfileLean)
+	if err != nil || len(info.Entries) != 1 || info.Entries[0] != abi.EntryDecide || info.MemoryPages != 1 || info.MaxPages != 3 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	for _, u := range info.Uses {
+		if u.Limit <= 0 || u.Used > u.Limit {
+			t.Errorf("%+v", u)
+		}
+	}
+	r := newRuntime(t, EngineInterpreter)
+	admitted, err := r.Admit(blob)
+	if err != nil || admitted.RewrittenBytes < len(blob) || admitted.CompiledBytes < admitted.RewrittenBytes {
+		t.Fatalf("%+v, %v", admitted, err)
+	}
+	if _, err := Check(blob, abi.ProfileWide); err == nil {
+		t.Error("a profile without limits admitted something")
+	}
+}
+
+// leb is a LEB128 number.
+func leb(v uint32) []byte { return module.AppendU32(nil, v) }
+
+// section is a section with the content.
+func section(id byte, content ...[]byte) []byte {
+	body := bytes.Join(content, nil)
+	return append(append([]byte{id}, leb(uint32(len(body)))...), body...)
+}
+
+// bombs are small or large modules made to cost much.
+func bombs() map[string][]byte {
+	header := []byte("\x00asm\x01\x00\x00\x00")
+	mod := func(sections ...[]byte) []byte { return append(bytes.Clone(header), bytes.Join(sections, nil)...) }
+	huge := leb(1<<32 - 1)
+	void := section(1, []byte{1, 0x60, 0, 0})
+	one := section(3, []byte{1, 0})
+	body := func(b []byte) []byte { return section(10, []byte{1}, leb(uint32(len(b))), b) }
+	fill := func(unit ...byte) []byte { return bytes.Repeat(unit, 250_000/len(unit)) }
+	return map[string][]byte{
+		"types by count":       mod(section(1, huge)),
+		"functions by count":   mod(void, section(3, huge)),
+		"functions":            mod(void, section(3, leb(250_000), make([]byte, 250_000))),
+		"types":                mod(section(1, leb(80_000), fill(0x60, 0, 0))),
+		"imports by count":     mod(void, section(2, huge)),
+		"import's long name":   mod(void, section(2, leb(1), leb(240_000), fill('x'))),
+		"globals by count":     mod(section(6, huge)),
+		"exports":              mod(section(7, leb(60_000), fill(0, 0, 0, 0))),
+		"elements by count":    mod(section(4, []byte{1, 0x70, 0, 1}), section(9, []byte{1, 0, 0x41, 0, 0x0b}, huge)),
+		"data by count":        mod(section(5, []byte{1, 0, 1}), section(11, huge)),
+		"bodies by count":      mod(void, one, section(10, huge)),
+		"locals":               mod(void, one, body(append(append([]byte{1}, huge...), 0x7f, 0x0b))),
+		"locals in many runs":  mod(void, one, body(append(leb(16_000), bytes.Repeat([]byte{0, 0x7f}, 16_000)...))),
+		"a million locals":     mod(void, one, body(append([]byte{2, 0x80, 0x80, 0x40, 0x7f, 0x80, 0x80, 0x40, 0x7e}, 0x0b))),
+		"nested blocks":        mod(void, one, body(append([]byte{0}, bytes.Repeat([]byte{2, 0x40}, 16_000)...))),
+		"nested ifs":           mod(void, one, body(append([]byte{0}, bytes.Repeat([]byte{0x41, 0, 4, 0x40}, 8_000)...))),
+		"loops":                mod(void, one, body(append([]byte{0}, bytes.Repeat([]byte{3, 0x40, 0x0b}, 10_000)...))),
+		"br_table by count":    mod(void, one, body(append([]byte{0, 0x41, 0, 0x0e}, huge...))),
+		"many br_tables":       mod(void, one, body(append([]byte{0}, bytes.Repeat([]byte{0x41, 0, 0x0e, 2, 0, 0, 0}, 4_600)...))),
+		"operands":             mod(void, one, body(append([]byte{0}, bytes.Repeat([]byte{0x41, 0}, 16_000)...))),
+		"memory":               mod(section(5, []byte{1, 0}, leb(65_536))),
+		"table":                mod(section(4, []byte{1, 0x70, 0}, huge)),
+		"custom sections":      mod(fill(0, 1, 0)),
+		"names by count":       mod(section(0, leb(4), []byte("name"), []byte{1}, leb(5), huge)),
+		"endless number":       mod([]byte{1}, bytes.Repeat([]byte{0x80}, 250_000)),
+		"start without end":    mod(void, one, section(8, huge), body([]byte{0, 0x0b})),
+		"zeros":                make([]byte, 256<<10),
+		"a blob of all limits": mod(void, section(3, leb(2001), make([]byte, 2001))),
+	}
+}
+
+// Bombs are refused at once and without memory.
+func TestBombs(t *testing.T) {
+	for name, blob := range bombs() {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		r := refusalOf(t, blob)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		if r == nil {
+			t.Errorf("%s: admitted", name)
+		}
+		if took > 50*time.Millisecond {
+			t.Errorf("%s: %v to refuse", name, took)
+		}
+		if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+			t.Errorf("%s: %d bytes to refuse", name, used)
+		}
+	}
+}
+
+// What is checked is deterministic, and rewriting is too: the same bytes give
+// the same module whatever ran before.
+func TestAdmitIsDeterministic(t *testing.T) {
+	for name, c := range trapCases() {
+		a, refusal := admit(c.blob, &module.Lean)
+		if refusal != nil {
+			t.Fatalf("%s: %v", name, refusal)
+		}
+		first := a.rewrite()
+		again, _ := admit(c.blob, &module.Lean)
+		if !bytes.Equal(first, again.rewrite()) {
+			t.Errorf("%s: rewritten in two ways", name)
+		}
+	}
+}
+
+// FuzzAdmit feeds the checker with anything. What it admits, the engine must
+// compile, and the rewritten module must be valid by the engine's own rules.
+func FuzzAdmit(f *testing.F) {
+	for _, c := range refusals() {
+		if len(c.blob) < 4096 {
+			f.Add(c.blob)
+		}
+	}
+	for _, c := range trapCases() {
+		f.Add(c.blob)
+	}
+	ctx := context.Background()
+	r := newRuntime(f, EngineInterpreter)
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		a, refusal := admit(blob, &module.Lean)
+		if refusal != nil {
+			if refusal.Code.Text() == "" || refusal.Offset < 0 || refusal.Offset > len(blob) {
+				t.Fatalf("%+v", refusal)
+			}
+			return
+		}
+		compiled, err := r.engine.CompileModule(ctx, a.rewrite())
+		if err != nil {
+			t.Fatalf("admitted, but: %v", err)
+		}
+		compiled.Close(ctx)
+	})
+}
