@@ -55,7 +55,7 @@ func decide(c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
 	defer cancel()
 	a, err := cl.Decide(ctx, c.String("domain"), q)
-	if err != nil {
+	if err != nil && a.Code == abi.OK {
 		return err
 	}
 	return showAnswer(printer(c), &a)

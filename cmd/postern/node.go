@@ -48,26 +48,28 @@ type node struct {
 // openNode opens everything in the order that recovery needs: database,
 // contract host, ledger, consensus, and the ports last. On an error it closes
 // what it had opened.
-func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (n *node, err error) {
-	n = &node{home: h, log: log, clock: clockOf(cfg.Clock)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, n.close())
-		}
-	}()
-	if n.lock, err = h.lock(); err != nil {
-		return nil, err
+func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node, error) {
+	n := &node{home: h, log: log, clock: clockOf(cfg.Clock)}
+	if err := n.open(ctx, cfg); err != nil {
+		return nil, errors.Join(err, n.close())
 	}
-	if n.key, err = key.Load(h.path(nodeKeyFile)); err != nil {
-		return nil, err
+	return n, nil
+}
+
+func (n *node) open(ctx context.Context, cfg config) (err error) {
+	if n.lock, err = n.home.lock(); err != nil {
+		return err
+	}
+	if n.key, err = key.Load(n.home.path(nodeKeyFile)); err != nil {
+		return err
 	}
 	if err := n.openLedger(ctx, cfg); err != nil {
-		return nil, err
+		return err
 	}
-	if err := n.openConsensus(cfg); err != nil {
-		return nil, err
+	if err := n.openConsensus(); err != nil {
+		return err
 	}
-	return n, n.openPorts(cfg)
+	return n.openPorts(cfg)
 }
 
 func (n *node) openLedger(ctx context.Context, cfg config) error {
@@ -102,7 +104,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 // engines are the settings of the Wasm engine.
 var engines = map[string]wasm.Engine{"auto": wasm.EngineAuto, "compiler": wasm.EngineCompiler, "interpreter": wasm.EngineInterpreter}
 
-func (n *node) openConsensus(cfg config) error {
+func (n *node) openConsensus() error {
 	var id uint64
 	for _, v := range n.genesis.Validators {
 		if string(v.Key) == string(n.key.Public()) {
