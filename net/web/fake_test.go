@@ -235,6 +235,17 @@ func call(s *Server, method, target, body string, headers ...string) *http.Respo
 	return w.Result()
 }
 
+// newRequest is a request as a good client sends it.
+func newRequest(url, body string) *http.Request {
+	r, err := http.NewRequest("POST", url, strings.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+goodToken)
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
 // answer is the union of everything the server says.
 type answer struct {
 	Decision    *bool

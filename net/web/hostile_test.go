@@ -98,6 +98,9 @@ func TestHostileJSON(t *testing.T) {
 			if strings.Contains(log.String(), "level=ERROR") || strings.Contains(log.String(), "level=WARN") {
 				t.Errorf("a caller's mistake is logged as the operator's: %.300s", log)
 			}
+			if len(log.String()) > 8*maxCause {
+				t.Errorf("%d bytes of log for one mistake", len(log.String()))
+			}
 		})
 	}
 }
@@ -285,12 +288,8 @@ func compareMap(t *testing.T, want any, encoded []byte) {
 func TestEndlessBody(t *testing.T) {
 	s, _ := newServer(t, &fakeNode{}, nil)
 	src := &endless{}
-	r, err := http.NewRequest("POST", "https://localhost"+evaluationPath, src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + goodToken}}
-	r.ContentLength = -1
+	r := newRequest("https://localhost"+evaluationPath, "")
+	r.Body, r.ContentLength = io.NopCloser(src), -1
 	w := newRecorder()
 	s.ServeHTTP(w, r)
 	if w.status != 413 {
@@ -309,13 +308,14 @@ func TestStrangersBodyIsNotRead(t *testing.T) {
 		{"Content-Type": {"application/json"}},
 		{"Content-Type": {"application/json"}, "Authorization": {"Bearer nobody"}},
 		{"Content-Type": {"text/plain"}, "Authorization": {"Bearer " + goodToken}},
+		{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + goodToken}}, // too long by its own word
 	} {
 		src := &endless{}
 		r, err := http.NewRequest("POST", "https://localhost"+evaluationPath, src)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header = header
+		r.Header, r.ContentLength = header, MaxBody+1
 		s.ServeHTTP(newRecorder(), r)
 		if src.read != 0 {
 			t.Errorf("%v: %d bytes of the body were read", header, src.read)

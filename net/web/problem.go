@@ -8,6 +8,9 @@ import (
 	"github.com/seed79541315/postern/abi"
 )
 
+// maxCause is how many bytes of an error go to the log.
+const maxCause = 512
+
 // problem is why a request, or one item of a batch, is refused: all of it is
 // shown to the caller, so it holds only codes, stable texts and names of
 // fields that this package knows.
@@ -77,7 +80,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p *problem, caus
 		level = s.log.Error
 	}
 	level("request refused", "status", p.status, "code", p.code.Name(), "field", p.field,
-		"path", r.URL.Path, "remote", r.RemoteAddr, "err", cause)
+		"path", r.URL.Path, "remote", r.RemoteAddr, "err", clip(cause))
 	switch p.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		w.Header().Set("WWW-Authenticate", challenge(p))
@@ -86,6 +89,15 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, p *problem, caus
 	}
 	b := append([]byte(nil), `{"error":{`...)
 	writeJSON(w, p.status, append(p.appendMembers(b), `}}`...))
+}
+
+// clip shortens a cause for the log: it may quote what the caller sent.
+func clip(cause error) string {
+	if cause == nil {
+		return ""
+	}
+	text := cause.Error()
+	return text[:min(len(text), maxCause)]
 }
 
 // writeJSON sends a whole answer. Its error is the client's loss: there is

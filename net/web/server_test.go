@@ -109,12 +109,7 @@ func client(t testing.TB, http2 bool) *http.Client {
 
 func ask(t testing.TB, c *http.Client, url string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequest("POST", url, strings.NewReader(goodAsk))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+goodToken)
-	r.Header.Set("Content-Type", "application/json")
+	r := newRequest(url, goodAsk)
 	r.Header.Set("X-Request-ID", "42")
 	resp, err := c.Do(r)
 	if err != nil {
@@ -216,6 +211,122 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// TestDeafClient sends a request and never reads the answer.
+func TestDeafClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		s := run(t, p, &fakeNode{}, nil)
+		defer s.end(t)
+		raw := p.dial()
+		defer raw.Close()
+		conn := tls.Client(raw, clientConfig("http/1.1"))
+		if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(writeTimeout + stopTimeout + time.Second) // the farewell of TLS has 5 s of its own
+		synctest.Wait()
+		s.lis.mu.Lock()
+		defer s.lis.mu.Unlock()
+		if len(s.lis.open) != 0 {
+			t.Error("the connection is still open")
+		}
+	})
+}
+
+// watcher remembers the context of the last decision.
+type watcher struct {
+	fakeNode
+	ctx chan context.Context
+}
+
+func (w *watcher) Decide(ctx context.Context, _ abi.Caller, _ string, _ []byte) abi.Answer {
+	w.ctx <- ctx
+	<-ctx.Done()
+	return abi.Answer{Code: abi.CodeTimeout}
+}
+
+// TestDecisionsEnd holds that a decision is told to end when its time is over
+// and when nobody waits for it any more.
+func TestDecisionsEnd(t *testing.T) {
+	for name, leaves := range map[string]bool{"time is over": false, "client leaves": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				node := &watcher{ctx: make(chan context.Context, 1)}
+				s, _ := newServer(t, node, nil)
+				ctx, leave := context.WithCancel(context.Background())
+				defer leave()
+				start := time.Now()
+				w := newRecorder()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					s.ServeHTTP(w, newRequest("https://localhost"+evaluationPath, goodAsk).WithContext(ctx))
+				}()
+				<-node.ctx
+				want := decideTimeout
+				if leaves {
+					leave()
+					want = 0
+				}
+				<-done
+				if took := time.Since(start); took != want {
+					t.Errorf("ended after %v, want %v", took, want)
+				}
+				if !strings.Contains(string(w.body), `"decision":false`) {
+					t.Errorf("answer %s", w.body)
+				}
+			})
+		})
+	}
+}
+
+// TestSlowBodyGivesItsPlaceBack holds that a body that stops arriving does not
+// keep its place for longer than one request may take, over HTTP/2 too, where
+// the connection lives on.
+func TestSlowBodyGivesItsPlaceBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPipes()
+		s := run(t, p, &fakeNode{}, func(c *Config) { c.MaxRequests = 1 })
+		defer s.end(t)
+		tr := &http.Transport{
+			ForceAttemptHTTP2: true,
+			TLSClientConfig:   clientConfig(),
+			DialContext:       func(context.Context, string, string) (net.Conn, error) { return p.dial(), nil },
+		}
+		defer tr.CloseIdleConnections()
+		c := &http.Client{Transport: tr}
+		slow, feed := io.Pipe()
+		ended := make(chan struct{})
+		start := time.Now()
+		go func() {
+			defer close(ended)
+			r := newRequest("https://localhost"+evaluationPath, "")
+			r.Body, r.ContentLength = slow, 400
+			if resp, err := c.Do(r); err == nil {
+				if resp.ProtoMajor != 2 || resp.StatusCode == 200 {
+					t.Errorf("half a body over %s: status %d", resp.Proto, resp.StatusCode)
+				}
+				resp.Body.Close()
+			}
+		}()
+		if _, err := io.WriteString(feed, "{"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if resp := ask(t, c, "https://localhost"+evaluationPath); resp.StatusCode != 503 {
+			t.Errorf("while the only place is taken: status %d", resp.StatusCode)
+		}
+		<-ended
+		if took := time.Since(start); took > readTimeout+time.Second {
+			t.Errorf("the slow request ended after %v", took)
+		}
+		feed.Close()
+		if resp := ask(t, c, "https://localhost"+evaluationPath); resp.StatusCode != 200 {
+			t.Errorf("afterwards: status %d", resp.StatusCode)
+		}
+	})
+}
+
 // TestSlowHeaders sends a header line a second for ever.
 func TestSlowHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -264,9 +375,9 @@ func TestConnectionCap(t *testing.T) {
 		defer s.end(t)
 		first, second := p.dial(), p.dial()
 		defer second.Close()
-		third := p.dial()
-		if _, err := third.Read(make([]byte, 1)); err != io.EOF {
-			t.Fatalf("the connection above the cap: %v", err)
+		third, start := p.dial(), time.Now()
+		if _, err := third.Read(make([]byte, 1)); err != io.EOF || time.Since(start) != 0 {
+			t.Fatalf("the connection above the cap: %v after %v", err, time.Since(start))
 		}
 		first.Close()
 		synctest.Wait()

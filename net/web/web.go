@@ -53,6 +53,23 @@
 // wherever it stands, also in fields that are otherwise ignored. In a batch an
 // item's subject, action, resource or context replaces the default of that
 // name as a whole.
+//
+// # Metrics
+//
+// Server.Collectors gives them to the caller's registry. A path is one of the
+// endpoints above without its domain, or "other": no caller can add a label.
+//
+//	postern_web_requests_total{path,code}              requests by status
+//	postern_web_request_duration_seconds{path}         from the headers to the end of the answer
+//	postern_web_decisions_total{decision}              "permit" or "deny", each item of a batch
+//	postern_web_connections                            open connections
+//	postern_web_connections_refused_total              closed on arrival, too many were open
+//
+// # The caller's duties
+//
+// Make the Server with New, register its Collectors, and keep Run in the
+// node's group: an error of Run must end the node, since it means a failed
+// listener or a broken invariant.
 package web
 
 import (
