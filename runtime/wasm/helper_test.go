@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
 )
 
@@ -89,6 +90,9 @@ func both(t *testing.T, blob []byte, entry abi.Entry, gas uint64, env func() Env
 	}
 	return first
 }
+
+// moduleData is a data segment.
+func moduleData(at uint32, text string) module.Data { return module.Data{At: at, Bytes: []byte(text)} }
 
 func noEnv() Env { return newMemEnv() }
 
