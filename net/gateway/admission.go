@@ -39,7 +39,8 @@ type account struct {
 // peer is one connection from its first packet on.
 type peer struct {
 	address netip.Prefix
-	account *account // nil until the key is proved
+	account *account // nil until claimed
+	proved  bool     // the handshake is complete
 	closed  bool
 }
 
@@ -92,12 +93,13 @@ func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Co
 	return context.WithValue(ctx, peerKey{}, p), nil
 }
 
-// claim gives a connection the account of the key that it proved.
+// claim gives a connection the account of the key that its handshake proved.
 func (a *admission) claim(p *peer, key []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	p.proved = true
 	if p.closed {
-		return fmt.Errorf("connection closed: %w", abi.CodeUnavailable)
+		return abi.CodeUnavailable
 	}
 	acc := a.keys[string(key)]
 	if acc == nil {
@@ -107,7 +109,7 @@ func (a *admission) claim(p *peer, key []byte) error {
 	}
 	if acc.conns >= a.config.MaxPerKey {
 		a.stats.refusedKey.Add(1)
-		return fmt.Errorf("too many connections of this key: %w", abi.CodeBusy)
+		return abi.CodeBusy
 	}
 	acc.conns++
 	p.account = acc
@@ -135,8 +137,10 @@ func (a *admission) release(p *peer) {
 	if a.addresses[p.address]--; a.addresses[p.address] == 0 {
 		delete(a.addresses, p.address)
 	}
-	if p.account == nil {
+	if !p.proved {
 		a.stats.handshakesFailed.Add(1)
+	}
+	if p.account == nil {
 		return
 	}
 	if p.account.conns--; p.account.idle() {

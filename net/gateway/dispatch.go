@@ -91,7 +91,7 @@ func (st *stream) decide(body []byte) ([]byte, abi.Code, bool) {
 // ask asks the Node for one decision and counts it.
 func (st *stream) ask(domain string, request []byte) abi.Answer {
 	caller := abi.Caller{Key: st.conn.account.key}
-	answer := st.conn.server.config.Node.Decide(st.conn.quic.Context(), caller, domain, request)
+	answer := st.conn.server.config.Node.Decide(st.conn.ctx, caller, domain, request)
 	st.conn.server.stats.request(abi.OpDecide, answer.Code)
 	return answer
 }
@@ -271,7 +271,7 @@ func (st *stream) submit(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 // submitted hands a transaction to the Node. One that waits holds no large
 // buffer meanwhile, and counts as waiting.
 func (st *stream) submitted(raw []byte, wait bool) (abi.TxResult, abi.Code) {
-	ctx := st.conn.quic.Context()
+	ctx := st.conn.ctx
 	if wait {
 		st.dropLarge()
 		if !st.conn.account.waiting.try() {
@@ -365,7 +365,7 @@ func (st *stream) query(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
-	out, height, err := st.conn.server.config.Node.Query(st.conn.quic.Context(), contract, message)
+	out, height, err := st.conn.server.config.Node.Query(st.conn.ctx, contract, message)
 	if err != nil {
 		return nil, st.failed("query", err)
 	}

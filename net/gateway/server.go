@@ -114,6 +114,7 @@ type conn struct {
 	server  *Server
 	quic    *quic.Conn
 	account *account
+	ctx     context.Context // ends with the connection
 	run     context.Context // ends when the server shuts down
 }
 
@@ -122,9 +123,27 @@ func (s *Server) serve(ctx context.Context, q *quic.Conn) {
 	s.stats.accepted.Add(1)
 	s.stats.connections.Add(1)
 	defer s.stats.connections.Add(-1)
-	p := q.Context().Value(peerKey{}).(*peer)
-	c := &conn{server: s, quic: q, account: p.account, run: ctx}
+	c := &conn{server: s, quic: q, ctx: q.Context(), run: ctx}
+	if err := c.claim(); err != nil {
+		c.abort(codeOf(err))
+		return
+	}
 	c.close(c.acceptStreams())
+}
+
+// claim counts the connection for the key that it proved.
+func (c *conn) claim() error {
+	state := c.quic.ConnectionState().TLS
+	key, err := peerPublicKey(&state)
+	if err != nil {
+		return err
+	}
+	p := c.ctx.Value(peerKey{}).(*peer)
+	if err := c.server.admission.claim(p, key); err != nil {
+		return err
+	}
+	c.account = p.account
+	return nil
 }
 
 // acceptStreams serves the streams that the client opens and waits for them.
@@ -158,7 +177,7 @@ func (acc *account) take(now time.Time, n int) bool {
 func (c *conn) close(code abi.Code) {
 	if c.run.Err() != nil {
 		select {
-		case <-c.quic.Context().Done():
+		case <-c.ctx.Done():
 		case <-time.After(lastAnswers):
 		}
 	}

@@ -11,8 +11,8 @@ type Stats struct {
 	Connections      int    // open now
 	Accepted         uint64 // handshakes completed
 	HandshakesFailed uint64 // begun, never completed: bad certificate, wrong protocol, gone
-	RefusedAddress   uint64 // above the connections in all or of one address
-	RefusedKey       uint64 // above the connections of one key; counted in HandshakesFailed too
+	RefusedAddress   uint64 // packets that began a connection above those in all or of one address
+	RefusedKey       uint64 // above the connections of one key
 	Retries          uint64 // addresses made to prove themselves
 	Streams          int    // open now
 	Requests         []RequestCount

@@ -215,7 +215,7 @@ func (st *stream) holdLarge() bool {
 	if st.large {
 		return true
 	}
-	ctx, cancel := context.WithTimeout(st.conn.quic.Context(), st.conn.server.config.FrameTimeout)
+	ctx, cancel := context.WithTimeout(st.conn.ctx, st.conn.server.config.FrameTimeout)
 	defer cancel()
 	if !st.conn.account.large.acquire(ctx) {
 		return false

@@ -15,44 +15,33 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 )
 
-// tlsConfig is the server's side of the handshake. The part that belongs to
-// one connection, VerifyConnection, is added when its ClientHello arrives.
+// tlsConfig is the server's side of the handshake.
+//
+// VerifyConnection looks at the certificate because VerifyPeerCertificate is
+// skipped for a resumed session. It only looks: crypto/tls calls it before the
+// client has signed, so nothing may be counted for the key yet. That is done
+// once the handshake is complete, in serve.
 func (s *Server) tlsConfig() (*tls.Config, error) {
 	certificate, err := selfSigned(s.config.Key)
 	if err != nil {
 		return nil, fmt.Errorf("making the gateway's certificate: %w", err)
 	}
-	base := &tls.Config{
+	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{abi.ALPN},
 		Certificates:           []tls.Certificate{certificate},
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
-	}
-	outer := base.Clone()
-	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		peer, ok := hello.Context().Value(peerKey{}).(*peer)
-		if !ok {
-			return nil, fmt.Errorf("connection was not admitted: %w", abi.CodeInternal)
-		}
-		c := base.Clone()
-		c.VerifyConnection = func(state tls.ConnectionState) error { return s.verify(peer, &state) }
-		return c, nil
-	}
-	return outer, nil
+		VerifyConnection:       verifyConnection,
+	}, nil
 }
 
-// verify is the identity check. It stands in VerifyConnection because
-// VerifyPeerCertificate is skipped for a resumed session.
-func (s *Server) verify(p *peer, state *tls.ConnectionState) error {
+func verifyConnection(state tls.ConnectionState) error {
 	if state.DidResume {
 		return fmt.Errorf("resumed session: %w", abi.CodeNotAuthenticated)
 	}
-	key, err := peerPublicKey(state)
-	if err != nil {
-		return err
-	}
-	return s.admission.claim(p, key)
+	_, err := peerPublicKey(&state)
+	return err
 }
 
 // peerPublicKey is the raw key of the one certificate that the client sent.
