@@ -1,0 +1,199 @@
+package consensus
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// made is a request of a sender without a real transaction.
+func made(sender string, n uint64, gas uint64) *request {
+	var id abi.Hash
+	copy(id[:], sender)
+	binary.BigEndian.PutUint64(id[24:], n)
+	return &request{id: id, raw: binary.BigEndian.AppendUint64([]byte(sender), n), sender: sender, gas: gas}
+}
+
+func testQueue(c Config) *queue {
+	return newQueue(&Config{QueueCount: orDefault(c.QueueCount, 100), QueueBytes: orDefault(c.QueueBytes, 1<<20), PoolGas: orDefault(c.PoolGas, 1000)})
+}
+
+func mustAdd(t *testing.T, q *queue, r *request) {
+	t.Helper()
+	if added, err := q.add(r); !added || err != nil {
+		t.Fatalf("add: %v, %v", added, err)
+	}
+}
+
+func names(list []*request) (s string) {
+	for _, r := range list {
+		s += r.sender + string('0'+rune(r.id[31])) + " "
+	}
+	return s
+}
+
+// A sender with much to say does not delay one with little.
+func TestSendersTakeTurns(t *testing.T) {
+	q := testQueue(Config{})
+	for n := range uint64(3) {
+		mustAdd(t, q, made("a", n, 1))
+	}
+	mustAdd(t, q, made("b", 0, 1))
+	mustAdd(t, q, made("c", 0, 1))
+	mustAdd(t, q, made("c", 1, 1))
+	if got, want := names(q.admit(0)), "a0 b0 c0 a1 c1 a2 "; got != want {
+		t.Fatalf("admitted %s, want %s", got, want)
+	}
+}
+
+func TestQueueBounds(t *testing.T) {
+	q := testQueue(Config{QueueCount: 4})
+	mustAdd(t, q, made("a", 0, 1))
+	mustAdd(t, q, made("a", 1, 1))
+	if added, err := q.add(made("a", 1, 1)); added || err != nil {
+		t.Errorf("the same again: %v, %v", added, err)
+	}
+	if _, err := q.add(made("a", 2, 1)); !errors.Is(err, abi.CodeBusy) {
+		t.Errorf("more than half of the line for one sender: %v", err)
+	}
+	mustAdd(t, q, made("b", 0, 1))
+	mustAdd(t, q, made("c", 0, 1))
+	if _, err := q.add(made("d", 0, 1)); !errors.Is(err, abi.CodeBusy) {
+		t.Errorf("a fifth of four: %v", err)
+	}
+	small := testQueue(Config{QueueBytes: 20})
+	mustAdd(t, small, made("a", 0, 1))
+	mustAdd(t, small, made("b", 0, 1))
+	if _, err := small.add(made("c", 0, 1)); !errors.Is(err, abi.CodeBusy) {
+		t.Errorf("27 bytes of 20: %v", err)
+	}
+}
+
+// The pool takes as much gas as it may, and one request in any case.
+func TestPoolGas(t *testing.T) {
+	q := testQueue(Config{PoolGas: 1000})
+	mustAdd(t, q, made("a", 0, 5000))
+	mustAdd(t, q, made("a", 1, 400))
+	mustAdd(t, q, made("a", 2, 400))
+	mustAdd(t, q, made("a", 3, 400))
+	for _, want := range []string{"a0 ", "a1 a2 ", "a3 "} {
+		list := q.admit(0)
+		if got := names(list); got != want {
+			t.Fatalf("admitted %s, want %s", got, want)
+		}
+		if again := q.admit(0); again != nil {
+			t.Fatalf("admitted %s beyond the gas", names(again))
+		}
+		q.settle(ids(list), 0)
+	}
+}
+
+func ids(list []*request) []abi.Hash {
+	out := make([]abi.Hash, len(list))
+	for i, r := range list {
+		out[i] = r.id
+	}
+	return out
+}
+
+// What expires leaves the line and the pool; what a block holds leaves both.
+func TestSettle(t *testing.T) {
+	q := testQueue(Config{})
+	for n := range uint64(4) {
+		r := made("a", n, 1)
+		r.expires = int64(10 * (n + 1))
+		mustAdd(t, q, r)
+	}
+	if got := names(q.admit(15)); got != "a1 a2 a3 " {
+		t.Fatalf("admitted %s", got)
+	}
+	mustAdd(t, q, made("b", 7, 1))
+	removed := q.settle([]abi.Hash{made("a", 2, 1).id, made("b", 7, 1).id}, 25)
+	if got := names(removed); got != "a1 " {
+		t.Fatalf("removed %s", got)
+	}
+	if waiting, pooled := q.sizes(); waiting != 0 || pooled != 1 {
+		t.Fatalf("%d wait, %d are in the pool", waiting, pooled)
+	}
+	if got := q.admit(25); got != nil {
+		t.Fatalf("admitted %s", names(got))
+	}
+}
+
+// SmartBFT's own request is in the batch even when the queue has lost it, and
+// once only when it has not.
+func TestBatch(t *testing.T) {
+	q := testQueue(Config{})
+	r := made("a", 1, 1)
+	mustAdd(t, q, r)
+	q.admit(0)
+	lost := made("b", 1, 1)
+	got := q.batch([][]byte{poolRequest(lost.id, lost.raw), poolRequest(r.id, r.raw), {1, 2}})
+	if len(got) != 2 || string(got[0]) != string(lost.raw) || string(got[1]) != string(r.raw) {
+		t.Fatalf("batch %q", got)
+	}
+	if q.addTick(&request{tick: true}) {
+		t.Fatal("a tick beside a request")
+	}
+}
+
+// Whatever the order of calls, the counts are those of what is held, each
+// sender's order is kept, and no request is lost or admitted twice.
+func TestQueueAgainstModel(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	q := testQueue(Config{QueueCount: 50, QueueBytes: 450, PoolGas: 20})
+	next := map[string]uint64{}
+	admitted := map[string]uint64{}
+	var pool []*request
+	for range 50_000 {
+		switch random.IntN(4) {
+		case 0, 1:
+			s := string('a' + rune(random.IntN(6)))
+			if added, err := q.add(made(s, next[s]+1, random.Uint64N(8))); added && err == nil {
+				next[s]++
+			}
+		case 2:
+			for _, r := range q.admit(0) {
+				n := binary.BigEndian.Uint64(r.id[24:])
+				if n <= admitted[r.sender] {
+					t.Fatalf("%s%d after %d", r.sender, n, admitted[r.sender])
+				}
+				admitted[r.sender] = n
+				pool = append(pool, r)
+			}
+		case 3:
+			k := random.IntN(len(pool) + 1)
+			q.settle(ids(pool[:k]), 0)
+			pool = slices.Clone(pool[k:])
+		}
+		checkCounts(t, q, len(pool))
+	}
+	for s := range next {
+		if next[s] < 100 {
+			t.Errorf("sender %s got only %d through", s, next[s])
+		}
+	}
+}
+
+func checkCounts(t *testing.T, q *queue, pooled int) {
+	t.Helper()
+	count, bytes, gas := 0, 0, uint64(0)
+	for _, s := range q.senders {
+		for _, r := range s.list {
+			if r.state == waiting {
+				count, bytes = count+1, bytes+len(r.raw)
+			}
+		}
+	}
+	for _, r := range q.pool {
+		gas += r.gas
+	}
+	if count != q.count || bytes != q.bytes || len(q.pool) != pooled || gas != q.load.gas || len(q.known) != count+pooled {
+		t.Fatalf("held %d (%d bytes), pool %d with gas %d, known %d; the queue says %d (%d bytes), %d with gas %d",
+			count, bytes, pooled, gas, len(q.known), q.count, q.bytes, len(q.pool), q.load.gas)
+	}
+}
