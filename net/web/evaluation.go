@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -42,13 +43,11 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route, answer
 		s.refuse(w, r, p, cause)
 		return
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
+	if !s.enter(r.Context()) {
 		s.refuse(w, r, problemBusy, nil)
 		return
 	}
+	defer func() { <-s.places }()
 	object, p, cause := readObject(w, r)
 	if p != nil {
 		s.refuse(w, r, p, cause)
@@ -62,6 +61,24 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, rt *route, answer
 		return
 	}
 	writeJSON(w, http.StatusOK, body)
+}
+
+// enter takes a place, waiting for one if need be, and says whether it got it.
+func (s *Server) enter(ctx context.Context) bool {
+	select {
+	case s.places <- struct{}{}:
+		return true
+	default:
+	}
+	patience := time.NewTimer(placeWait)
+	defer patience.Stop()
+	select {
+	case s.places <- struct{}{}:
+		return true
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // asker asks the node on behalf of one HTTP request.

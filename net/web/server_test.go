@@ -421,6 +421,39 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// TestBurst holds that requests above the cap wait a little before they are
+// refused, and that none waits once its client has left.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		node := &fakeNode{block: make(chan struct{}), entered: make(chan struct{}, 2)}
+		s, _ := newServer(t, node, func(c *Config) { c.MaxRequests = 1 })
+		start := time.Now()
+		var wg sync.WaitGroup
+		post := func(ctx context.Context, want int) {
+			wg.Go(func() {
+				w := newRecorder()
+				s.ServeHTTP(w, newRequest("https://localhost"+evaluationPath, goodAsk).WithContext(ctx))
+				if w.status != want {
+					t.Errorf("status %d, want %d", w.status, want)
+				}
+			})
+		}
+		post(context.Background(), 200)
+		synctest.Wait()
+		left, leave := context.WithCancel(context.Background())
+		post(left, 503)
+		post(context.Background(), 200)
+		synctest.Wait()
+		leave()
+		<-time.After(placeWait - time.Millisecond)
+		close(node.block)
+		wg.Wait()
+		if took := time.Since(start); took != placeWait-time.Millisecond {
+			t.Errorf("all ended after %v", took)
+		}
+	})
+}
+
 // TestShutdownFinishesRequests stops the server while a decision is under way.
 func TestShutdownFinishesRequests(t *testing.T) {
 	node := &fakeNode{block: make(chan struct{}), entered: make(chan struct{})}
