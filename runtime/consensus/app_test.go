@@ -59,7 +59,9 @@ func (d *disk) rewind(height uint64) *disk {
 // Hooks run at the named moments, without the lock.
 type app struct {
 	t     testing.TB
-	set   chain.ValidatorSet
+	set   chain.ValidatorSet // signs blocks up to height split, or all if that is 0
+	after chain.ValidatorSet // signs later ones
+	split uint64
 	clock func() (int64, bool)
 	limit int // transactions of a block; 0 = no limit
 
@@ -93,14 +95,23 @@ func newApp(t testing.TB, validators int) *app {
 // reopen is another process on a copy of a disk.
 func (a *app) reopen(d *disk) *app {
 	b := newApp(a.t, len(a.set))
+	b.after, b.split = a.after, a.split
 	b.clock, b.limit, b.perBlock, b.disk = a.clock, a.limit, a.perBlock, d.clone()
 	return b
 }
 
 func systemClock() (int64, bool) { return time.Now().UnixMilli(), true }
 
-func (a *app) ChainID() abi.Hash                { return testChain }
-func (a *app) ValidatorSet() chain.ValidatorSet { return a.set }
+func (a *app) ChainID() abi.Hash { return testChain }
+
+func (a *app) ValidatorSet() chain.ValidatorSet { return a.signers(a.Head().Height + 1) }
+
+func (a *app) signers(height uint64) chain.ValidatorSet {
+	if a.split > 0 && height > a.split {
+		return a.after
+	}
+	return a.set
+}
 
 func (a *app) Head() chain.Header {
 	a.mu.Lock()
@@ -164,7 +175,7 @@ func (a *app) Propose(_ context.Context, now int64, raws [][]byte) (*chain.Block
 
 func (a *app) execute(parent *chain.Header, time int64, raws [][]byte) *chain.Block {
 	h := chain.Header{Chain: testChain, Protocol: 1, Height: parent.Height + 1, Time: time, Parent: parent.Hash(),
-		Validators: parent.NextValidators, NextValidators: parent.NextValidators}
+		Validators: a.signers(parent.Height + 1).Hash(), NextValidators: a.signers(parent.Height + 2).Hash()}
 	h.State = parent.State
 	for _, raw := range raws {
 		h.State = sha256.Sum256(append(h.State[:], raw...))
@@ -187,7 +198,7 @@ func (a *app) Commit(ctx context.Context, b *chain.Block, c *chain.Certificate) 
 	if err := call(a.onCommit, b.Header.Height); err != nil {
 		return err
 	}
-	if err := c.Verify(&b.Header, a.set); err != nil {
+	if err := c.Verify(&b.Header, a.signers(b.Header.Height)); err != nil {
 		return err
 	}
 	head := a.Head()

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -430,6 +431,73 @@ func TestHostileMessages(t *testing.T) {
 			}
 			net.commit(n+1, 1, 1, 2, 3)
 		}
+		net.agree()
+	})
+}
+
+// A validator that the set no longer names ends its Run; the others go on, and
+// sign under the next verification sequence. One that restarts learns the
+// sequence from its last block.
+func TestValidatorVotedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 5)
+		for _, v := range net.nodes {
+			v.app.split, v.app.after = 3, v.app.set[:4]
+		}
+		net.startAll()
+		for n := range uint64(3) {
+			net.commit(n+1, 1, 1, 2, 3, 4)
+		}
+		net.await(txID(t, transaction(t, 3)), 5)
+		out := net.nodes[5]
+		if err := <-out.run.done; !errors.Is(err, ErrNotValidator) {
+			t.Fatalf("Run returned %v", err)
+		}
+		net.mu.Lock()
+		out.run = nil
+		net.mu.Unlock()
+		net.commit(4, 2, 1, 2, 3, 4)
+		net.nodes[3].kill()
+		net.nodes[3].start()
+		net.commit(5, 3, 1, 2, 3, 4)
+		net.nodes[1].kill()
+		net.commit(6, 3, 2, 3, 4)
+		for h, want := range map[int]uint64{3: 0, 4: 1, 6: 1} {
+			if got := net.nodes[2].app.snapshot().certificates[h].Sequence; got != want {
+				t.Errorf("block %d has verification sequence %d, want %d", h, got, want)
+			}
+		}
+		net.agree()
+	})
+}
+
+// A chain of one validator becomes one of four without a restart.
+func TestGrowth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		for id, v := range net.nodes {
+			full := v.app.set
+			v.app = newApp(t, 1)
+			v.app.split, v.app.after = 2, full
+			if id == 1 {
+				v.start()
+			}
+		}
+		net.commit(1, 1, 1)
+		net.commit(2, 1, 1)
+		for id := range uint64(3) {
+			v := net.nodes[id+2]
+			if err := v.Sync(net.ctx); err != nil {
+				t.Fatal(err)
+			}
+			v.start()
+		}
+		for n := range uint64(8) {
+			net.commit(n+3, n%4+1, 1, 2, 3, 4)
+		}
+		net.nodes[net.leader()].kill()
+		up := net.anyUp()
+		net.commit(50, up, up)
 		net.agree()
 	})
 }

@@ -82,7 +82,7 @@ func checkChain(t *testing.T, a *app) {
 		if b.Header.Height != uint64(i+1) || b.Header.Parent != d.blocks[i].Header.Hash() {
 			t.Fatalf("block %d does not follow", i+1)
 		}
-		if err := d.certificates[i+1].Verify(&b.Header, a.set); err != nil {
+		if err := d.certificates[i+1].Verify(&b.Header, a.signers(uint64(i+1))); err != nil {
 			t.Fatalf("certificate of block %d: %v", i+1, err)
 		}
 	}
