@@ -307,6 +307,10 @@ func (r *Reader) TextBytes() []byte {
 	if !ok {
 		return nil
 	}
+	return r.takeText(n)
+}
+
+func (r *Reader) takeText(n uint64) []byte {
 	b := r.take(n)
 	if !utf8.Valid(b) {
 		r.failf("text is not valid UTF-8")
@@ -349,6 +353,12 @@ func (r *Reader) count(want Kind, perItem int) int {
 	if !ok {
 		return 0
 	}
+	return r.fits(want, n, perItem)
+}
+
+// fits is n as a count, if that many items of at least perItem bytes each can
+// follow.
+func (r *Reader) fits(want Kind, n uint64, perItem int) int {
 	if n > uint64(len(r.buf)-r.off)/uint64(perItem) {
 		r.failf("%s of %d runs past the end", want, n)
 		return 0
@@ -389,7 +399,7 @@ func (r *Reader) RawTextMap() []byte {
 		r.failf("found %s, want %s", got, KindMap)
 	}
 	items := MaxItems - 1
-	r.skipMap(0, &items, true)
+	r.skipPairs(r.Map(), 0, &items, true)
 	return r.since(start)
 }
 
@@ -412,34 +422,37 @@ func (r *Reader) skip(depth int, items *int) {
 		r.failf("more than %d items", MaxItems)
 		return
 	}
-	switch r.Kind() {
-	case KindUint, KindNint:
-		r.head()
-	case KindBytes:
-		r.Bytes()
-	case KindText:
-		r.TextBytes()
-	case KindBool:
-		r.Bool()
-	case KindNull:
-		r.Null()
-	case KindArray:
-		for n := r.Array(); n > 0 && r.err == nil; n-- {
+	start := r.off
+	major, arg := r.head()
+	if r.err != nil {
+		return
+	}
+	switch major {
+	case majorBytes:
+		r.take(arg)
+	case majorText:
+		r.takeText(arg)
+	case majorArray:
+		for n := r.fits(KindArray, arg, 1); n > 0 && r.err == nil; n-- {
 			r.skip(depth+1, items)
 		}
-	case KindMap:
-		r.skipMap(depth, items, false)
-	case KindTag:
+	case majorMap:
+		r.skipPairs(r.fits(KindMap, arg, 2), depth, items, false)
+	case majorTag:
+		r.off = start
 		r.Decimal()
-	default:
-		r.head()
-		r.failf("simple value is not admitted")
+	case majorOther:
+		if first := r.buf[start]; first != simpleFalse && first != simpleTrue && first != simpleNull {
+			r.off = start
+			r.failf("simple value is not admitted")
+		}
 	}
 }
 
-func (r *Reader) skipMap(depth int, items *int, textKeys bool) {
+// skipPairs skips the n pairs of a map that stands at depth.
+func (r *Reader) skipPairs(n, depth int, items *int, textKeys bool) {
 	var last []byte
-	for n := r.Map(); n > 0 && r.err == nil; n-- {
+	for ; n > 0 && r.err == nil; n-- {
 		start := r.off
 		if k := r.Kind(); textKeys && k != KindText || k > KindText {
 			r.failf("a map key may not be a %s here", k)

@@ -2,19 +2,35 @@ package chain
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 )
 
-// BenchmarkVerifyAll reports the time of one signature, checked in batches of
-// each size.
+// cpuTime is the processor time of this process in ns. It is what benchmarks
+// report a signature, since wall time counts the neighbours' work too.
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+func perSignature(b *testing.B, n int, verify func()) {
+	start := cpuTime(b)
+	for b.Loop() {
+		verify()
+	}
+	b.ReportMetric(float64(cpuTime(b)-start)/float64(b.N*n), "cpu-ns/signature")
+}
+
+// BenchmarkVerifyAll reports one signature's share of batches of each size.
 func BenchmarkVerifyAll(b *testing.B) {
 	all := goodEnvelopes(b, 256)
 	for _, n := range []int{1, 2, 4, 8, 16, 32, 64, 94, 95, 128, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {
-			for b.Loop() {
-				VerifyAll(all[:n])
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/signature")
+			perSignature(b, n, func() { VerifyAll(all[:n]) })
 		})
 	}
 }
@@ -24,11 +40,11 @@ func BenchmarkVerifySingle(b *testing.B) {
 		b.Run(p.name, func(b *testing.B) {
 			raw := must(Seal([]byte{0xa0}, PurposeTransaction, p))(b)
 			e := must(ParseEnvelope(raw, PurposeTransaction))(b)
-			for b.Loop() {
+			perSignature(b, 1, func() {
 				if e.Verify() != nil {
 					b.Fatal("bad signature")
 				}
-			}
+			})
 		})
 	}
 }
@@ -37,11 +53,8 @@ func BenchmarkVerifySingle(b *testing.B) {
 // batch to single checks.
 func BenchmarkVerifyAllOneBad(b *testing.B) {
 	batch := goodEnvelopes(b, 64)
-	batch[63].Signature[0] ^= 1
-	for b.Loop() {
-		VerifyAll(batch)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/signature")
+	batch[63].Signature[32] ^= 1 // S, so that it shows only in the equation
+	perSignature(b, len(batch), func() { VerifyAll(batch) })
 }
 
 func BenchmarkParseTx(b *testing.B) {
