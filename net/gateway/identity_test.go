@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,7 +18,6 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/gateway"
 )
 
@@ -79,21 +79,23 @@ func TestHandshakesThatProveNoKeyAreRefused(t *testing.T) {
 
 func TestCallerIsTheProvedKey(t *testing.T) {
 	n := newNode()
-	var caller []byte
+	callers := make(chan []byte, 1)
 	n.decide = func(_ context.Context, c abi.Caller, _ string, _ []byte) abi.Answer {
-		caller = bytes.Clone(c.Key)
+		callers <- c.Key
 		return abi.Answer{Permit: true}
 	}
 	p := serve(t, n, nil)
 	edKey, ecKey := newKey(t), p256(t)
-	if got := open(t, p.connect(t, edKey)).ask(1, abi.OpDecide, decideBody()); got.Code != abi.OK || !bytes.Equal(caller, public(edKey)) {
-		t.Errorf("%v, caller %x", got.Code, caller)
-	}
-	if got := open(t, p.connect(t, ecKey)).ask(1, abi.OpDecide, decideBody()); got.Code != abi.OK || len(caller) != chain.P256KeySize {
-		t.Errorf("%v, caller %x", got.Code, caller)
-	}
-	if want := elliptic.MarshalCompressed(elliptic.P256(), ecKey.X, ecKey.Y); !bytes.Equal(caller, want) {
-		t.Errorf("caller %x, want %x", caller, want)
+	for _, test := range []struct {
+		key    crypto.Signer
+		public []byte
+	}{
+		{edKey, public(edKey)}, {ecKey, elliptic.MarshalCompressed(elliptic.P256(), ecKey.X, ecKey.Y)},
+	} {
+		got := open(t, p.connect(t, test.key)).ask(1, abi.OpDecide, decideBody())
+		if caller := <-callers; got.Code != abi.OK || !bytes.Equal(caller, test.public) {
+			t.Errorf("%v, caller %x, want %x", got.Code, caller, test.public)
+		}
 	}
 }
 

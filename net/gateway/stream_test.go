@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -384,18 +385,17 @@ func TestRequestsAreRateLimitedByKey(t *testing.T) {
 
 func TestBatchSemantics(t *testing.T) {
 	n := newNode()
-	asked := 0
+	var asked atomic.Int32
 	n.decide = func(context.Context, abi.Caller, string, []byte) abi.Answer {
-		asked++
-		return abi.Answer{Permit: asked%3 == 0} // deny, deny, permit, ...
+		return abi.Answer{Permit: asked.Add(1)%3 == 0} // deny, deny, permit, ...
 	}
 	w := open(t, serve(t, n, nil).connect(t, newKey(t)))
-	for s, want := range map[abi.Semantics]int{abi.ExecuteAll: 7, abi.DenyOnFirstDeny: 1, abi.PermitOnFirstPermit: 3} {
-		asked = 0
+	for s, want := range map[abi.Semantics]int32{abi.ExecuteAll: 7, abi.DenyOnFirstDeny: 1, abi.PermitOnFirstPermit: 3} {
+		asked.Store(0)
 		got := w.ask(1, abi.OpBatch, batchBody(7, s))
 		answers, err := abi.ParseAnswers(got.Body)
-		if err != nil || len(answers) != want || asked != want {
-			t.Errorf("semantics %d: %d answers of %d decisions, want %d (%v)", s, len(answers), asked, want, err)
+		if err != nil || len(answers) != int(want) || asked.Load() != want {
+			t.Errorf("semantics %d: %d answers of %d decisions, want %d (%v)", s, len(answers), asked.Load(), want, err)
 		}
 	}
 	for name, body := range map[string][]byte{

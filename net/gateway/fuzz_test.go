@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"testing"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+)
+
+// anyNode answers everything, and checks what it is handed.
+type anyNode struct{ t *testing.T }
+
+func (n anyNode) Decide(_ context.Context, _ abi.Caller, domain string, request []byte) abi.Answer {
+	n.canonical(request)
+	if domain == "" {
+		n.t.Error("an empty domain")
+	}
+	return abi.Answer{Permit: true}
+}
+
+func (n anyNode) canonical(item []byte) {
+	if err := cbor.Validate(item); err != nil {
+		n.t.Errorf("%x was handed on: %v", item, err)
+	}
+}
+
+func (n anyNode) Standing([]byte) (abi.Standing, error) { return abi.Standing{Known: true}, nil }
+func (n anyNode) Submit(_ context.Context, raw []byte, _ bool) (abi.TxResult, error) {
+	return abi.TxResult{Tx: raw}, nil
+}
+func (n anyNode) Status() abi.NodeStatus { return abi.NodeStatus{} }
+func (n anyNode) Prove(key []byte) ([]byte, error) {
+	return cbor.AppendBytes(nil, key), nil
+}
+func (n anyNode) Query(_ context.Context, contract string, message []byte) ([]byte, uint64, error) {
+	return message, 1, nil
+}
+func (n anyNode) Scan(prefix, start []byte, limit int) ([][2][]byte, bool, uint64, error) {
+	if limit < 1 || limit > maxScan {
+		n.t.Errorf("asked to scan %d", limit)
+	}
+	return [][2][]byte{{prefix, start}}, true, 1, nil
+}
+func (n anyNode) Block(uint64) (block, certificate, outcomes []byte, err error) {
+	return make([]byte, 100_000), nil, nil, nil
+}
+func (n anyNode) Tx(id abi.Hash) (abi.TxResult, error) { return abi.TxResult{ID: id}, nil }
+
+// FuzzAnswer feeds frames to the parser and the dispatcher: whatever comes,
+// one well-formed response goes back, with the id if it was readable, and what
+// the Node is handed is canonical.
+func FuzzAnswer(f *testing.F) {
+	for op := range opCount + 1 {
+		for _, body := range [][]byte{{0xa0}, {0x80}, {0xa1, 1, 0x41, 'k'}, {0xa2, 1, 0x61, 'x', 2, 0xa0}, {0xa2, 1, 0x61, 'x', 2, 0x81, 0xa0}, {0xa2, 1, 4, 2, 9}} {
+			f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: op, Body: body}))
+		}
+	}
+	f.Add(bytes.Repeat([]byte{0x81}, 100))
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if len(frame) > abi.MaxFrame {
+			return
+		}
+		config := Config{Node: anyNode{t}, MaxLarge: 4, MaxWaiting: 4, RequestRate: -1, FrameTimeout: 1, SubmitTimeout: 1, MaxConnections: 1}
+		s := &Server{config: config, stats: newCounters(), large: newSlots(4), waiting: newSlots(4)}
+		s.admission = newAdmission(&s.config, s.stats)
+		st := &stream{conn: &conn{server: s, ctx: t.Context(), account: s.admission.newAccount(nil)}, buffers: bufferPool.New().(*buffers)}
+		err := st.answer(bytes.Clone(frame))
+		if len(st.out) < frameHead || int(binary.BigEndian.Uint32(st.out)) != len(st.out)-frameHead || len(st.out)-frameHead > abi.MaxFrame {
+			t.Fatalf("answered %d bytes with head %x", len(st.out), st.out[:min(len(st.out), frameHead)])
+		}
+		p, perr := abi.ParseResponse(st.out[frameHead:])
+		if perr != nil {
+			t.Fatalf("response %x: %v", st.out, perr)
+		}
+		q, qerr := abi.ParseRequest(frame)
+		if (qerr == nil) != (err == nil) || qerr == nil && p.ID != q.ID || (p.Code == abi.OK) != (p.Body != nil) {
+			t.Errorf("%x: request %v, stream goes on %v, response %+v", frame, qerr, err == nil, p)
+		}
+	})
+}
