@@ -501,3 +501,34 @@ func TestGrowth(t *testing.T) {
 		net.agree()
 	})
 }
+
+// A node that recorded a proposal, missed its decision and synced past it does
+// not wait for that proposal's prepares when it is back.
+func TestStaleProposal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 4)
+		net.startAll()
+		net.commit(1, 1, 1, 2, 3, 4)
+		net.mu.Lock()
+		net.drop = func(_, to uint64, m *smartbftprotos.Message) bool { return to == 4 && m.GetPrePrepare() == nil }
+		net.mu.Unlock()
+		net.commit(2, 1, 1, 2, 3)
+		net.nodes[4].kill()
+		net.mu.Lock()
+		net.drop = nil
+		net.mu.Unlock()
+		net.nodes[4].start()
+		begin := time.Now()
+		net.commit(3, 1, 1, 2, 3, 4)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("it took %v to vote again", d)
+		}
+		net.nodes[2].kill() // so that its vote is needed
+		begin = time.Now()
+		net.commit(4, 1, 1, 3, 4)
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("the block that needs its vote took %v", d)
+		}
+		net.agree()
+	})
+}

@@ -310,3 +310,32 @@ func moveSigned(t *testing.T, dir string) string {
 	}
 	return to
 }
+
+// A crash while a new log file is begun leaves one without its first record;
+// the log is opened all the same.
+func TestLogFileJustBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := record(t, 1)
+		last := all[len(all)-1]
+		for size := range 16 {
+			m := moment{"begun", t.TempDir(), last.disk}
+			if err := os.CopyFS(m.wal, os.DirFS(last.wal)); err != nil {
+				t.Fatal(err)
+			}
+			whole := lastLog(t, m.wal)
+			if err := os.WriteFile(filepath.Join(m.wal, "0000000000000002.wal"), whole[:size], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, r := m.recover(t, m.disk)
+			select {
+			case err := <-r.done:
+				t.Fatalf("%d bytes: %v", size, err)
+			default:
+			}
+			r.commit(a, transaction(t, 50))
+			if err := r.stop(); err != nil {
+				t.Fatalf("%d bytes: %v", size, err)
+			}
+		}
+	})
+}

@@ -80,7 +80,9 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	if e.cfg.Syncer != nil {
 		if err := e.cfg.Syncer.Sync(ctx); err != nil {
-			return fmt.Errorf("sync: %w", err)
+			// When all nodes start at once nobody can answer yet. What must
+			// not be missing is found below.
+			e.cfg.Logger.Warn("starting without a sync", "err", err)
 		}
 	}
 	log := &logger{e.cfg.Logger, fail}

@@ -281,3 +281,37 @@ func TestUnusableDirectory(t *testing.T) {
 		}
 	})
 }
+
+// A full line refuses with CodeBusy, and everything that it took is committed.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		release := make(chan struct{})
+		a.onPropose = func(uint64) error { <-release; return nil }
+		cfg := config(t, a, t.TempDir())
+		cfg.QueueCount, cfg.PoolGas = 8, 2000
+		r := start(t, cfg)
+		var taken [][]byte
+		for n := range uint64(20) {
+			raw := transaction(t, n+1)
+			_, err := r.Submit(t.Context(), raw)
+			if err == nil {
+				taken = append(taken, raw)
+			} else if !errors.Is(err, abi.CodeBusy) {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if len(taken) >= 20 || len(taken) < 5 {
+			t.Fatalf("%d of 20 were taken", len(taken))
+		}
+		close(release)
+		for _, raw := range taken {
+			<-a.wait(txID(t, raw))
+		}
+		checkChain(t, a)
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -21,7 +21,7 @@ func (l *logger) printf(level slog.Level, format string, args []any) {
 	}
 }
 
-func (l *logger) Debugf(string, ...any)             {} // several hundred lines a block
+func (l *logger) Debugf(string, ...any)             {} // every step of every message
 func (l *logger) Infof(format string, args ...any)  { l.printf(slog.LevelDebug, format, args) }
 func (l *logger) Warnf(format string, args ...any)  { l.printf(slog.LevelInfo, format, args) }
 func (l *logger) Errorf(format string, args ...any) { l.printf(slog.LevelError, format, args) }

@@ -87,6 +87,21 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 
 // VerifyProposal decides whether to vote for a leader's proposal.
 func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error) {
+	infos, err := r.judge(raw)
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.log.Warn("refused a proposal", "leader", r.bft.GetLeaderID(), "err", err)
+		}
+		return nil, err
+	}
+	digest := raw.Digest()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.verified = digest
+	return infos, nil
+}
+
+func (r *replica) judge(raw types.Proposal) ([]types.RequestInfo, error) {
 	p, err := parseProposal(raw)
 	if err != nil {
 		return nil, err
@@ -104,9 +119,6 @@ func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error
 	if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
 		return nil, fmt.Errorf("block %d: %w", p.height, err)
 	}
-	r.mu.Lock()
-	r.verified = raw.Digest()
-	r.mu.Unlock()
 	return infos, nil
 }
 
