@@ -348,6 +348,10 @@ func TestPartition(t *testing.T) {
 		net.mu.Unlock()
 		net.commit(6, 1, 1, 2, 3)
 		net.await(txID(t, transaction(t, 6)), 4)
+		synctest.Wait()
+		if s := net.engine(4).Stats(); s.Pooled != 0 || s.Waiting != 0 {
+			t.Errorf("it still holds what it has synced: %+v", s)
+		}
 		net.agree()
 	})
 }
