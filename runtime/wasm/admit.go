@@ -202,6 +202,9 @@ func (a *admitted) info() Info {
 		most.Locals = max(most.Locals, f.Locals)
 		most.Blocks = max(most.Blocks, f.Blocks)
 		most.Branches = max(most.Branches, f.Branches)
+		most.Loops = max(most.Loops, f.Loops)
+		most.Calls = max(most.Calls, f.Calls)
+		most.Accesses = max(most.Accesses, f.Accesses)
 		most.Nesting = max(most.Nesting, f.Nesting)
 		body = max(body, m.Codes[i].End-m.Codes[i].Start)
 	}
@@ -218,6 +221,9 @@ func (a *admitted) info() Info {
 		{"locals of a function", most.Locals, l.Locals},
 		{"blocks of a function", most.Blocks, l.Blocks},
 		{"conditional branches of a function", most.Branches, l.Branches},
+		{"loops of a function", most.Loops, l.Loops},
+		{"calls in a function", most.Calls, l.Calls},
+		{"loads and stores in a function", most.Accesses, l.Accesses},
 		{"nested blocks", most.Nesting, l.Nesting},
 	}
 	return info

@@ -112,6 +112,22 @@ func TestLimits(t *testing.T) {
 		{"branches", lean.Branches, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
 			return repeated(n, func(a *wasmtest.Asm) { a.I32(0).BrIf(0) })
 		})},
+		{"branch targets", lean.Branches - 1, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
+			a := wasmtest.Code() // br_tables of 4 targets, and one that takes up the rest
+			for ; n >= 8; n -= 4 {
+				a.Block(void).I32(0).BrTable(0, 0, 0, 0).End()
+			}
+			return a.Block(void).I32(0).BrTable(make([]uint32, n+1)...).End()
+		})},
+		{"loops", lean.Loops, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n, func(a *wasmtest.Asm) { a.Loop(void).End() })
+		})},
+		{"calls", lean.Calls, abi.CodeModuleTooManyBlocks, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n, func(a *wasmtest.Asm) { a.Call(2) })
+		})},
+		{"loads and stores", lean.Accesses, abi.CodeModuleBodyTooLarge, true, body(func(n int) *wasmtest.Asm {
+			return repeated(n, func(a *wasmtest.Asm) { a.I32(0).Mem(0x28, 0).Op(0x1a) })
+		})},
 		{"nesting", lean.Nesting, abi.CodeModuleNesting, true, body(nestedBlocks)},
 		{"br_table", lean.BrTable, abi.CodeModuleBrTable, true, body(brTable)},
 		{"table", lean.Table, abi.CodeModuleTable, false, func(m *wasmtest.Module, n int) {

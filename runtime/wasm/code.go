@@ -119,7 +119,7 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 		return nil, refusal
 	}
 	rewritten := a.rewrite()
-	compiled, err := r.engine.CompileModule(ctx, rewritten)
+	compiled, err := r.compileNative(ctx, rewritten)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +130,20 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 		return nil, err
 	}
 	return c, nil
+}
+
+// compileNative compiles, or takes native code from the cache directory. A
+// damaged cache is emptied: it only ever saves time.
+func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.CompiledModule, error) {
+	compiled, err := r.engine.CompileModule(ctx, rewritten)
+	if err == nil || r.cache == nil {
+		return compiled, err
+	}
+	r.cfg.Logger.Warn("emptying the compilation cache", "dir", r.cfg.CacheDir, "err", err)
+	if err := emptyCacheDir(r.cfg.CacheDir); err != nil {
+		return nil, err
+	}
+	return r.engine.CompileModule(ctx, rewritten)
 }
 
 func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {

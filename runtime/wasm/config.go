@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/cpu"
@@ -122,6 +123,21 @@ func prepareCacheDir(dir string) error {
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return errors.New("compilation cache " + dir + " is open to others than its owner; set its mode to 0700")
+	}
+	return nil
+}
+
+// emptyCacheDir removes what wazero keeps in dir: directories that begin with
+// its name, one for each version and processor.
+func emptyCacheDir(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "wazero-*", "*"))
+	if err != nil {
+		return fmt.Errorf("emptying the compilation cache: %w", err)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			return fmt.Errorf("emptying the compilation cache: %w", err)
+		}
 	}
 	return nil
 }

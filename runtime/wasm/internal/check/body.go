@@ -69,7 +69,7 @@ func (b *body) begin(c *module.Code, t *module.FuncType) {
 			b.locals = append(b.locals, run.Type)
 		}
 	}
-	b.f = Func{Locals: len(b.locals), Leaf: true}
+	b.f = Func{Locals: len(b.locals)}
 	if len(b.locals) > b.limits.Locals {
 		b.fail(abi.CodeModuleTooManyLocals, "%d locals with parameters, %d are admitted", len(b.locals), b.limits.Locals)
 	}
@@ -143,6 +143,11 @@ func (b *body) open(op module.Op, result byte) {
 	if b.f.Blocks++; b.f.Blocks > b.limits.Blocks {
 		b.fail(abi.CodeModuleTooManyBlocks, "more than %d blocks", b.limits.Blocks)
 	}
+	if op == module.OpLoop {
+		if b.f.Loops++; b.f.Loops > b.limits.Loops {
+			b.fail(abi.CodeModuleTooManyBlocks, "more than %d loops", b.limits.Loops)
+		}
+	}
 	if len(b.ctrls)-1 > b.limits.Nesting {
 		b.fail(abi.CodeModuleNesting, "blocks nested deeper than %d", b.limits.Nesting)
 	}
@@ -199,12 +204,12 @@ func (b *body) special() {
 		b.popBlock(b.label(in.Index).labelType())
 		b.unreachable()
 	case module.OpBrIf:
-		b.branch()
+		b.branches(1)
 		t := b.label(in.Index).labelType()
 		b.popBlock(t)
 		b.pushBlock(t)
 	case module.OpBrTable:
-		b.branch()
+		b.branches(len(in.Labels))
 		b.brTable()
 	case module.OpReturn:
 		b.popBlock(b.ctrls[0].result)
@@ -231,8 +236,9 @@ func (b *body) special() {
 	}
 }
 
-func (b *body) branch() {
-	if b.f.Branches++; b.f.Branches > b.limits.Branches {
+// branches counts n targets of conditional branches.
+func (b *body) branches(n int) {
+	if b.f.Branches += n; b.f.Branches > b.limits.Branches {
 		b.fail(abi.CodeModuleTooManyBlocks, "more than %d conditional branches", b.limits.Branches)
 	}
 }
@@ -278,8 +284,14 @@ func (b *body) apply(t *module.FuncType) {
 	}
 }
 
+func (b *body) countCall() {
+	if b.f.Calls++; b.f.Calls > b.limits.Calls {
+		b.fail(abi.CodeModuleTooManyBlocks, "more than %d calls", b.limits.Calls)
+	}
+}
+
 func (b *body) call() {
-	b.f.Leaf = false
+	b.countCall()
 	if int64(b.in.Index) >= int64(b.m.NumFuncs()) {
 		b.invalid("function %d does not exist", b.in.Index)
 		return
@@ -288,7 +300,7 @@ func (b *body) call() {
 }
 
 func (b *body) callIndirect() {
-	b.f.Leaf = false
+	b.countCall()
 	if b.m.Table == nil {
 		b.invalid("call_indirect without a table")
 	} else if int64(b.in.Index) >= int64(len(b.m.Types)) {
@@ -345,6 +357,9 @@ func (b *body) memory() {
 	case module.ClassLoad, module.ClassStore:
 		if b.in.Index > b.in.Info.Align {
 			b.invalid("alignment above natural")
+		}
+		if b.f.Accesses++; b.f.Accesses > b.limits.Accesses {
+			b.fail(abi.CodeModuleBodyTooLarge, "more than %d loads and stores", b.limits.Accesses)
 		}
 	case module.ClassBulk:
 	default:

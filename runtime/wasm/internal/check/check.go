@@ -11,12 +11,13 @@ import (
 
 // Func is what the checker learned of a defined function.
 type Func struct {
-	Locals   int  // parameters included
-	Operands int  // highest number of operands
-	Blocks   int  // structured blocks
-	Branches int  // br_if and br_table
-	Nesting  int  // deepest block
-	Leaf     bool // calls no function
+	Locals   int // parameters included
+	Operands int // highest number of operands
+	Blocks   int // structured blocks
+	Branches int // targets of br_if and br_table
+	Loops    int // of the blocks, those that are loops
+	Calls    int // direct and indirect; none in a leaf
+	Nesting  int // deepest block
 }
 
 // Module validates m and returns one Func for each defined function.

@@ -12,7 +12,10 @@ type Limits struct {
 	Locals         int // of one function, parameters included
 	Body           int // bytes of one function body
 	Blocks         int // structured blocks of one function
-	Branches       int // conditional branches of one function
+	Branches       int // targets of br_if and br_table in one function
+	Loops          int // of one function: each costs the compiler its live locals
+	Calls          int // in one function, indirect ones included
+	Accesses       int // loads and stores in one function
 	Nesting        int // blocks within one another
 	BrTable        int // targets of one br_table, default excluded
 	Table          int // elements of the table
@@ -39,6 +42,9 @@ var Lean = Limits{
 	Body:           32 << 10,
 	Blocks:         512,
 	Branches:       1024,
+	Loops:          128,
+	Calls:          2048,
+	Accesses:       4096,
 	Nesting:        128,
 	BrTable:        256,
 	Table:          1024,

@@ -43,7 +43,7 @@ type function struct {
 func (w *rewriter) function(i int, info *check.Func) []byte {
 	c := &w.src.Codes[i]
 	t := w.src.FuncType(uint32(len(w.src.Imports) + i))
-	f := function{w: w, gas: uint32(info.Locals), height: uint32(info.Locals) + 1, leaf: info.Leaf}
+	f := function{w: w, gas: uint32(info.Locals), height: uint32(info.Locals) + 1, leaf: info.Calls == 0}
 	if f.result = module.BlockEmpty; len(t.Results) > 0 {
 		f.result = t.Results[0]
 	}
