@@ -112,7 +112,7 @@ func (l *lane) deliver(frame []byte) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.ID == 0 {
+	if p.ID == 0 && p.Code != abi.OK {
 		return fmt.Errorf("the gateway could not read a request: %w", p.Code)
 	}
 	if len(l.pending) == 0 || l.pending[0].id != p.ID {

@@ -62,6 +62,19 @@ func (l *ledger) enrol(k *key.Key, device abi.Status) {
 	l.standing[string(k.Public())] = abi.Standing{Known: true, Account: k.AccountID(), Device: device}
 }
 
+// with changes or reads what the gateway's goroutines use too.
+func (l *ledger) with(do func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	do()
+}
+
+// height is that of the newest block.
+func (l *ledger) height() (h uint64) {
+	l.with(func() { h = l.header.Height })
+	return h
+}
+
 // commit makes a block with the changes.
 func (l *ledger) commit(changes map[string][]byte, txs, outcomes [][]byte) {
 	l.mu.Lock()
