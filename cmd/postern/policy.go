@@ -167,19 +167,47 @@ func loadPolicy(ctx context.Context, cl *client.Client, contract string, text []
 	if active.Version != 0 && active.Digest == doc.Digest() {
 		return v, nil
 	}
-	// A load that was broken off leaves its version begun; its owner begins anew.
-	v.Version++
+	if v.Version, err = beginPolicy(ctx, cl, contract, doc, active.Version); err != nil {
+		return v, err
+	}
 	messages := doc.Messages(v.Version, active.Version)
 	v.Messages = len(messages)
 	for i, m := range messages {
-		if err := callPolicy(ctx, cl, contract, m); err != nil {
-			return v, fmt.Errorf("message %d of %d: %w", i+1, len(messages), err)
+		if i > 0 { // beginPolicy sent the first
+			if err := callPolicy(ctx, cl, contract, m); err != nil {
+				return v, fmt.Errorf("message %d of %d: %w", i+1, len(messages), err)
+			}
 		}
 		if progress != nil {
 			progress(i+1, len(messages))
 		}
 	}
 	return v, nil
+}
+
+// maxBroken is how many versions left behind by broken-off loads are stepped
+// over; each is given up on the way.
+const maxBroken = 16
+
+// beginPolicy sends a document's first message under the first version above
+// the active one that nobody has begun.
+func beginPolicy(ctx context.Context, cl *client.Client, contract string, doc *access.Document, active uint32) (uint32, error) {
+	for version := active + 1; ; version++ {
+		err := callPolicy(ctx, cl, contract, doc.Messages(version, active)[0])
+		if !aborted(err, access.CodeBadVersion) || version > active+maxBroken {
+			return version, err
+		}
+		err = callPolicy(ctx, cl, contract, access.Abandon(version))
+		if err != nil && !aborted(err, access.CodeBadVersion) && !aborted(err, access.CodeNotBuilding) {
+			return 0, fmt.Errorf("giving up version %d, which was begun and never finished: %w", version, err)
+		}
+	}
+}
+
+// aborted says whether the access contract refused with this code.
+func aborted(err error, code access.Code) bool {
+	var refused *client.OutcomeError
+	return errors.As(err, &refused) && refused.Outcome.Code == abi.CodeAborted && access.Code(refused.Outcome.Abort) == code
 }
 
 // activePolicy describes the active policy; its version is 0 if there is none.
