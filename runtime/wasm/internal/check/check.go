@@ -17,6 +17,7 @@ type Func struct {
 	Branches int // targets of br_if and br_table
 	Loops    int // of the blocks, those that are loops
 	Calls    int // direct and indirect; none in a leaf
+	Accesses int // loads and stores
 	Nesting  int // deepest block
 }
 
