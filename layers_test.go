@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +156,7 @@ func list(t *testing.T) []listed {
 		if top := strings.Split(l.folder, "/")[0]; !folders[top] {
 			folders[top] = true
 			args = append(args, "./"+top+"/...")
+			readFolders(t, top)
 		}
 	}
 	cmd := exec.Command("go", args...)
@@ -172,6 +175,16 @@ func list(t *testing.T) []listed {
 		}
 		p.ImportPath = strings.TrimPrefix(p.ImportPath, module+"/")
 		packages = append(packages, p)
+	}
+}
+
+// readFolders lists the folders below top, so that go test takes its result for
+// stale when a file changes: of what go list reads it knows nothing.
+func readFolders(t *testing.T, top string) {
+	t.Helper()
+	err := filepath.WalkDir(top, func(_ string, _ fs.DirEntry, err error) error { return err })
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
@@ -151,25 +152,26 @@ func TestEnvelopeRefuses(t *testing.T) {
 	}
 	ecKid := cbor.AppendBytes([]byte{4}, newEC("enforcer").Public())
 	bad := map[string][]byte{
-		"untagged":               good[1:],
-		"COSE_Sign tag":          build(98, protected, []byte{0xa0}, e.Payload, e.Signature),
-		"kid unprotected":        build(18, protected, []byte{0xa1, 4, 0x41, 1}, e.Payload, e.Signature),
-		"no protected header":    build(18, nil, []byte{0xa0}, e.Payload, e.Signature),
-		"empty protected":        build(18, []byte{0xa0}, []byte{0xa0}, e.Payload, e.Signature),
-		"no algorithm":           build(18, header([]byte{0xa1}, kid), []byte{0xa0}, e.Payload, e.Signature),
-		"no key":                 build(18, []byte{0xa1, 1, 0x27}, []byte{0xa0}, e.Payload, e.Signature),
-		"header out of order":    build(18, header([]byte{0xa2}, kid, []byte{1, 0x27}), []byte{0xa0}, e.Payload, e.Signature),
-		"third header":           build(18, header([]byte{0xa3, 1, 0x27, 3, 0}, kid), []byte{0xa0}, e.Payload, e.Signature),
-		"critical header":        build(18, header([]byte{0xa3, 1, 0x27, 2, 0x81, 4}, kid), []byte{0xa0}, e.Payload, e.Signature),
-		"header left over":       build(18, append(bytes.Clone(protected), 0), []byte{0xa0}, e.Payload, e.Signature),
-		"ES256 with ed25519":     build(18, header([]byte{0xa2, 1, 0x26}, kid), []byte{0xa0}, e.Payload, e.Signature),
-		"EdDSA with P-256":       build(18, header([]byte{0xa2, 1, 0x27}, ecKid), []byte{0xa0}, e.Payload, e.Signature),
-		"Ed448":                  build(18, header([]byte{0xa2, 1, 0x27}, cbor.AppendBytes([]byte{4}, make([]byte, 57))), []byte{0xa0}, e.Payload, e.Signature),
-		"short signature":        build(18, protected, []byte{0xa0}, e.Payload, e.Signature[:63]),
-		"long signature":         build(18, protected, []byte{0xa0}, e.Payload, append(bytes.Clone(e.Signature), 0)),
-		"detached payload":       append(append(cbor.AppendBytes([]byte{0xd2, 0x84}, protected), 0xa0, 0xf6), cbor.AppendBytes(nil, e.Signature)...),
-		"indefinite unprotected": build(18, protected, []byte{0xbf, 0xff}, e.Payload, e.Signature),
-		"byte left over":         append(bytes.Clone(good), 0),
+		"untagged":                     good[1:],
+		"COSE_Sign tag":                build(98, protected, []byte{0xa0}, e.Payload, e.Signature),
+		"kid unprotected":              build(18, protected, []byte{0xa1, 4, 0x41, 1}, e.Payload, e.Signature),
+		"no protected header":          build(18, nil, []byte{0xa0}, e.Payload, e.Signature),
+		"empty protected":              build(18, []byte{0xa0}, []byte{0xa0}, e.Payload, e.Signature),
+		"no algorithm":                 build(18, header([]byte{0xa1}, kid), []byte{0xa0}, e.Payload, e.Signature),
+		"no key":                       build(18, []byte{0xa1, 1, 0x27}, []byte{0xa0}, e.Payload, e.Signature),
+		"header out of order":          build(18, header([]byte{0xa2}, kid, []byte{1, 0x27}), []byte{0xa0}, e.Payload, e.Signature),
+		"third header":                 build(18, header([]byte{0xa3, 1, 0x27, 3, 0}, kid), []byte{0xa0}, e.Payload, e.Signature),
+		"critical header":              build(18, header([]byte{0xa3, 1, 0x27, 2, 0x81, 4}, kid), []byte{0xa0}, e.Payload, e.Signature),
+		"header left over":             build(18, append(bytes.Clone(protected), 0), []byte{0xa0}, e.Payload, e.Signature),
+		"ES256 with ed25519":           build(18, header([]byte{0xa2, 1, 0x26}, kid), []byte{0xa0}, e.Payload, e.Signature),
+		"EdDSA with P-256":             build(18, header([]byte{0xa2, 1, 0x27}, ecKid), []byte{0xa0}, e.Payload, e.Signature),
+		"Ed448":                        build(18, header([]byte{0xa2, 1, 0x27}, cbor.AppendBytes([]byte{4}, make([]byte, 57))), []byte{0xa0}, e.Payload, e.Signature),
+		"short signature":              build(18, protected, []byte{0xa0}, e.Payload, e.Signature[:63]),
+		"long signature":               build(18, protected, []byte{0xa0}, e.Payload, append(bytes.Clone(e.Signature), 0)),
+		"detached payload":             append(append(cbor.AppendBytes([]byte{0xd2, 0x84}, protected), 0xa0, 0xf6), cbor.AppendBytes(nil, e.Signature)...),
+		"unprotected head of one pair": build(18, protected, []byte{0xa1}, e.Payload, e.Signature),
+		"indefinite unprotected":       build(18, protected, []byte{0xbf, 0xff}, e.Payload, e.Signature),
+		"byte left over":               append(bytes.Clone(good), 0),
 	}
 	for name, raw := range bad {
 		_, err := ParseEnvelope(raw, PurposeTransaction)
@@ -357,13 +359,22 @@ func goodEnvelopes(t testing.TB, n int) []*Envelope {
 	return list
 }
 
+var companions struct {
+	sync.Once
+	good []*Envelope
+}
+
+// checkSameVerdict checks e singly and in batches with others, and returns the
+// verdict.
 func checkSameVerdict(t testing.TB, e *Envelope) bool {
 	t.Helper()
 	single := e.Verify() == nil
-	good := goodEnvelopes(t, 3)
+	companions.Do(func() { companions.good = goodEnvelopes(t, 5) })
+	good := companions.good
 	bad := *good[2]
 	bad.Signature = append(bytes.Clone(bad.Signature[:63]), bad.Signature[63]^1)
-	for name, batch := range map[string][]*Envelope{"alone": {e}, "twice": {e, e}, "among good": {good[0], e, good[1]}, "beside a bad one": {&bad, e, good[0]}} {
+	for name, batch := range map[string][]*Envelope{"alone": {e}, "twice": {e, e}, "among good": {good[0], e, good[1], good[3], good[4]}, "beside a bad one": {&bad, e, good[0], good[1]},
+		"four times": {e, e, e, e}} {
 		for i, got := range VerifyAll(batch) {
 			want := single
 			if batch[i] != e {
