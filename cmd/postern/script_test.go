@@ -30,8 +30,13 @@ func TestMain(m *testing.M) {
 // TestScripts runs the command line as a person would: every script in
 // testdata/script has a directory of its own and real nodes on loopback.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	p := scriptParams()
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+func scriptParams() testscript.Params {
+	return testscript.Params{
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("POSTERN_HOME", env.WorkDir+"/home")
@@ -48,7 +53,7 @@ func TestScripts(t *testing.T) {
 			"damage": scriptDamage,
 			"field":  scriptField,
 		},
-	})
+	}
 }
 
 type scriptNodes struct {
