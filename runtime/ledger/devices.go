@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed79541315/postern/abi"
@@ -81,7 +83,7 @@ func (x *execution) setStatus(id abi.Hash, d *chain.Device, status abi.Status, r
 // setStatusBy sets a device's status for a contract. A contract reaches the
 // devices of its own owner, and declares no stolen one found.
 func (x *execution) setStatusBy(contract string, id abi.Hash, status abi.Status, reason []byte) error {
-	if len(reason) > chain.MaxText || !utf8.Valid(reason) {
+	if len(reason) > chain.MaxText || !utf8.Valid(reason) || bytes.ContainsFunc(reason, unicode.IsControl) {
 		return abi.CodeBadArgument
 	}
 	d, ok, err := load(x.state, chain.DeviceKey(id), chain.ParseDevice)

@@ -151,7 +151,11 @@ type argument interface{ Append([]byte) []byte }
 // tx signs a transaction with a window, different from all others.
 func (w *world) tx(by person, op chain.Op, a argument) []byte {
 	w.salt++
-	return w.sign(by, chain.Body{Op: op, Args: a.Append(nil), Gas: 2_000_000 + uint64(w.salt)})
+	gas := uint64(2_000_000)
+	if op == chain.OpDeploy {
+		gas = 15_000_000
+	}
+	return w.sign(by, chain.Body{Op: op, Args: a.Append(nil), Gas: gas + uint64(w.salt)})
 }
 
 // sign fills in chain, window and gas where they are zero.
@@ -235,8 +239,8 @@ func (w *world) want(o chain.Outcome, code abi.Code) {
 	}
 }
 
-// state reads a record at the head.
-func state_[T any](w *world, key []byte, parse func([]byte) (T, error)) (T, bool) {
+// find reads a record at the head.
+func find[T any](w *world, key []byte, parse func([]byte) (T, error)) (T, bool) {
 	w.t.Helper()
 	v, err := w.store.View()
 	if err != nil {
@@ -253,7 +257,7 @@ func state_[T any](w *world, key []byte, parse func([]byte) (T, error)) (T, bool
 // record reads a record that must be there.
 func record[T any](w *world, key []byte, parse func([]byte) (T, error)) T {
 	w.t.Helper()
-	x, ok := state_(w, key, parse)
+	x, ok := find(w, key, parse)
 	if !ok {
 		w.t.Fatalf("there is no record %x", key)
 	}
@@ -277,7 +281,7 @@ func (w *world) upload(by person, blob []byte) abi.Hash {
 func (w *world) deploy(by person, names ...string) {
 	w.t.Helper()
 	hash := abi.Hash(sha256.Sum256(scriptWasm))
-	if _, there := state_(w, chain.CodeKey(hash), raw); !there {
+	if _, there := find(w, chain.CodeKey(hash), raw); !there {
 		w.upload(by, scriptWasm)
 	}
 	for _, name := range names {
@@ -341,4 +345,15 @@ func (w *world) enrolmentOf(device person, e *chain.Enrolment, labels chain.Labe
 		w.t.Fatal(err)
 	}
 	return &chain.Enrol{Statement: s, Labels: labels}
+}
+
+func (w *world) rotation(of, to person, expiry int64) *chain.Rotate {
+	w.t.Helper()
+	s, err := chain.SignStatement(&chain.Statement{
+		Chain: w.l.ChainID(), Kind: chain.StatementRotate, Expiry: expiry, Body: chain.RotationBody(of.id()),
+	}, to)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &chain.Rotate{Statement: s}
 }

@@ -15,36 +15,31 @@ type request struct {
 	kind, id   []byte // of the subject
 }
 
-// Bits of the fields that a request must have.
-const (
-	sawAction   = 1 << 2
-	sawResource = 1 << 3
-)
-
 func scanRequest(raw []byte) (request, error) {
 	q := request{raw: raw}
 	r := cbor.NewReader(raw)
-	seen := 0
+	action, resource, whole := false, false, true
 	for f := r.Fields(); f.Next(); q.fields++ {
-		seen |= 1 << min(f.Key(), 63)
 		switch f.Key() {
 		case 1:
 			q.kind, q.id = scanEntity(&r)
+			whole = len(q.kind) > 0 && len(q.id) > 0
 			q.subjectEnd = r.Offset()
 		case 2:
-			scanAction(&r)
+			action = scanAction(&r)
 		case 3:
-			scanEntity(&r)
+			kind, id := scanEntity(&r)
+			resource = len(kind) > 0 && len(id) > 0
 		case 4:
-			skipMap(&r)
+			skipProperties(&r)
 		default:
 			r.Fail(abi.CodeMalformed)
 		}
 	}
 	if err := r.Done(); err != nil {
-		return q, codeOf(err)
+		return q, abi.Malformed(err)
 	}
-	if seen&(sawAction|sawResource) != sawAction|sawResource {
+	if !action || !resource || !whole {
 		return q, abi.CodeBadArgument
 	}
 	return q, nil
@@ -58,48 +53,34 @@ func scanEntity(r *cbor.Reader) (kind, id []byte) {
 		case 2:
 			id = r.TextBytes()
 		case 3:
-			skipMap(r)
+			skipProperties(r)
 		default:
 			r.Fail(abi.CodeMalformed)
 		}
 	}
-	if len(kind) == 0 || len(id) == 0 {
-		r.Fail(abi.CodeBadArgument)
-	}
 	return kind, id
 }
 
-func scanAction(r *cbor.Reader) {
-	named := false
+func scanAction(r *cbor.Reader) (named bool) {
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
 		case 1:
 			named = len(r.TextBytes()) > 0
 		case 2:
-			skipMap(r)
+			skipProperties(r)
 		default:
 			r.Fail(abi.CodeMalformed)
 		}
 	}
-	if !named {
-		r.Fail(abi.CodeBadArgument)
-	}
+	return named
 }
 
-func skipMap(r *cbor.Reader) {
+func skipProperties(r *cbor.Reader) {
 	if r.Kind() != cbor.KindMap {
 		r.Fail(abi.CodeBadArgument)
 		return
 	}
-	r.Skip()
-}
-
-// codeOf gives an error of the CBOR reader its code.
-func codeOf(err error) error {
-	if code, ok := refusal(err); ok {
-		return code
-	}
-	return abi.CodeMalformed
+	r.RawTextMap()
 }
 
 // names says whether the request's subject is the caller.
