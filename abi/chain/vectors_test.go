@@ -12,7 +12,7 @@ import (
 	"github.com/seed79541315/postern/abi/cbor"
 )
 
-var update = flag.Bool("update", false, "write testdata/vectors.json anew")
+var update = flag.Bool("update", false, "write the vectors in testdata anew")
 
 const vectorFile = "testdata/vectors.json"
 
