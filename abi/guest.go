@@ -60,7 +60,8 @@ func (e Entry) ReadOnly() bool { return e >= EntryQuery }
 //	    0, or minus the code. execute and timer only.
 //	schedule(due_ms i64, msg_ptr,msg_len) i64
 //	    Runs this contract's timer entry with the message at the first block
-//	    whose time is at or past due. Returns the timer's number.
+//	    whose time is at or past due, the next one if that is over already.
+//	    Returns the timer's number.
 //	now() i64
 //	    The gateway's clock in ms since 1970, or -1 when it is not trusted.
 //	    decide and observe only.
@@ -161,8 +162,9 @@ func (f HostFunc) AllowedIn(e Entry) bool { return hostEntries[f]&(1<<e) != 0 }
 //	3 block time, ms (uint)     8 transaction id (bytes 32)
 //	4 contract (text)           9 contract's owner (bytes 32)
 //	5 caller (bytes 32)        10 policy domain (text)
-//	11 calling contract (text), in place of 5-7 for a nested call's callee;
-//	   5 then still names the account that signed the transaction
+//	11 calling contract (text), in place of 6 and 7 for a nested call's callee:
+//	   5 still names the account that signed the transaction, but it is the
+//	   calling contract that asks
 //
 // Later versions may add keys, which a guest skips.
 //

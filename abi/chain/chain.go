@@ -8,7 +8,9 @@
 // never verify signatures unless their comment says so.
 //
 // Records of the state are maps with integer keys that can grow: a parser
-// skips keys that it does not know. Messages refuse unknown keys.
+// skips keys that it does not know. Messages refuse unknown keys, and have one
+// encoding only: an optional field that is zero or empty is left out, and
+// refused where it is there. Every error of a parser is, or wraps, an abi.Code.
 package chain
 
 import "github.com/seed79541315/postern/abi/cbor"

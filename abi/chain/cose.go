@@ -162,7 +162,8 @@ func parseProtected(protected []byte) ([]byte, error) {
 }
 
 // ID is SHA-256 of the Sig_structure: fixed by what was signed and by whom,
-// untouched by the signature's malleability.
+// untouched by the signature's malleability. It says nothing of the signature:
+// whoever remembers that one was good remembers it by the whole envelope.
 func (e *Envelope) ID() abi.Hash { return sha256.Sum256(e.signed) }
 
 // Verify checks the signature.

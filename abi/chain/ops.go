@@ -15,7 +15,7 @@ const MaxText = 256
 
 // Grant creates the account of a key, or sets an account's roles and quota.
 // {1: public key, 2: roles, 3: X25519 key, 4: gas quota, 5: storage quota}
-// It needs the operator role. 4 and 5 of zero mean the chain's default.
+// It needs the operator role. Without 4 or 5 the chain's default holds.
 type Grant struct {
 	Key          []byte
 	Roles        abi.Role
