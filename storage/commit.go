@@ -45,10 +45,12 @@ func (s *Store) Commit(b Block) error {
 		return errors.Join(err, batch.Close())
 	}
 	s.raise(b, head.version+1)
-	if err := s.write(&batch); err != nil {
+	view, err := s.write(&batch, head.version+1, next)
+	if err != nil {
 		return err
 	}
-	s.publish(head.version+1, next)
+	s.current.Store(view)
+	head.Release()
 	return nil
 }
 
@@ -64,14 +66,21 @@ func (s *Store) raise(b Block, version uint64) {
 	}
 }
 
-// write is the only place where the ledger is written. What pebble reports
-// through its logger counts as much as what it returns.
-func (s *Store) write(b *batch) error {
-	err := b.WriteSync()
+// write is the only place where the ledger is written. It returns the View of
+// what it wrote.
+func (s *Store) write(b *batch, version uint64, next *tree.Tree) (v *View, err error) {
+	err = s.health.run(func() error {
+		if err := b.WriteSync(); err != nil {
+			return err
+		}
+		v = s.newView(version, next)
+		return nil
+	})
 	if err != nil {
 		s.health.fail(fmt.Errorf("writing a block: %w", err))
+		return nil, s.health.err()
 	}
-	return s.health.err()
+	return v, nil
 }
 
 // batch is a database batch that keeps its first error.

@@ -77,16 +77,24 @@ func createEngine(cfg Config, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.kv.SetSync(formatKey, []byte(strconv.Itoa(formatVersion))); err != nil {
-		return errors.Join(err, e.close())
-	}
-	if err := errors.Join(e.health.err(), e.db.Flush(), e.close()); err != nil {
-		return err
+	if err := e.begin(); err != nil {
+		return err // and leave the engine: after a failed write it may not close
 	}
 	if err := cfg.FS.Rename(aside, path); err != nil {
 		return err
 	}
 	return syncDir(cfg.FS, cfg.Dir)
+}
+
+// begin writes the first record and closes the new database.
+func (e *engine) begin() error {
+	err := e.health.run(func() error {
+		return errors.Join(e.kv.SetSync(formatKey, []byte(strconv.Itoa(formatVersion))), e.db.Flush())
+	})
+	if err != nil {
+		return err
+	}
+	return e.close()
 }
 
 func syncDir(disk vfs.FS, path string) error {
@@ -97,21 +105,19 @@ func syncDir(disk vfs.FS, path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// startEngine runs pebble on a folder. Pebble panics on some damaged logs; at
-// this boundary that is one more kind of corruption.
-func startEngine(cfg Config, name string, health *health, create bool) (e *engine, err error) {
-	path := filepath.Join(cfg.Dir, name+".db")
-	defer func() {
-		if p := recover(); p != nil {
-			e, err = nil, corrupt(path, fmt.Errorf("opening it panicked: %v", p))
-		}
-	}()
+// startEngine runs pebble on a folder, which must hold a database unless it
+// is to create one.
+func startEngine(cfg Config, name string, health *health, create bool) (*engine, error) {
 	opts := cfg.pebble(health)
 	opts.ErrorIfNotExists = !create
 	defer opts.Cache.Unref()
-	kv, err := cmtdb.NewPebbleDBWithOpts(name, cfg.Dir, opts)
+	var kv *cmtdb.PebbleDB
+	err := health.run(func() (err error) {
+		kv, err = cmtdb.NewPebbleDBWithOpts(name, cfg.Dir, opts)
+		return err
+	})
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, openError(filepath.Join(cfg.Dir, name+".db"), err)
 	}
 	return &engine{kv: kv, db: kv.DB(), health: health}, nil
 }
@@ -136,7 +142,7 @@ func isSystemError(err error) bool {
 // close closes the database. It goes past cometbft-db, whose Close drops the
 // error.
 func (e *engine) close() error {
-	err := e.db.Close()
+	err := e.health.run(e.db.Close)
 	if e.lock != nil {
 		err = errors.Join(err, e.lock.Close())
 	}
@@ -146,7 +152,7 @@ func (e *engine) close() error {
 // pebble is the engine's tuning. DESIGN.md says what was measured.
 func (c *Config) pebble(health *health) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          c.FS,
+		FS:                          gate{c.FS, health},
 		FormatMajorVersion:          pebble.FormatVirtualSSTables,
 		Cache:                       pebble.NewCache(c.BlockCacheBytes),
 		MemTableSize:                uint64(c.MemTableBytes),
@@ -158,8 +164,6 @@ func (c *Config) pebble(health *health) *pebble.Options {
 		Logger:                      engineLogger{c.Logger, health},
 		Levels:                      make([]pebble.LevelOptions, 7),
 	}
-	// A background error leaves pebble retrying for ever and commits waiting
-	// behind it, as on a full disk: end instead.
 	opts.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { health.fail(fmt.Errorf("writing in the background: %w", err)) },
 	}
@@ -172,9 +176,24 @@ func (c *Config) pebble(health *health) *pebble.Options {
 	return opts
 }
 
+// gate lets no file begin once the store has failed. Pebble would try a failed
+// flush again at once and for ever, as on a full disk; it holds no lock here.
+type gate struct {
+	vfs.FS
+	health *health
+}
+
+func (g gate) Create(name string) (vfs.File, error) {
+	if g.health.err() != nil {
+		select {}
+	}
+	return g.FS.Create(name)
+}
+
 // engineLogger carries pebble's words to the node's log. Pebble calls Fatalf
-// when it cannot go on and expects the process to end there; the store fails
-// instead, and the node ends in order.
+// when it must not go on, and expects the process to end there: a failed
+// manifest write, for one, is followed by the removal of tables that the old
+// manifest still names. So the store fails, and the goroutine stays here.
 type engineLogger struct {
 	log    *slog.Logger
 	health *health
@@ -186,6 +205,7 @@ func (l engineLogger) Infof(format string, args ...any) {
 
 func (l engineLogger) Fatalf(format string, args ...any) {
 	l.health.fail(fmt.Errorf(format, args...))
+	select {}
 }
 
 // get reads one record through a snapshot. The value is a copy, nil if there

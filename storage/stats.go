@@ -1,5 +1,7 @@
 package storage
 
+import "github.com/cockroachdb/pebble"
+
 // Stats are figures for metrics. All but Keys, Views and SizeBytes only grow
 // while the store is open; bytes written are those of this process.
 type Stats struct {
@@ -14,7 +16,7 @@ type Stats struct {
 	CompactedBytes uint64 // written by merging tables
 }
 
-// Stats returns the store's figures, zero once it is closed.
+// Stats returns the store's figures, zero once it has failed or is closed.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,7 +24,14 @@ func (s *Store) Stats() Stats {
 	if v == nil {
 		return Stats{}
 	}
-	m := s.engine.db.Metrics()
+	var m *pebble.Metrics
+	err := s.health.run(func() error {
+		m = s.engine.db.Metrics()
+		return nil
+	})
+	if err != nil {
+		return Stats{}
+	}
 	var flushed, compacted uint64
 	for i := range m.Levels {
 		flushed += m.Levels[i].BytesFlushed

@@ -178,12 +178,6 @@ func (s *Store) newView(version uint64, t *tree.Tree) *View {
 	return v
 }
 
-// publish makes what is stored the newest View.
-func (s *Store) publish(version uint64, t *tree.Tree) {
-	old := s.current.Swap(s.newView(version, t))
-	old.Release()
-}
-
 // View returns the newest View. It fails with ErrBusy while MaxViews Views of
 // older heights are held, since each keeps data from being reclaimed.
 func (s *Store) View() (*View, error) {
@@ -233,13 +227,18 @@ func (s *Store) usable() error {
 }
 
 // Close closes the store. All Views must have been released and Iterators
-// closed; otherwise Close refuses and may be called again.
+// closed; otherwise Close refuses and may be called again. A store that failed
+// is not closed: the engine may wait for ever for the disk, and the folder
+// stays locked until the process has ended.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.current.Load()
 	if v == nil {
 		return ErrClosed
+	}
+	if err := s.health.err(); err != nil {
+		return err
 	}
 	// With its last reference gone, nobody can take the newest View again.
 	if s.alive.Load() != 1 || !v.refs.CompareAndSwap(1, 0) {

@@ -42,10 +42,13 @@ func (v *View) Release() {
 	case n < 0:
 		panic("BUG: view released more often than taken")
 	case n == 0:
+		v.store.alive.Add(-1)
+		if v.store.health.err() != nil {
+			return // the engine may hold its lock for ever
+		}
 		if err := v.snap.Close(); err != nil {
 			v.store.health.fail(fmt.Errorf("closing a snapshot: %w", err))
 		}
-		v.store.alive.Add(-1)
 	}
 }
 
