@@ -27,8 +27,13 @@ func heavy() map[string][]byte {
 		return contract(func(m *wasmtest.Module) {
 			for range 8 {
 				a := wasmtest.Code()
-				for i := 0; len(a.Bytes) < lean.Body-500; i++ {
+				for i := 0; len(a.Bytes) < lean.Body-1500; i++ {
 					unit(i, a)
+				}
+				for l := range locals { // or the compiler drops what set them
+					if locals[l] == 'l' {
+						a.I32(0).Get(uint32(l)).Mem(0x37, uint32(8*l))
+					}
 				}
 				m.Func("", "", locals, a)
 			}
@@ -86,7 +91,7 @@ func heavy() map[string][]byte {
 			rest(a, i)
 		}),
 		"stores": build(locals, func(i int, a *wasmtest.Asm) {
-			if i < lean.Accesses {
+			if i < lean.Accesses-lean.Locals {
 				a.I32(0).Get(uint32(i)%99).Mem(0x37, uint32(i))
 				return
 			}
@@ -99,13 +104,18 @@ func heavy() map[string][]byte {
 			}
 			a.Get(0).Get(0).Op(0x6a).Set(0)
 		}),
-		"growth":     build("", func(i int, a *wasmtest.Asm) { a.I32(0).Grow().Op(0x1a) }),
+		"growth": build("", func(i int, a *wasmtest.Asm) {
+			if i < lean.Calls {
+				a.I32(0).Grow().Op(0x1a)
+			}
+			a.Op(1)
+		}),
 		"globals":    contract(func(m *wasmtest.Module) { m.Global(0); addGlobals(m) }),
 		"remainders": build("i", func(i int, a *wasmtest.Asm) { a.Get(0).Get(0).Op(0x70).Set(0) }),
 		"operands": build("", func(i int, a *wasmtest.Asm) {
 			if i < 2 {
-				for k := range int32(2000) {
-					a.I32(k).Grow()
+				for range 2000 {
+					a.Op(0x3f, 0) // memory.size
 				}
 				for range 2000 {
 					a.Op(0x1a)
@@ -113,6 +123,21 @@ func heavy() map[string][]byte {
 				return
 			}
 			a.Op(1)
+		}),
+		"a bit of everything": build(locals, func(i int, a *wasmtest.Asm) {
+			n := uint32(i) % 99
+			switch {
+			case i < lean.Loops:
+				a.Loop(void).Get(n).Op(0xa7).BrIf(0).Call(2 + n%8).End()
+			case i < lean.Blocks:
+				a.Get(n).Op(0xa7).If(void).I32(0).Get(n).Mem(0x37, n).Else()
+				rest(a, i)
+				a.End().Get(n+1).Op(0xa7, 0x40, 0, 0x1a)
+			case i < 1500:
+				a.Get(n).Op(0xa7).Mem(0x29, n).Get(n).I64(9).Op(0x82, 0x7c).Set(n)
+			default:
+				rest(a, i)
+			}
 		}),
 		"tables": build("i", func(i int, a *wasmtest.Asm) {
 			if (i+1)*249 <= lean.Branches {

@@ -362,6 +362,7 @@ func (b *body) memory() {
 			b.fail(abi.CodeModuleBodyTooLarge, "more than %d loads and stores", b.limits.Accesses)
 		}
 	case module.ClassBulk:
+		b.countCall() // which it becomes
 	default:
 		if b.in.Op != module.OpMemorySize {
 			return

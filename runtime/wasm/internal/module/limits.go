@@ -44,7 +44,7 @@ var Lean = Limits{
 	Branches:       1024,
 	Loops:          128,
 	Calls:          2048,
-	Accesses:       4096,
+	Accesses:       2048,
 	Nesting:        128,
 	BrTable:        256,
 	Table:          1024,
