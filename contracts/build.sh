@@ -35,13 +35,13 @@ cd "$root"
 # bytes by a panic's location or a symbol's hash.
 compile() {
 	PATH=/usr/bin:/bin "$rustc" --edition 2021 --target wasm32-unknown-unknown --out-dir "$work" \
-		-C opt-level=s -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
+		-C opt-level=2 -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
 }
 
 build() {
 	compile --crate-name postern --crate-type rlib -C embed-bitcode=yes sdk/rust/src/lib.rs
 	compile --crate-name "$1" --crate-type cdylib --extern postern="$work/libpostern.rlib" \
-		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 "contracts/$1/src/lib.rs"
+		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 -C link-arg=--compress-relocations "contracts/$1/src/lib.rs"
 	if [ "$mode" = --check ]; then
 		cmp "$work/$1.wasm" "contracts/$1/$1.wasm" || fail "contracts/$1/$1.wasm is not what its sources build; run make contracts"
 	else

@@ -13,7 +13,7 @@ use crate::keys::{self, Key};
 use crate::pages;
 use crate::rule::{self, Effect, Match, Request as _};
 use postern::cbor::{Cursor, Kind, Reader, Writer};
-use postern::{now, state_get, Abort, Env, Input, Reply, ROLE_ENFORCEMENT_POINT};
+use postern::{now, state_get, Abort, Input, Reply, ROLE_ENFORCEMENT_POINT};
 
 /// Reason codes of a verdict.
 pub const BY_RULE: u64 = 1;
@@ -32,8 +32,7 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn read(r: &mut Reader<'a>) -> Result<Text<'a>, Abort> {
-        let raw = r.raw()?;
-        let bytes = Reader::new(raw).text()?.as_bytes();
+        let (raw, bytes) = r.text_item()?;
         if bytes.is_empty() {
             return Err(BAD_REQUEST);
         }
@@ -53,37 +52,22 @@ struct Party<'a> {
 }
 
 impl<'a> Party<'a> {
-    fn entity(r: &mut Reader<'a>) -> Result<Party<'a>, Abort> {
-        let mut party = Party::default();
+    /// Reads a subject or resource, or an action, whose fields are the same
+    /// but for the type, which it lacks.
+    fn read(&mut self, r: &mut Reader<'a>, typed: bool) -> Result<(), Abort> {
         let mut fields = r.fields()?;
         while let Some(key) = fields.next(r)? {
-            match key {
-                1 => party.kind = Text::read(r)?,
-                2 => party.id = Text::read(r)?,
-                3 => party.sent = map(r)?,
+            match (typed, key) {
+                (true, 1) => self.kind = Text::read(r)?,
+                (true, 2) | (false, 1) => self.id = Text::read(r)?,
+                (true, 3) | (false, 2) => self.sent = map(r)?,
                 _ => return Err(BAD_REQUEST),
             }
         }
-        if party.kind.bytes.is_empty() || party.id.bytes.is_empty() {
+        if typed && self.kind.bytes.is_empty() || self.id.bytes.is_empty() {
             return Err(BAD_REQUEST);
         }
-        Ok(party)
-    }
-
-    fn action(r: &mut Reader<'a>) -> Result<Party<'a>, Abort> {
-        let mut party = Party::default();
-        let mut fields = r.fields()?;
-        while let Some(key) = fields.next(r)? {
-            match key {
-                1 => party.id = Text::read(r)?,
-                2 => party.sent = map(r)?,
-                _ => return Err(BAD_REQUEST),
-            }
-        }
-        if party.id.bytes.is_empty() {
-            return Err(BAD_REQUEST);
-        }
-        Ok(party)
+        Ok(())
     }
 
     fn record(&mut self, version: u32) -> Record<'a> {
@@ -104,6 +88,7 @@ fn map<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Abort> {
 }
 
 /// A request with what is known about it.
+#[derive(Default)]
 struct Question<'a> {
     subject: Party<'a>,
     action: Party<'a>,
@@ -119,31 +104,25 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn parse(message: &'a [u8], env: &Env) -> Result<Question<'a>, Abort> {
+    fn read(&mut self, message: &'a [u8]) -> Result<(), Abort> {
         let mut r = Reader::new(message);
-        let (mut subject, mut action, mut resource) = (None, None, None);
-        let mut context = &[][..];
+        let mut seen = 0;
         let mut fields = r.fields()?;
         while let Some(key) = fields.next(&mut r)? {
             match key {
-                1 => subject = Some(Party::entity(&mut r)?),
-                2 => action = Some(Party::action(&mut r)?),
-                3 => resource = Some(Party::entity(&mut r)?),
-                4 => context = map(&mut r)?,
+                1 => self.subject.read(&mut r, true)?,
+                2 => self.action.read(&mut r, false)?,
+                3 => self.resource.read(&mut r, true)?,
+                4 => self.context = map(&mut r)?,
                 _ => return Err(BAD_REQUEST),
             }
+            seen |= 1 << key;
         }
         r.done()?;
-        Ok(Question {
-            subject: subject.ok_or(BAD_REQUEST)?,
-            action: action.ok_or(BAD_REQUEST)?,
-            resource: resource.ok_or(BAD_REQUEST)?,
-            context,
-            stored_first: env.device.is_some() && env.roles & ROLE_ENFORCEMENT_POINT == 0,
-            version: 0,
-            zones: &[],
-            steady: u64::MAX,
-        })
+        if seen & 0b1110 != 0b1110 {
+            return Err(BAD_REQUEST);
+        }
+        Ok(())
     }
 
     /// Reads version and zones of the active policy.
@@ -250,7 +229,10 @@ impl<'a> Findings<'a> {
 
 /// Decides a request.
 pub fn decide(input: &Input) -> Reply {
-    let mut q = Question::parse(input.message, &input.env)?;
+    let env = &input.env;
+    let stored_first = env.device.is_some() && env.roles & ROLE_ENFORCEMENT_POINT == 0;
+    let mut q = Question { stored_first, steady: u64::MAX, ..Question::default() };
+    q.read(input.message)?;
     q.use_active_policy()?;
     let mut findings = Findings::default();
     if let Some(first) = Key::page(q.version, q.action.id.bytes, q.resource.kind.bytes) {

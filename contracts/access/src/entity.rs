@@ -135,29 +135,20 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Whether two encoded arrays of text share an item. Empty input is no array.
-pub fn share(a: &[u8], b: &[u8]) -> bool {
-    if a.is_empty() || b.is_empty() {
-        return false;
+/// Reads an array of text and tells whether it shares an item with another
+/// encoded one, which may be empty input.
+pub fn shares(c: &mut Cursor, list: &[u8]) -> bool {
+    let mut found = false;
+    for _ in 0..c.uint() {
+        let name = c.bytes();
+        found = found || !list.is_empty() && contains(list, name);
     }
-    let mut outer = Cursor::new(a);
-    for _ in 0..outer.uint() {
-        if contains(b, outer.bytes()) {
-            return true;
-        }
-    }
-    false
+    found
 }
 
 /// Whether an encoded array of text has an item.
 pub fn contains(list: &[u8], text: &[u8]) -> bool {
-    let mut c = Cursor::new(list);
-    for _ in 0..c.uint() {
-        if c.bytes() == text {
-            return true;
-        }
-    }
-    false
+    Cursor::new(list).has(text)
 }
 
 /// Finds a property's value in an encoded map with text keys.

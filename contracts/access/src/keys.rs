@@ -30,26 +30,29 @@ pub const RULE: u8 = b'i';
 pub const PAGE: u8 = b'r';
 pub const HEAD: u8 = b'z';
 
-/// A key under construction.
+/// A key, in the arena: copying one is copying a pointer.
 #[derive(Clone, Copy)]
-pub struct Key {
-    buf: [u8; postern::MAX_KEY],
-    len: usize,
-}
+pub struct Key(&'static [u8]);
 
 impl Key {
+    fn join(parts: &[&[u8]]) -> Key {
+        let buf = postern::buffer(parts.iter().map(|p| p.len()).sum());
+        let mut at = 0;
+        for part in parts {
+            buf[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        Key(buf)
+    }
+
     /// The prefix of all of a version's keys.
     pub fn version(version: u32) -> Key {
-        let mut key = Key { buf: [0; postern::MAX_KEY], len: 0 };
-        key.push(b"p").push(&version.to_be_bytes());
-        key
+        Key::join(&[b"p", &version.to_be_bytes()])
     }
 
     /// The prefix of one kind of a version's keys.
     pub fn kind(version: u32, kind: u8) -> Key {
-        let mut key = Key::version(version);
-        key.push(&[kind]);
-        key
+        Key::join(&[b"p", &version.to_be_bytes(), &[kind]])
     }
 
     /// An entity's key; None where the name is too long to be stored.
@@ -57,16 +60,12 @@ impl Key {
         if kind.len() > MAX_NAME || id.len() > MAX_ID {
             return None;
         }
-        let mut key = Key::kind(version, ENTITY);
-        key.push(&[kind.len() as u8]).push(kind).push(id);
-        Some(key)
+        Some(Key::join(&[b"p", &version.to_be_bytes(), &[ENTITY, kind.len() as u8], kind, id]))
     }
 
     /// A rule's key.
     pub fn rule(version: u32, id: &str) -> Key {
-        let mut key = Key::kind(version, RULE);
-        key.push(id.as_bytes());
-        key
+        Key::join(&[b"p", &version.to_be_bytes(), &[RULE], id.as_bytes()])
     }
 
     /// The key of the first page of an action's rules on a resource type; None
@@ -75,34 +74,27 @@ impl Key {
         if action.len() > MAX_NAME || kind.len() > MAX_NAME {
             return None;
         }
-        let mut key = Key::kind(version, PAGE);
-        key.push(&[action.len() as u8]).push(action);
-        key.push(&[kind.len() as u8]).push(kind).push(&[0, 0]);
-        Some(key)
+        let version = version.to_be_bytes();
+        Some(Key::join(&[b"p", &version, &[PAGE, action.len() as u8], action, &[kind.len() as u8], kind, &[0, 0]]))
     }
 
     /// The key of another page of the same rules.
-    pub fn with_page(mut self, page: u16) -> Key {
-        self.buf[self.len - 2..self.len].copy_from_slice(&page.to_be_bytes());
-        self
+    pub fn with_page(self, page: u16) -> Key {
+        Key::join(&[&self.0[..self.0.len() - 2], &page.to_be_bytes()])
     }
 
     /// A delegation's key.
     pub fn delegation(digest: &[u8; 32]) -> Key {
-        let mut key = Key { buf: [0; postern::MAX_KEY], len: 0 };
-        key.push(b"d").push(digest);
-        key
+        Key::join(&[b"d", digest])
     }
 
-    /// The key with bytes appended, which the caller knows to fit.
-    pub fn push(&mut self, part: &[u8]) -> &mut Key {
-        self.buf[self.len..self.len + part.len()].copy_from_slice(part);
-        self.len += part.len();
-        self
+    /// The key with bytes appended.
+    pub fn and(self, part: &[u8]) -> Key {
+        Key::join(&[self.0, part])
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        &self.buf[..self.len]
+    pub fn bytes(&self) -> &'static [u8] {
+        self.0
     }
 }
 

@@ -87,18 +87,12 @@ fn page(r: &mut Reader) -> Reply {
 /// that does not.
 fn append_kind(version: u32, kind: u8, cursor: &[u8], items: &mut Writer, count: &mut usize) -> Option<Key> {
     let prefix = Key::kind(version, kind);
-    let mut start = prefix;
-    if cursor.first() == Some(&kind) {
-        start = Key::version(version);
-        start.push(cursor);
-    }
+    let start = if cursor.first() == Some(&kind) { Key::version(version).and(cursor) } else { prefix };
     let mut scan = Scan::new(prefix.bytes(), start.bytes());
     while let Some((key, value)) = scan.next() {
         let tail = &key[prefix.bytes().len()..];
         if items.room() < 16 + tail.len() + value.len() {
-            let mut next = prefix;
-            next.push(tail);
-            return Some(next);
+            return Some(prefix.and(tail));
         }
         *count += 1;
         if kind == keys::RULE {

@@ -225,10 +225,10 @@ pub fn matches<'a, R: Request<'a>>(body: &'a [u8], q: &mut R) -> Match<'a> {
                 effect.permit = c.bool();
                 true
             }
-            3 => entity::contains(c.raw(), q.subject_type()),
-            4 => entity::contains(c.raw(), q.subject_id()),
-            5 => entity::share(c.raw(), q.subject_record().roles),
-            6 => entity::contains(c.raw(), q.resource_id()),
+            3 => c.has(q.subject_type()),
+            4 => c.has(q.subject_id()),
+            5 => entity::shares(&mut c, q.subject_record().roles),
+            6 => c.has(q.resource_id()),
             7 => {
                 let (kind, id) = (q.resource_type(), q.resource_id());
                 q.subject_record().related(c.bytes(), kind, id)

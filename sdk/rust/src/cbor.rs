@@ -8,6 +8,8 @@
 //! checked before (the contract's own state) faster: on bytes that were not,
 //! it gives wrong items, but never reads outside the slice.
 
+use crate::entry::{Why, MALFORMED};
+
 /// How deeply items may nest.
 pub const MAX_DEPTH: usize = 32;
 /// How many items one checked item may hold.
@@ -47,20 +49,24 @@ pub enum Error {
 }
 
 impl Error {
-    /// A text for logs.
-    pub fn text(self) -> &'static str {
-        match self {
-            Error::End => "CBOR: unexpected end of input",
-            Error::Head => "CBOR: head is not canonical",
-            Error::Kind => "CBOR: item of a wrong kind",
-            Error::Range => "CBOR: number or length out of range",
-            Error::Utf8 => "CBOR: text is not UTF-8",
-            Error::Order => "CBOR: map keys repeated or out of order",
-            Error::Depth => "CBOR: too deep or too many items",
-            Error::Decimal => "CBOR: decimal fraction is not canonical",
-            Error::Leftover => "CBOR: bytes left over",
-            Error::Full => "CBOR: output is too long",
+    /// The refusal of a message with this error.
+    pub(crate) fn why(self) -> &'static Why {
+        const fn malformed(text: &'static str) -> Why {
+            Why { code: MALFORMED, text }
         }
+        const TEXTS: [Why; 10] = [
+            malformed("CBOR: unexpected end of input"),
+            malformed("CBOR: head is not canonical"),
+            malformed("CBOR: item of a wrong kind"),
+            malformed("CBOR: number or length out of range"),
+            malformed("CBOR: text is not UTF-8"),
+            malformed("CBOR: map keys repeated or out of order"),
+            malformed("CBOR: too deep or too many items"),
+            malformed("CBOR: decimal fraction is not canonical"),
+            malformed("CBOR: bytes left over"),
+            malformed("CBOR: output is too long"),
+        ];
+        &TEXTS[self as usize]
     }
 }
 
@@ -212,6 +218,13 @@ impl<'a> Reader<'a> {
     pub fn text(&mut self) -> Result<&'a str, Error> {
         let n = self.head(Kind::Text)?;
         core::str::from_utf8(self.take_long(n)?).map_err(|_| Error::Utf8)
+    }
+
+    /// Reads a text string; returns its encoding and its bytes.
+    pub fn text_item(&mut self) -> Result<(&'a [u8], &'a [u8]), Error> {
+        let start = self.off;
+        let text = self.text()?;
+        Ok((&self.buf[start..self.off], text.as_bytes()))
     }
 
     /// Reads a boolean.
@@ -374,60 +387,53 @@ impl Fields {
 }
 
 /// Walks items that were checked before. At the end of the input, or on bytes
-/// that were not checked, every item is null or empty.
-#[derive(Clone, Copy, Debug)]
+/// that were not checked, items are null, zero or empty.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Cursor<'a> {
-    buf: &'a [u8],
-    off: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     /// Walks `buf`.
+    #[inline]
     pub fn new(buf: &'a [u8]) -> Cursor<'a> {
-        Cursor { buf, off: 0 }
+        Cursor { rest: buf }
     }
 
     /// Reads a head: major type and argument.
     #[inline]
     pub fn head(&mut self) -> (u8, u64) {
-        let first = match self.buf.get(self.off) {
-            Some(&c) => c,
-            None => return (7, 0),
-        };
-        self.off += 1;
-        let info = first & 31;
-        if info < 24 {
-            return (first >> 5, info as u64);
+        match self.rest {
+            [first, rest @ ..] => {
+                self.rest = rest;
+                let info = first & 31;
+                (first >> 5, if info < 24 { info as u64 } else { self.argument(info) })
+            }
+            [] => (7, 0),
         }
-        (first >> 5, self.argument(info))
     }
 
     #[inline(never)]
     fn argument(&mut self, info: u8) -> u64 {
-        let size = 1usize << (info - 24).min(3);
-        let end = (self.off + size).min(self.buf.len());
-        let arg = self.buf[self.off..end].iter().fold(0, |v, &c| v << 8 | c as u64);
-        self.off = end;
-        arg
+        self.take(1 << (info - 24).min(3)).iter().fold(0, |v, &c| v << 8 | c as u64)
     }
 
     #[inline]
     fn take(&mut self, n: u64) -> &'a [u8] {
-        let left = &self.buf[self.off.min(self.buf.len())..];
-        let n = if n > left.len() as u64 { left.len() } else { n as usize };
-        self.off += n;
-        &left[..n]
+        let n = if n > self.rest.len() as u64 { self.rest.len() } else { n as usize };
+        let (taken, rest) = self.rest.split_at(n);
+        self.rest = rest;
+        taken
     }
 
-    /// Reads an unsigned integer, a boolean's or a tag's number, or the
-    /// number of an array's items or a map's pairs.
+    /// Reads an unsigned integer, or the number of an array's items or a
+    /// map's pairs.
     #[inline]
     pub fn uint(&mut self) -> u64 {
         self.head().1
     }
 
     /// Reads a signed integer.
-    #[inline]
     pub fn int(&mut self) -> i64 {
         match self.head() {
             (1, v) => !(v as i64),
@@ -448,18 +454,29 @@ impl<'a> Cursor<'a> {
         self.take(n)
     }
 
+    /// Reads an array of strings and tells whether one of them is `wanted`.
+    pub fn has(&mut self, wanted: &[u8]) -> bool {
+        let mut found = false;
+        for _ in 0..self.uint() {
+            found |= self.bytes() == wanted;
+            if self.rest.is_empty() {
+                break;
+            }
+        }
+        found
+    }
+
     /// Steps over one item and returns its encoding.
-    #[inline]
     pub fn raw(&mut self) -> &'a [u8] {
-        let start = self.off;
+        let all = self.rest;
         self.skip();
-        &self.buf[start.min(self.buf.len())..self.off]
+        &all[..all.len() - self.rest.len()]
     }
 
     /// Steps over one item.
     pub fn skip(&mut self) {
         let mut pending = 1u64;
-        while pending > 0 && self.off < self.buf.len() {
+        while pending > 0 && !self.rest.is_empty() {
             pending -= 1;
             match self.head() {
                 (2 | 3, n) => {
@@ -473,9 +490,9 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Whether all items were read.
-    pub fn at_end(&self) -> bool {
-        self.off >= self.buf.len()
+    /// What was not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 }
 

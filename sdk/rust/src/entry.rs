@@ -5,42 +5,57 @@ use crate::{arena, cbor, host, Input};
 /// What an entry point gives back: its output, or why it refused.
 pub type Reply = Result<&'static [u8], Abort>;
 
-/// A refusal: the contract's own code, which stands in the outcome and never
-/// changes its meaning, and a text for logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abort {
+/// Why a contract refuses: its own code, which stands in the outcome and never
+/// changes its meaning, and a text of at most 200 bytes for logs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Why {
     /// The contract's own code.
     pub code: u16,
     /// What went wrong, for a developer who reads the node's log.
     pub text: &'static str,
-    /// Which item of the message is meant, counted from 0.
-    pub item: Option<u32>,
 }
+
+/// A refusal. It is small, since every function that reads returns one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    why: &'static Why,
+    item: u32, // NO_ITEM when no item is meant
+}
+
+const NO_ITEM: u32 = u32::MAX;
 
 /// The code of a message that is not the canonical CBOR of its form. It is
 /// the same in every contract that uses this SDK.
 pub const MALFORMED: u16 = 1;
 
 impl Abort {
-    /// A refusal with a code and a text of at most 200 bytes.
-    pub const fn new(code: u16, text: &'static str) -> Abort {
-        Abort { code, text, item: None }
+    /// A refusal for a reason.
+    pub const fn new(why: &'static Why) -> Abort {
+        Abort { why, item: NO_ITEM }
     }
 
-    /// The same refusal, about one item of the message. The first wins.
+    /// The contract's own code.
+    pub fn code(&self) -> u16 {
+        self.why.code
+    }
+
+    /// The same refusal, about one item of the message, counted from 0. The
+    /// first that is named stays.
     pub fn of_item(mut self, index: usize) -> Abort {
-        self.item = self.item.or(Some(index as u32));
+        if self.item == NO_ITEM {
+            self.item = index as u32;
+        }
         self
     }
 
     /// Writes "text" or "text (item N)" and returns its length.
     fn render(&self, out: &mut [u8; 256]) -> usize {
-        let text = self.text.as_bytes();
+        let text = self.why.text.as_bytes();
         let mut n = text.len().min(200);
         out[..n].copy_from_slice(&text[..n]);
-        if let Some(item) = self.item {
+        if self.item != NO_ITEM {
             n = append(out, n, b" (item ");
-            n = append_decimal(out, n, item);
+            n = append_decimal(out, n, self.item);
             n = append(out, n, b")");
         }
         n
@@ -49,7 +64,7 @@ impl Abort {
 
 impl From<cbor::Error> for Abort {
     fn from(err: cbor::Error) -> Abort {
-        Abort::new(MALFORMED, err.text())
+        Abort::new(err.why())
     }
 }
 
@@ -77,12 +92,12 @@ fn append_decimal(out: &mut [u8; 256], at: usize, mut v: u32) -> usize {
 pub fn enter(ptr: u32, len: u32, handler: fn(&Input) -> Reply) -> u64 {
     // The host wrote len bytes at ptr, which `allocate` gave it.
     let raw = unsafe { core::slice::from_raw_parts(ptr as usize as *const u8, len as usize) };
-    match Input::parse(raw).map_err(Abort::from).and_then(|input| handler(&input)) {
+    match handler(&Input::parse(raw)) {
         Ok(out) => (out.as_ptr() as usize as u64) << 32 | out.len() as u64,
         Err(abort) => {
             let mut text = [0; 256];
             let n = abort.render(&mut text);
-            host::abort(abort.code, &text[..n])
+            host::abort(abort.code(), &text[..n])
         }
     }
 }
@@ -132,9 +147,10 @@ mod tests {
 
     #[test]
     fn abort_text_names_the_item() {
-        assert_eq!(rendered(Abort::new(7, "no")), "no");
-        assert_eq!(rendered(Abort::new(7, "no").of_item(0)), "no (item 0)");
-        assert_eq!(rendered(Abort::new(7, "no").of_item(4294967295)), "no (item 4294967295)");
-        assert_eq!(rendered(Abort::new(7, "no").of_item(3).of_item(9)), "no (item 3)");
+        const NO: Abort = Abort::new(&Why { code: 7, text: "no" });
+        assert_eq!(rendered(NO), "no");
+        assert_eq!(rendered(NO.of_item(0)), "no (item 0)");
+        assert_eq!(rendered(NO.of_item(4294967294)), "no (item 4294967294)");
+        assert_eq!(rendered(NO.of_item(3).of_item(9)), "no (item 3)");
     }
 }

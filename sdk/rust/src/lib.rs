@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! #![no_std]
-//! use postern::{Abort, Input};
+//! use postern::{Abort, Input, Why};
 //!
 //! postern::entry_points! { execute => execute, query => query }
 //!
@@ -15,7 +15,8 @@
 //! }
 //!
 //! fn query(_: &Input) -> Result<&'static [u8], Abort> {
-//!     postern::state_get(b"greeting").ok_or(Abort::new(404, "nothing was set"))
+//!     const NOTHING: Abort = Abort::new(&Why { code: 2, text: "nothing was set" });
+//!     postern::state_get(b"greeting").ok_or(NOTHING)
 //! }
 //! ```
 //!
@@ -40,7 +41,7 @@ mod host;
 mod input;
 
 pub use arena::buffer;
-pub use entry::{Abort, Reply};
+pub use entry::{Abort, Reply, Why, MALFORMED};
 pub use host::*;
 pub use input::{Env, Input};
 
