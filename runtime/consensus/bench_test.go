@@ -89,3 +89,28 @@ func BenchmarkIdleSecond(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// Many clients, each at one of four validators in this process.
+func BenchmarkFourValidators(b *testing.B) {
+	net := newNetwork(b, 4)
+	net.delay = 0
+	net.startAll()
+	raws := transactions(b, b.N)
+	before := cpu(b)
+	b.ResetTimer()
+	var clients sync.WaitGroup
+	const parallel = 500
+	for c := range parallel {
+		at := uint64(c%4 + 1)
+		clients.Go(func() {
+			for i := c; i < len(raws); i += parallel {
+				net.engine(at).commit(net.nodes[at].app, raws[i])
+			}
+		})
+	}
+	clients.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+	b.ReportMetric(float64(b.N)/float64(net.nodes[1].app.Head().Height), "tx/block")
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "cpu-µs/tx")
+}

@@ -18,7 +18,8 @@ import (
 // network joins engines in one process. Messages of a pair stay in order and
 // take a millisecond; a node that is down loses them.
 type network struct {
-	t     *testing.T
+	t     testing.TB
+	delay time.Duration
 	ctx   context.Context
 	mu    sync.Mutex
 	nodes map[uint64]*node
@@ -38,9 +39,9 @@ type node struct {
 
 const delay = time.Millisecond
 
-func newNetwork(t *testing.T, n int) *network {
+func newNetwork(t testing.TB, n int) *network {
 	ctx, cancel := context.WithCancel(t.Context())
-	net := &network{t: t, ctx: ctx, nodes: map[uint64]*node{}, pairs: map[[2]uint64]chan func(){}}
+	net := &network{t: t, delay: delay, ctx: ctx, nodes: map[uint64]*node{}, pairs: map[[2]uint64]chan func(){}}
 	t.Cleanup(func() {
 		for _, v := range net.nodes {
 			v.kill()
@@ -103,7 +104,7 @@ func (net *network) send(from, to uint64, lane uint64, f func(*running)) {
 		net.pairs[key] = line
 		net.wg.Go(func() { net.carry(line) })
 	}
-	at := time.Now().Add(delay)
+	at := time.Now().Add(net.delay)
 	line <- func() {
 		time.Sleep(time.Until(at))
 		if r := net.engine(to); r != nil {

@@ -75,7 +75,7 @@ func (m moment) recover(t *testing.T, d *disk) (*app, *running) {
 
 // checkChain checks that the blocks follow one another and that nothing was
 // applied twice.
-func checkChain(t *testing.T, a *app) {
+func checkChain(t testing.TB, a *app) {
 	t.Helper()
 	d := a.snapshot()
 	for i, b := range d.blocks[1:] {

@@ -42,7 +42,7 @@ type replica struct {
 	signed  *signedFile
 
 	mu        sync.Mutex  // guards what follows
-	verified  string      // digest of the last proposal that VerifyProposal accepted
+	verified  judged      // the last proposal that VerifyProposal accepted
 	members   []uint64    // ids that SmartBFT was last told of
 	sequence  uint64      // verification sequence
 	nextBatch time.Time   // when the pump may admit again
@@ -54,6 +54,18 @@ type replica struct {
 type sentMessage struct {
 	message *smartbftprotos.Message
 	encoded []byte
+}
+
+// judged is a proposal and the pool ids of its transactions.
+type judged struct {
+	raw types.Proposal
+	ids []abi.Hash
+}
+
+// is compares rather than hash 256 KiB.
+func (j *judged) is(p *types.Proposal) bool {
+	return j.raw.VerificationSequence == p.VerificationSequence && bytes.Equal(j.raw.Header, p.Header) &&
+		bytes.Equal(j.raw.Metadata, p.Metadata) && bytes.Equal(j.raw.Payload, p.Payload)
 }
 
 // end records why the engine must stop, and ends the calling goroutine.
@@ -87,21 +99,21 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 
 // VerifyProposal decides whether to vote for a leader's proposal.
 func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error) {
-	infos, err := r.judge(raw)
+	ids, err := r.judge(raw)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			r.log.Warn("refused a proposal", "leader", r.bft.GetLeaderID(), "err", err)
 		}
 		return nil, err
 	}
-	digest := raw.Digest()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.verified = digest
-	return infos, nil
+	r.verified = judged{raw, ids}
+	return requestInfos(ids), nil
 }
 
-func (r *replica) judge(raw types.Proposal) ([]types.RequestInfo, error) {
+// judge returns the pool ids of an acceptable proposal's transactions.
+func (r *replica) judge(raw types.Proposal) ([]abi.Hash, error) {
 	p, err := parseProposal(raw)
 	if err != nil {
 		return nil, err
@@ -112,14 +124,14 @@ func (r *replica) judge(raw types.Proposal) ([]types.RequestInfo, error) {
 	if err := r.checkTime(p.block.Header.Time); err != nil {
 		return nil, err
 	}
-	infos, err := requestInfos(p)
+	ids, err := blockIDs(p)
 	if err != nil {
 		return nil, err
 	}
 	if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
 		return nil, fmt.Errorf("block %d: %w", p.height, err)
 	}
-	return infos, nil
+	return ids, nil
 }
 
 // checkPlace checks that p follows our head.
@@ -152,13 +164,12 @@ func (r *replica) checkTime(ms int64) error {
 	return nil
 }
 
-func requestInfos(p *proposal) ([]types.RequestInfo, error) {
-	ids, err := blockIDs(p)
+func requestInfos(ids []abi.Hash) []types.RequestInfo {
 	infos := make([]types.RequestInfo, len(ids))
 	for i, id := range ids {
 		infos[i] = requestInfo(id)
 	}
-	return infos, err
+	return infos
 }
 
 func blockIDs(p *proposal) ([]abi.Hash, error) {
@@ -218,8 +229,11 @@ func (r *replica) RequestsFromProposal(raw types.Proposal) []types.RequestInfo {
 	if err != nil {
 		return nil
 	}
-	infos, _ := requestInfos(p)
-	return infos
+	ids, err := blockIDs(p)
+	if err != nil {
+		return nil
+	}
+	return requestInfos(ids)
 }
 
 // AuxiliaryData is always empty.
@@ -267,7 +281,7 @@ func (r *replica) vote(raw types.Proposal) ([]byte, error) {
 	}
 	r.signing.Lock()
 	defer r.signing.Unlock()
-	if !r.isVerified(raw) {
+	if _, known := r.knownIDs(raw); !known {
 		if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
 			return nil, fmt.Errorf("block %d, which others prepared: %w", p.height, err)
 		}
@@ -281,12 +295,12 @@ func (r *replica) vote(raw types.Proposal) ([]byte, error) {
 	return r.cfg.Key.Sign(p.vote())
 }
 
-// isVerified says whether VerifyProposal accepted this proposal last.
-func (r *replica) isVerified(raw types.Proposal) bool {
-	digest := raw.Digest()
+// knownIDs returns the pool ids of a proposal's transactions if it is the one
+// that VerifyProposal accepted last.
+func (r *replica) knownIDs(raw types.Proposal) ([]abi.Hash, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.verified == digest
+	return r.verified.ids, r.verified.is(&raw)
 }
 
 // Append writes to the write-ahead log, unless Run is ending: nothing is to be
@@ -307,7 +321,7 @@ func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Rec
 	if err := r.commit(p, votes); err != nil {
 		r.end(fmt.Errorf("committing block %d: %w", p.height, err))
 	}
-	r.settle(p, r.isVerified(raw))
+	r.settle(p, raw)
 	change := r.changed()
 	return types.Reconfig{InLatestDecision: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}
 }
@@ -332,10 +346,13 @@ func (r *replica) commit(p *proposal, votes []types.Signature) error {
 // settle clears the queue and the pool of what a committed block makes
 // pointless, and lets the next requests in. SmartBFT itself removes the
 // block's own requests if it knows them: not after recovery.
-func (r *replica) settle(p *proposal, known bool) {
-	ids, err := blockIDs(p)
-	if err != nil {
-		r.end(fmt.Errorf("committed block %d: %w", p.height, err))
+func (r *replica) settle(p *proposal, raw types.Proposal) {
+	ids, known := r.knownIDs(raw)
+	if !known {
+		var err error
+		if ids, err = blockIDs(p); err != nil {
+			r.end(fmt.Errorf("committed block %d: %w", p.height, err))
+		}
 	}
 	r.unpool(r.queue.settle(ids, p.block.Header.Time))
 	if r.cfg.App.Head().Height == p.height {
