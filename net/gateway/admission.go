@@ -22,6 +22,7 @@ type admission struct {
 
 	mu        sync.Mutex // guards what follows and the mutable fields of peers
 	total     int
+	strangers int // connections whose key the ledger did not know when they began
 	addresses map[netip.Prefix]int
 	keys      map[string]*account
 }
@@ -38,10 +39,11 @@ type account struct {
 
 // peer is one connection from its first packet on.
 type peer struct {
-	address netip.Prefix
-	account *account // nil until claimed
-	proved  bool     // the handshake is complete
-	closed  bool
+	address  netip.Prefix
+	account  *account // nil until claimed
+	proved   bool     // the handshake is complete
+	stranger bool     // counted as one
+	closed   bool
 }
 
 // peerKey finds the peer in a connection's context.
@@ -53,6 +55,9 @@ const refillKeep = 1024
 
 // perKeyShare is the part of a shared limit that one key may use.
 const perKeyShare = 4
+
+// strangersShare is the part of all connections that unknown keys may hold.
+const strangersShare = 4
 
 func newAdmission(c *Config, stats *counters) *admission {
 	return &admission{
@@ -94,12 +99,18 @@ func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Co
 }
 
 // claim gives a connection the account of the key that its handshake proved.
-func (a *admission) claim(p *peer, key []byte) error {
+// Keys that the ledger does not know cost nothing to make, so they get only a
+// share of all connections.
+func (a *admission) claim(p *peer, key []byte, known bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.proved = true
 	if p.closed {
 		return abi.CodeUnavailable
+	}
+	if !known && a.strangers >= max(1, a.config.MaxConnections/strangersShare) {
+		a.stats.refusedKey.Add(1)
+		return abi.CodeBusy
 	}
 	acc := a.keys[string(key)]
 	if acc == nil {
@@ -113,6 +124,10 @@ func (a *admission) claim(p *peer, key []byte) error {
 	}
 	acc.conns++
 	p.account = acc
+	if !known {
+		p.stranger = true
+		a.strangers++
+	}
 	return nil
 }
 
@@ -142,6 +157,9 @@ func (a *admission) release(p *peer) {
 	}
 	if p.account == nil {
 		return
+	}
+	if p.stranger {
+		a.strangers--
 	}
 	if p.account.conns--; p.account.idle() {
 		delete(a.keys, string(p.account.key))

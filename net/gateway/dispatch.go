@@ -166,9 +166,16 @@ func parseEmpty(body []byte) abi.Code {
 	return parseBody(body, 0, func(uint64, *cbor.Reader) bool { return false })
 }
 
+// helloCost is what hello takes from the key's bucket: it is needed once a
+// connection, and is the one costly thing that a stranger may ask for.
+const helloCost = 16
+
 func (st *stream) hello(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 	if code := parseEmpty(body); code != abi.OK {
 		return nil, code
+	}
+	if !st.conn.account.take(time.Now(), helloCost-1) {
+		return nil, abi.CodeRateLimited
 	}
 	account := st.conn.server.config.Account
 	entry, err := st.conn.server.config.Node.Prove(chain.AccountKey(account))

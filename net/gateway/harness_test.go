@@ -58,6 +58,12 @@ func (n *node) set(key []byte, s abi.Standing) {
 	n.standing[string(key)] = s
 }
 
+func (n *node) with(do func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	do()
+}
+
 func (n *node) Standing(key []byte) (abi.Standing, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

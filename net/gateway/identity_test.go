@@ -248,6 +248,22 @@ func TestConnectionCaps(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+	t.Run("unknown keys", func(t *testing.T) {
+		n := newNode()
+		p := serve(t, n, func(c *gateway.Config) { c.MaxConnections = 8 })
+		known := newKey(t)
+		n.set(public(known), active)
+		n.with(func() { n.other = abi.Standing{} })
+		for range 2 { // a quarter of all
+			if got := open(t, p.connect(t, newKey(t))).ask(1, abi.OpStatus, empty); got.Code != abi.OK {
+				t.Error(got.Code)
+			}
+		}
+		requireClosed(t, p.connect(t, newKey(t)), abi.CodeBusy)
+		if got := open(t, p.connect(t, known)).ask(1, abi.OpDecide, decideBody()); got.Code != abi.OK {
+			t.Error(got.Code)
+		}
+	})
 	t.Run("all", func(t *testing.T) {
 		p := serve(t, newNode(), func(c *gateway.Config) { c.MaxConnections = 2 })
 		for range 2 {

@@ -96,6 +96,23 @@ func TestHelloProvesTheGatewaysAccount(t *testing.T) {
 	}
 }
 
+// A stranger may ask who the gateway is, but not for ever.
+func TestHelloIsDear(t *testing.T) {
+	n := newNode()
+	n.other = abi.Standing{}
+	n.prove = func([]byte) ([]byte, error) { return empty, nil }
+	w := open(t, serve(t, n, func(c *gateway.Config) { c.RequestRate = 1 }).connect(t, newKey(t))) // the bucket holds 64
+	answered := 0
+	for id := range uint64(10) {
+		if w.ask(id+1, abi.OpHello, empty).Code == abi.OK {
+			answered++
+		}
+	}
+	if answered != 3 { // 16 each, and one for the stream
+		t.Errorf("%d of 10", answered)
+	}
+}
+
 // An outsider gets a code; the cause is for the operator.
 func TestErrorsAreAnsweredAsCodes(t *testing.T) {
 	tests := []struct {

@@ -131,15 +131,23 @@ func (s *Server) serve(ctx context.Context, q *quic.Conn) {
 	c.close(c.acceptStreams())
 }
 
-// claim counts the connection for the key that it proved.
+// claim counts the connection for the key that it proved. A retired device is
+// told so and sent away.
 func (c *conn) claim() error {
 	state := c.quic.ConnectionState().TLS
 	key, err := peerPublicKey(&state)
 	if err != nil {
 		return err
 	}
+	standing, err := c.server.config.Node.Standing(key)
+	if err != nil {
+		return err
+	}
+	if standing.Device == abi.StatusRetired {
+		return abi.CodeDeviceInactive
+	}
 	p := c.ctx.Value(peerKey{}).(*peer)
-	if err := c.server.admission.claim(p, key); err != nil {
+	if err := c.server.admission.claim(p, key, standing.Known); err != nil {
 		return err
 	}
 	c.account = p.account
@@ -151,9 +159,6 @@ func (c *conn) claim() error {
 func (c *conn) acceptStreams() abi.Code {
 	var streams sync.WaitGroup
 	defer streams.Wait()
-	if st, err := c.server.config.Node.Standing(c.account.key); err == nil && st.Device == abi.StatusRetired {
-		return abi.CodeDeviceInactive
-	}
 	for {
 		q, err := c.quic.AcceptStream(c.run)
 		if err != nil {

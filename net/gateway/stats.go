@@ -12,7 +12,7 @@ type Stats struct {
 	Accepted         uint64 // handshakes completed
 	HandshakesFailed uint64 // begun, never completed: bad certificate, wrong protocol, gone
 	RefusedAddress   uint64 // packets that began a connection above those in all or of one address
-	RefusedKey       uint64 // above the connections of one key
+	RefusedKey       uint64 // above the connections of one key, or of unknown keys
 	Retries          uint64 // addresses made to prove themselves
 	Streams          int    // open now
 	Requests         []RequestCount

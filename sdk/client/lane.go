@@ -26,11 +26,16 @@ const writeTimeout = 10 * time.Second
 type lane struct {
 	quic *quic.Stream
 
-	mu      sync.Mutex // guards what follows; held while a request is written
+	// writing is held while a request is written, which may have to wait for
+	// the gateway to read. Answers are taken in meanwhile: the gateway may be
+	// waiting for that.
+	writing sync.Mutex
 	lastID  uint64
-	pending []*call // oldest first
 	frame   []byte
-	err     error // the lane is broken
+
+	mu      sync.Mutex // guards what follows; taken after writing, never held while waiting
+	pending []*call    // oldest first, in the order in which they are written
+	err     error      // the lane is broken
 }
 
 // call is one request under way. done is buffered, so that an answer which no
@@ -48,26 +53,46 @@ type result struct {
 
 // send writes a request and enters it among the pending ones.
 func (l *lane) send(op abi.Operation, body []byte) (*call, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return nil, l.err
-	}
-	l.lastID++
-	c := &call{id: l.lastID, done: make(chan result, 1)}
-	l.frame = abi.AppendRequest(abi.BeginFrame(l.frame[:0]), &abi.Request{ID: c.id, Op: op, Body: body})
-	if n := len(l.frame); n > abi.MaxFrame {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	c := &call{id: l.lastID + 1, done: make(chan result, 1)}
+	frame := abi.AppendRequest(abi.BeginFrame(l.frame[:0]), &abi.Request{ID: c.id, Op: op, Body: body})
+	if n := len(frame); n > abi.MaxFrame {
 		return nil, fmt.Errorf("request of %d bytes: %w", n, abi.CodeFrameTooLarge)
 	}
 	// Entered before it is written: the answer may be quicker than the return.
-	l.pending = append(l.pending, c)
-	if err := l.quic.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return nil, l.breakLocked(lost(err))
+	if err := l.enter(c); err != nil {
+		return nil, err
 	}
-	if _, err := l.quic.Write(abi.EndFrame(l.frame, 0)); err != nil {
-		return nil, l.breakLocked(lost(err))
+	l.lastID = c.id
+	if cap(frame) <= readAhead {
+		l.frame = frame
+	}
+	err := l.quic.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = l.quic.Write(abi.EndFrame(frame, 0))
+	}
+	if err != nil {
+		l.fail(err)
+		return nil, l.failure()
 	}
 	return c, nil
+}
+
+func (l *lane) enter(c *call) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.pending = append(l.pending, c)
+	}
+	return l.err
+}
+
+// failure is why the lane is broken.
+func (l *lane) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
 }
 
 // load is how many requests wait on the lane.
@@ -75,13 +100,6 @@ func (l *lane) load() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.pending)
-}
-
-// broken says whether the lane takes no more requests.
-func (l *lane) broken() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err != nil
 }
 
 // read hands out answers until the stream ends.
@@ -127,22 +145,12 @@ func (l *lane) deliver(frame []byte) error {
 	return nil
 }
 
-// fail breaks the lane and every request on it.
+// fail breaks the lane and every request on it. The first reason stays.
 func (l *lane) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var own abi.Code
-	if err == io.EOF {
-		err = fmt.Errorf("%w: %w: the gateway ended the stream", errLost, abi.CodeUnavailable)
-	} else if !errors.As(err, &own) {
-		err = lost(err)
-	}
-	_ = l.breakLocked(err)
-}
-
-func (l *lane) breakLocked(err error) error {
 	if l.err == nil {
-		l.err = err
+		l.err = reason(err)
 		l.quic.CancelRead(0)
 		l.quic.CancelWrite(0)
 	}
@@ -150,7 +158,18 @@ func (l *lane) breakLocked(err error) error {
 		c.done <- result{err: l.err}
 	}
 	l.pending = nil
-	return l.err
+}
+
+// reason gives an error of a stream its code.
+func reason(err error) error {
+	var code abi.Code
+	switch {
+	case err == io.EOF:
+		return fmt.Errorf("%w: %w: the gateway ended the stream", errLost, abi.CodeUnavailable)
+	case errors.As(err, &code):
+		return err // the gateway broke the rules
+	}
+	return lost(err)
 }
 
 // wait waits for the answer to c.

@@ -85,7 +85,7 @@ func (l *link) lane(ctx context.Context, op abi.Operation) (*lane, error) {
 func withoutBroken(lanes []*lane) []*lane {
 	kept := lanes[:0]
 	for _, l := range lanes {
-		if !l.broken() {
+		if l.failure() == nil {
 			kept = append(kept, l)
 		}
 	}

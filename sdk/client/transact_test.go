@@ -143,6 +143,24 @@ func TestHammer(t *testing.T) {
 	all.Wait()
 }
 
+// Large requests and large answers on one stream: neither side may wait for
+// the other to read.
+func TestLargePipeline(t *testing.T) {
+	l := newLedger(t)
+	address, _ := l.serve(t, l.gateway, "127.0.0.1:0")
+	c, _ := dial(t, l, address)
+	message := make([]byte, 70_000)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if q, err := c.Query(t.Context(), "echo", message); err != nil || len(q.Unproven) != len(message) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // deployer is a ledger's side of uploads and deployments.
 type deployer struct {
 	*ledger
