@@ -1,0 +1,122 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"testing"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/client"
+	"github.com/seed79541315/postern/sdk/key"
+)
+
+// gatewayForExample runs a gateway in this process: it permits technicians to
+// open doors. A program gets the bundle and the key from files.
+func gatewayForExample() (bundle *client.Bundle, device *key.Key, stop func()) {
+	var t exampleTB
+	l := newLedger(&t)
+	l.decide = func(_ context.Context, _ abi.Caller, _ string, request []byte) abi.Answer {
+		q, err := abi.ParseDecisionRequest(request)
+		if err != nil || q.Action.Name != "open" {
+			return abi.Answer{Code: abi.CodeDenied, ReasonID: "no-rule"}
+		}
+		return abi.Answer{Permit: true, ReasonID: "technicians"}
+	}
+	l.commit(map[string][]byte{string(chain.DomainKey("default")): (&chain.Domain{Contract: "access"}).Append(nil)}, nil, nil)
+	device = newKey(&t)
+	l.enrol(device, abi.StatusActive)
+	address, stop := l.serve(&t, l.gateway, "127.0.0.1:0")
+	return l.bundle(address), device, stop
+}
+
+// exampleTB lets examples use what tests use.
+type exampleTB struct{ testing.TB }
+
+func (*exampleTB) Helper()                   {}
+func (*exampleTB) Cleanup(func())            {}
+func (*exampleTB) Fatal(args ...any)         { log.Fatal(args...) }
+func (*exampleTB) Errorf(f string, a ...any) { log.Printf(f, a...) }
+
+// A device asks whether it may do something.
+func Example() {
+	bundle, device, stop := gatewayForExample() // client.ParseBundle, key.Load
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	for _, action := range []string{"open", "unscrew"} {
+		answer, err := c.Decide(ctx, "default", &abi.DecisionRequest{
+			Action:   abi.Action{Name: action},
+			Resource: abi.Entity{Type: "door", ID: "server-room"},
+		})
+		if err != nil {
+			log.Print(err) // and the answer is a denial
+		}
+		fmt.Println(action, answer.Permit, answer.ReasonID)
+	}
+	// Output:
+	// open true technicians
+	// unscrew false no-rule
+}
+
+// A tool reads an entry of the ledger and need not trust the gateway for it.
+func ExampleClient_Get() {
+	bundle, device, stop := gatewayForExample()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	entry, err := c.Get(ctx, chain.DomainKey("default"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	domain, err := chain.ParseDomain(entry.Value)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s, proved at height %d by %d validator\n", domain.Contract, entry.Height, entry.Signers)
+	missing, err := c.Get(ctx, chain.DomainKey("garage"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("garage:", missing.Present)
+	// Output:
+	// access, proved at height 1 by 1 validator
+	// garage: false
+}
+
+// An operator changes something and waits until it is committed.
+func ExampleClient_Transact() {
+	bundle, operator, stop := gatewayForExample()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: operator})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	done, err := c.Transact(ctx, chain.OpBind, &chain.Bind{Domain: "garage", Contract: "access"}, 0)
+	var refused *client.OutcomeError
+	switch {
+	case errors.As(err, &refused):
+		log.Fatal("committed, but refused: ", refused.Outcome.Code)
+	case err != nil:
+		log.Fatal(err)
+	}
+	fmt.Println("committed in block", done.Height)
+	// Output: committed in block 2
+}
