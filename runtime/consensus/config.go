@@ -26,7 +26,9 @@ type App interface {
 	Block(height uint64) (block, certificate, outcomes []byte, err error)
 	// Check parses and verifies a transaction that wants into a block.
 	Check(raw []byte) (*chain.Tx, error)
-	// Propose builds a block of a prefix of raws that fits. An error ends Run.
+	// Propose builds a block of a prefix of raws that fits. With
+	// abi.CodeNotFound none of them can stand in any block, and they are
+	// dropped; any other error ends Run.
 	Propose(ctx context.Context, now int64, raws [][]byte) (*chain.Block, error)
 	// Verify executes a block unless it did so already. An error is a vote
 	// against the block.

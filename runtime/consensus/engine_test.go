@@ -315,3 +315,34 @@ func TestBusy(t *testing.T) {
 		}
 	})
 }
+
+// What the ledger can put into no block is dropped, and does not stop others.
+func TestNothingToPropose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newApp(t, 1)
+		var hopeless atomic.Int32
+		hopeless.Store(2)
+		a.onPropose = func(uint64) error {
+			if hopeless.Add(-1) >= 0 {
+				return abi.CodeNotFound
+			}
+			return nil
+		}
+		r := start(t, config(t, a, t.TempDir()))
+		for n := range uint64(2) {
+			if _, err := r.Submit(t.Context(), transaction(t, n+1)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			if s := r.Stats(); s.Pooled != 0 || s.Waiting != 0 {
+				t.Fatalf("it is still there: %+v", s)
+			}
+		}
+		if h := r.commit(a, transaction(t, 3)); h != 1 {
+			t.Fatalf("the next stands in block %d", h)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

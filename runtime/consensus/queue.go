@@ -208,11 +208,11 @@ func (q *queue) settle(ids []abi.Hash, time int64) []*request {
 	return q.sweep(func(r *request) bool { return r.tick || r.expires != 0 && r.expires < time })
 }
 
-// prune removes and returns the requests in the pool that check refuses.
-func (q *queue) prune(check func(raw []byte) error) []*request {
+// prune removes and returns the requests in the pool that are bad, and ticks.
+func (q *queue) prune(bad func(raw []byte) bool) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.sweep(func(r *request) bool { return r.tick || check(r.raw) != nil })
+	return q.sweep(func(r *request) bool { return r.tick || bad(r.raw) })
 }
 
 func (q *queue) sweep(bad func(*request) bool) []*request {

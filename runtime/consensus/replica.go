@@ -87,7 +87,13 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 	r.nextBatch = time.Now().Add(r.cfg.BatchInterval)
 	sequence := r.sequence
 	r.mu.Unlock()
-	block, err := r.cfg.App.Propose(r.ctx, now, r.queue.batch(requests))
+	raws := r.queue.batch(requests)
+	block, err := r.cfg.App.Propose(r.ctx, now, raws)
+	if errors.Is(err, abi.CodeNotFound) {
+		r.log.Warn("dropped transactions that cannot stand in a block", "count", len(raws), "err", err)
+		r.discard(requests, raws)
+		return types.Proposal{Metadata: metadata}
+	}
 	if err == nil && len(block.Txs) == 0 {
 		err = errors.New("it is empty")
 	}
@@ -95,6 +101,20 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 		r.end(fmt.Errorf("proposing a block: %w", err))
 	}
 	return newProposal(block, metadata, sequence)
+}
+
+// discard drops what no block can hold from the queue and the pool, or it
+// would be proposed for ever.
+func (r *replica) discard(requests, raws [][]byte) {
+	bad := make(map[string]bool, len(raws))
+	for _, raw := range raws {
+		bad[string(raw)] = true
+	}
+	r.unpool(r.queue.prune(func(raw []byte) bool { return bad[string(raw)] }))
+	for _, request := range requests {
+		id, _ := splitPoolRequest(request)
+		r.remove(id)
+	}
 }
 
 // VerifyProposal decides whether to vote for a leader's proposal.
@@ -422,7 +442,7 @@ func (r *replica) Sync() types.SyncResponse {
 	r.sequence = sequence
 	r.mu.Unlock()
 	if r.cfg.App.Head().Height > before {
-		r.unpool(r.queue.prune(func(raw []byte) error { _, err := r.cfg.App.Check(raw); return err }))
+		r.unpool(r.queue.prune(func(raw []byte) bool { _, err := r.cfg.App.Check(raw); return err != nil }))
 		poke(r.wake)
 	}
 	change := r.changed()
