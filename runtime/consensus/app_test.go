@@ -74,14 +74,12 @@ type app struct {
 	waiters  map[abi.Hash]chan uint64
 	checks   int
 	replays  int
-	changed  *sync.Cond
 }
 
 var testChain = abi.Hash(sha256.Sum256([]byte("test chain")))
 
 func newApp(t testing.TB, validators int) *app {
 	a := &app{t: t, clock: systemClock, disk: &disk{seen: map[abi.Hash]uint64{}}, perBlock: 100, waiters: map[abi.Hash]chan uint64{}}
-	a.changed = sync.NewCond(&a.mu)
 	for i := range validators {
 		a.set = append(a.set, chain.Validator{ID: uint64(i + 1), Key: newKey(uint64(i + 1)).Public()})
 	}
@@ -235,7 +233,6 @@ func (a *app) store(b *chain.Block, c *chain.Certificate) {
 	for n := 0; n < a.perBlock && len(a.timers) > 0 && a.timers[0] <= b.Header.Time; n++ {
 		a.timers = a.timers[1:]
 	}
-	a.changed.Broadcast()
 }
 
 func (a *app) NextTimer() (int64, bool) {
@@ -258,15 +255,6 @@ func (a *app) wait(id abi.Hash) <-chan uint64 {
 		a.waiters[id] = ch
 	}
 	return ch
-}
-
-// waitHeight blocks until the ledger has reached a height.
-func (a *app) waitHeight(h uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for uint64(len(a.disk.blocks)) <= h {
-		a.changed.Wait()
-	}
 }
 
 var testSender = newKey(1000)

@@ -42,7 +42,8 @@ type App interface {
 // Transport carries bytes to another validator. It authenticates both ends,
 // keeps the order of messages, never blocks (a message may be lost when a peer
 // is slow), and keeps transactions apart from consensus, so that a flood of
-// the first does not delay the second.
+// the first does not delay the second. It must not change the bytes, which
+// several receivers share.
 type Transport interface {
 	Send(to uint64, message []byte)
 	SendTransaction(to uint64, raw []byte)

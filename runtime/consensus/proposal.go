@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -107,19 +108,9 @@ func (p *proposal) certificate(votes []types.Signature) *chain.Certificate {
 	for _, v := range votes {
 		c.Signatures = append(c.Signatures, chain.Signature{Validator: v.ID, Signature: v.Value})
 	}
-	slices.SortFunc(c.Signatures, func(a, b chain.Signature) int { return compare(a.Validator, b.Validator) })
+	slices.SortFunc(c.Signatures, func(a, b chain.Signature) int { return cmp.Compare(a.Validator, b.Validator) })
 	c.Signatures = slices.CompactFunc(c.Signatures, func(a, b chain.Signature) bool { return a.Validator == b.Validator })
 	return c
-}
-
-func compare(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // decision is the inverse of certificate, of a block read from the ledger.
