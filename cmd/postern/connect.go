@@ -40,6 +40,10 @@ func (o *offlineError) Unwrap() error { return o.err }
 // seconds or the node has a problem that its log tells.
 const callTimeout = 30 * time.Second
 
+// dialTimeout is for the handshake alone: a gateway on a bad link answers
+// within it, and nobody should wait longer to learn that none is there.
+const dialTimeout = 4 * time.Second
+
 // connect dials the node of a command as the given key file in the home.
 func connect(c *cli.Context, keyFile string) (*client.Client, *key.Key, error) {
 	h := home(c.String("home"))
@@ -72,9 +76,9 @@ func commandKey(c *cli.Context, keyFile string) (*key.Key, error) {
 }
 
 func dial(ctx context.Context, bundle *client.Bundle, k *key.Key, addr string) (*client.Client, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	cl, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: k, Addr: addr})
+	cl, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: k, Addr: addr, Attempts: 1})
 	if err != nil {
 		return nil, &offlineError{addr, err}
 	}

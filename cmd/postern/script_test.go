@@ -46,12 +46,12 @@ func scriptParams() testscript.Params {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node":   scriptNode,
-			"stop":   scriptStop,
-			"kill":   scriptKill,
-			"https":  scriptHTTPS,
-			"damage": scriptDamage,
-			"field":  scriptField,
+			"node":      scriptNode,
+			"node-stop": scriptStop,
+			"node-kill": scriptKill,
+			"https":     scriptHTTPS,
+			"damage":    scriptDamage,
+			"field":     scriptField,
 		},
 	}
 }
@@ -109,14 +109,14 @@ func scriptNode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptStop: stop NAME ends a node with SIGTERM; it must exit with code 0.
+// scriptStop: node-stop NAME ends a node with SIGTERM; it must exit with code 0.
 func scriptStop(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := takeNode(ts, args)
 	ts.Check(cmd.Process.Signal(syscall.SIGTERM))
 	ts.Check(cmd.Wait())
 }
 
-// scriptKill: kill NAME ends a node with SIGKILL.
+// scriptKill: node-kill NAME ends a node with SIGKILL.
 func scriptKill(ts *testscript.TestScript, _ bool, args []string) {
 	cmd := takeNode(ts, args)
 	ts.Check(cmd.Process.Kill())
