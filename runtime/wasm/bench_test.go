@@ -26,7 +26,7 @@ func BenchmarkCall(b *testing.B) {
 func benchCall(b *testing.B, e Engine, blob []byte) {
 	r := newRuntime(b, e)
 	r.poison = false
-	call := callOf(blob, abi.EntryDecide, noEnv())
+	call := callOf(blob, abi.EntryDecide, newBenchEnv())
 	call.Input = make([]byte, 300)
 	ctx := context.Background()
 	b.ReportAllocs()
@@ -67,5 +67,60 @@ func BenchmarkRestore(b *testing.B) {
 	defer reportCPU(b)()
 	for b.Loop() {
 		in.restore()
+	}
+}
+
+// BenchmarkDecide is a policy-like call: six state reads, a walk over what
+// they returned, and a result. "bare" runs the same rewritten guest without
+// the host's preparation, its reads answered by the same Env.
+func BenchmarkDecide(b *testing.B) {
+	m := wasmtest.Contract(abi.HostStateGet)
+	m.Datas = append(m.Datas, moduleData(1024, "policy/1/rules/door"))
+	a := wasmtest.Code()
+	for i := range int32(6) {
+		a.I32(1024).I32(19).I32(4096 + i*256).I32(256).Call(0).Op(0x1a)
+	}
+	a.I32(4096).Set(2).Loop(wasmtest.Void).
+		Get(4).Get(2).Mem(0x31, 0).Op(0x85).I64(1099511628211).Op(0x7e).Set(4).
+		Get(2).I32(1).Op(0x6a).Tee(2).I32(4096+1536).Op(0x49).BrIf(0).End().
+		I32(0).Get(4).Mem(0x37, 0)
+	blob := m.Entry(abi.EntryDecide, returnStatic(a, 0, 32)).Bytes()
+	for _, e := range engines() {
+		b.Run("whole/"+e.String(), func(b *testing.B) { benchCall(b, e, blob) })
+		b.Run("bare/"+e.String(), func(b *testing.B) { benchBare(b, e, blob) })
+	}
+}
+
+// benchEnv answers reads without work of its own.
+type benchEnv struct {
+	*memEnv
+	value []byte
+}
+
+func (e *benchEnv) Get([]byte) ([]byte, bool, error) { return e.value, true, nil }
+
+func newBenchEnv() Env { return &benchEnv{newMemEnv(), make([]byte, 200)} }
+
+func benchBare(b *testing.B, e Engine, blob []byte) {
+	r := newRuntime(b, e)
+	ctx := context.Background()
+	call := callOf(blob, abi.EntryDecide, newBenchEnv())
+	c, err := r.pin(ctx, call.Code, call.Load)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in, err := r.take(ctx, c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	in.frame.begin(ctx, call.Entry, call.Env, nil, GasMax, 32)
+	entry := in.mod.ExportedFunction(call.Entry.String())
+	stack := make([]uint64, 2)
+	defer reportCPU(b)()
+	for b.Loop() {
+		stack[0], stack[1] = wasmtest.AllocAt, 300
+		if err := entry.CallWithStack(&in.frame, stack); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
