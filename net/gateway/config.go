@@ -49,12 +49,12 @@ type Config struct {
 	// all zeros the service sends no resets.
 	ResetKey [32]byte
 
-	MaxConnections int           // at a time; 1024
+	MaxConnections int           // at a time, about 60 KiB each; 512
 	MaxPerAddress  int           // connections of one IPv4 address or IPv6 /64; 256: many devices stand behind one NAT
 	MaxPerKey      int           // connections of one key; 16
 	HandshakeRate  int           // a second, above which an address must prove itself first; 50
 	RequestRate    int           // of one key a second, each item of a batch counted; 1000; negative: unlimited
-	MaxLarge       int           // frames above 4 KiB held at a time; 32, so about 5 MiB
+	MaxLarge       int           // frames above 4 KiB held at a time, with the answers up to 1 MiB each; 16
 	MaxWaiting     int           // submissions that wait for their commit at a time; 256
 	IdleTimeout    time.Duration // of a connection without any packet; 90 s
 	FrameTimeout   time.Duration // from a frame's first byte to its last; 10 s
@@ -71,12 +71,12 @@ func (c *Config) validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	orDefault(&c.MaxConnections, 1024)
+	orDefault(&c.MaxConnections, 512)
 	orDefault(&c.MaxPerAddress, 256)
 	orDefault(&c.MaxPerKey, 16)
 	orDefault(&c.HandshakeRate, 50)
 	orDefault(&c.RequestRate, 1000)
-	orDefault(&c.MaxLarge, 32)
+	orDefault(&c.MaxLarge, 16)
 	orDefault(&c.MaxWaiting, 256)
 	orDefault(&c.IdleTimeout, 90*time.Second)
 	orDefault(&c.FrameTimeout, 10*time.Second)

@@ -9,9 +9,9 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 )
 
-// maxScan is how many pairs the Node is asked for at a time: the longest
-// value that the state holds has 32 KiB (a chunk of code).
-const maxScan = 64
+// maxScan is how many pairs the Node is asked for at a time. The longest value
+// that the state holds has 32 KiB (a chunk of code), so this is 1 MiB at most.
+const maxScan = 32
 
 // pageBytes is how much a page of a scan or a part of a block holds: with
 // what stands around it, it fits into a frame.

@@ -31,6 +31,7 @@ type stream struct {
 	conn *conn
 	quic *quic.Stream
 
+	first    [1]byte   // what an idle stream waits for; here so that it is not allocated
 	*buffers           // nil while the stream is idle
 	unread   []byte    // of in: what has arrived and is not answered yet
 	large    bool      // holds a slot for a large frame
@@ -144,8 +145,7 @@ func (st *stream) take() ([]byte, bool) {
 // wait gives the buffers back, waits until something has arrived and reads it.
 func (st *stream) wait() error {
 	st.shrink()
-	var first [1]byte
-	if _, err := st.quic.Peek(first[:]); err != nil {
+	if _, err := st.quic.Peek(st.first[:]); err != nil {
 		return err
 	}
 	st.buffers = bufferPool.Get().(*buffers)
@@ -170,6 +170,11 @@ func (st *stream) complete() ([]byte, error) {
 	n := binary.BigEndian.Uint32(st.unread)
 	if err := st.admitLarge(n); err != nil {
 		return nil, err
+	}
+	if st.large { // it may have waited for its slot
+		if err := st.quic.SetReadDeadline(time.Now().Add(st.conn.server.config.FrameTimeout)); err != nil {
+			return nil, err
+		}
 	}
 	if err := st.fill(frameHead + int(n)); err != nil {
 		return nil, err

@@ -69,12 +69,15 @@ func (l *link) lane(ctx context.Context, op abi.Operation) (*lane, error) {
 	if best != nil && (load == 0 || len(*set) == most) {
 		return best, nil
 	}
+	// Streams that just broke count at the gateway until it has seen it.
 	q, err := l.quic.OpenStream()
+	if err != nil && best != nil {
+		return best, nil
+	}
 	if err != nil {
-		if best != nil && ctx.Err() == nil {
-			return best, nil // streams that just broke still count at the gateway
+		if q, err = l.quic.OpenStreamSync(ctx); err != nil {
+			return nil, lost(err)
 		}
-		return nil, lost(err)
 	}
 	ln := &lane{quic: q}
 	*set = append(*set, ln)

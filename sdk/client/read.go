@@ -61,7 +61,10 @@ func (c *Client) Query(ctx context.Context, contract string, message []byte) (Qu
 	if err != nil {
 		return QueryResult{}, err
 	}
-	var q QueryResult
+	return parseQueryResult(raw)
+}
+
+func parseQueryResult(raw []byte) (q QueryResult, err error) {
 	r := cbor.NewReader(raw)
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
@@ -102,6 +105,10 @@ func (c *Client) Scan(ctx context.Context, prefix, start []byte, limit int) (*Un
 	if err != nil {
 		return nil, err
 	}
+	return parsePage(raw)
+}
+
+func parsePage(raw []byte) (*UnprovenPage, error) {
 	p := &UnprovenPage{}
 	r := cbor.NewReader(raw)
 	for f := r.Fields(); f.Next(); {
@@ -208,21 +215,9 @@ func (c *Client) blockBytes(ctx context.Context, height uint64) ([]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		var part []byte
-		var total uint64
-		r := cbor.NewReader(raw)
-		for f := r.Fields(); f.Next(); {
-			switch f.Key() {
-			case 1:
-				part = r.Bytes()
-			case 2:
-				total = r.Uint()
-			default:
-				r.Skip()
-			}
-		}
-		if err := r.Done(); err != nil {
-			return nil, malformed(err)
+		part, total, err := parsePart(raw)
+		if err != nil {
+			return nil, err
 		}
 		whole = append(whole, part...)
 		if n := uint64(len(whole)); total > maxBlockRecord || n > total || len(part) == 0 && n < total {
@@ -231,6 +226,22 @@ func (c *Client) blockBytes(ctx context.Context, height uint64) ([]byte, error) 
 			return whole, nil
 		}
 	}
+}
+
+// parsePart reads a part of a block and the length of the whole.
+func parsePart(raw []byte) (part []byte, total uint64, err error) {
+	r := cbor.NewReader(raw)
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			part = r.Bytes()
+		case 2:
+			total = r.Uint()
+		default:
+			r.Skip()
+		}
+	}
+	return part, total, malformed(r.Done())
 }
 
 func parseBlockRecord(whole []byte) (*BlockRecord, error) {
