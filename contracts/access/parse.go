@@ -196,6 +196,9 @@ func (r *reader) hours(n *node, path string, zones map[string]Zone) *Hours {
 	r.object(n, path, map[string]func(*node, string){
 		"zone": func(n *node, path string) {
 			r.text(MaxName, &h.Zone)(n, path)
+			if _, known := zones[h.Zone]; known {
+				return
+			}
 			zone, err := zoneTable(h.Zone)
 			if err != nil {
 				r.fail(n.line, path, "%v", err)

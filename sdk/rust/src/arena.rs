@@ -10,20 +10,16 @@ pub fn buffer(len: usize) -> &'static mut [u8] {
     imp::allocate(len)
 }
 
-/// Borrows what `get` writes. It is told where and how much fits, and returns
-/// how much there is, or less than 0 for nothing; it writes only if that fits.
-/// What does not fit the spare memory is asked for again once there is room.
-pub(crate) fn fill(get: impl Fn(*mut u8, usize) -> i32) -> Option<&'static [u8]> {
-    let (start, cap) = imp::spare();
-    let len = get(start, cap);
+/// Borrows what `get` writes. It is told where, and that [`crate::MAX_VALUE`]
+/// bytes fit; it returns how many there are, or less than 0 for nothing. Room
+/// for the longest value is made first, so that one call of `get` is enough.
+pub(crate) fn fill(get: impl FnOnce(*mut u8, usize) -> i32) -> Option<&'static [u8]> {
+    let start = imp::reserve(crate::MAX_VALUE);
+    let len = get(start, crate::MAX_VALUE);
     if len < 0 {
         return None;
     }
-    let buf = imp::allocate(len as usize);
-    if buf.as_ptr() != start as *const u8 || len as usize > cap {
-        get(buf.as_mut_ptr(), len as usize);
-    }
-    Some(buf)
+    Some(imp::allocate(len as usize))
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -52,12 +48,8 @@ mod imp {
         wasm32::memory_size(0) * PAGE
     }
 
-    pub fn spare() -> (*mut u8, usize) {
-        let start = next();
-        (start as *mut u8, end().saturating_sub(start))
-    }
-
-    pub fn allocate(len: usize) -> &'static mut [u8] {
+    /// Makes sure that the next `len` bytes exist and tells where they start.
+    pub fn reserve(len: usize) -> *mut u8 {
         let start = next();
         let stop = match start.checked_add(len) {
             Some(stop) => stop,
@@ -69,22 +61,40 @@ mod imp {
                 wasm32::unreachable();
             }
         }
+        start as *mut u8
+    }
+
+    pub fn allocate(len: usize) -> &'static mut [u8] {
+        let start = reserve(len);
         // The range lies past all earlier ones and inside the memory, and is
         // zero: memory starts so, and no allocation is handed out twice.
         unsafe {
-            NEXT = stop;
-            core::slice::from_raw_parts_mut(start as *mut u8, len)
+            NEXT = start as usize + len;
+            core::slice::from_raw_parts_mut(start, len)
         }
     }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 mod imp {
-    pub fn spare() -> (*mut u8, usize) {
-        (core::ptr::NonNull::dangling().as_ptr(), 0)
+    use std::cell::Cell;
+
+    thread_local! {
+        // What reserve made and allocate has not handed out yet.
+        static RESERVED: Cell<Option<&'static mut [u8]>> = Cell::new(None);
+    }
+
+    pub fn reserve(len: usize) -> *mut u8 {
+        let buf: &'static mut [u8] = Box::leak(vec![0; len].into_boxed_slice());
+        let start = buf.as_mut_ptr();
+        RESERVED.with(|r| r.set(Some(buf)));
+        start
     }
 
     pub fn allocate(len: usize) -> &'static mut [u8] {
-        Box::leak(vec![0; len].into_boxed_slice())
+        match RESERVED.with(|r| r.take()) {
+            Some(buf) if len <= buf.len() => &mut buf[..len],
+            _ => Box::leak(vec![0; len].into_boxed_slice()),
+        }
     }
 }
