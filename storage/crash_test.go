@@ -226,14 +226,14 @@ func strictDisk(t *testing.T) *vfs.MemFS {
 // what was acknowledged, with or without the block whose write failed.
 func TestFailedSync(t *testing.T) {
 	roots := crashRoots(t)
-	for _, written := range []bool{false, true} {
-		for _, errno := range []error{syscall.EIO, syscall.ENOSPC} {
-			t.Run(fmt.Sprint(errno, " written ", written), func(t *testing.T) {
-				for step := int64(1); failSync(t, roots, step, written, errno); step++ {
-				}
-			})
+	t.Run("not written", func(t *testing.T) {
+		for step := int64(1); failSync(t, roots, step, false, syscall.ENOSPC); step++ {
 		}
-	}
+	})
+	t.Run("written", func(t *testing.T) {
+		for step := int64(1); failSync(t, roots, step, true, syscall.EIO); step++ {
+		}
+	})
 }
 
 // failSync runs the script with one failing sync; false if it ended before.

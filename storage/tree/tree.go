@@ -30,9 +30,9 @@ type Limits struct {
 	Merge uint32 // two neighbours with at most this many together become one; at least 1
 }
 
-// DefaultLimits keep between 16 and 32 entries in most buckets: fewer cost
-// memory, more cost hashing for each change.
-var DefaultLimits = Limits{Split: 32, Merge: 12}
+// DefaultLimits keep between 12 and 24 entries in most buckets: fewer cost
+// memory, more cost hashing and reading for each change.
+var DefaultLimits = Limits{Split: 24, Merge: 8}
 
 // maxBucketDepth is how many bits of a key hash cut buckets: those that a
 // bucket's start has room for. Deeper shared prefixes stay in one bucket.
