@@ -40,20 +40,20 @@ func (st *stream) admitted(q *abi.Request) (body []byte, code abi.Code, counted 
 	if standing.Device == abi.StatusRetired {
 		st.conn.abort(abi.CodeDeviceInactive)
 	}
-	if code := permitted(q.Op, &standing); code != abi.OK {
+	if code := permitted(q.Op, standing); code != abi.OK {
 		return nil, code, false
 	}
 	if q.Op == abi.OpDecide {
 		return st.decide(q.Body)
 	}
-	body, code = st.other(q, &standing)
+	body, code = st.other(q, standing)
 	return body, code, false
 }
 
 // permitted says who may ask for what: everyone who is there and who is
 // active; a stranger may learn to whom it speaks, and an inactive device how
 // it stands.
-func permitted(op abi.Operation, standing *abi.Standing) abi.Code {
+func permitted(op abi.Operation, standing abi.Standing) abi.Code {
 	switch {
 	case op == abi.OpHello || op == abi.OpStatus || standing.Active():
 		return abi.OK
@@ -109,7 +109,7 @@ func (st *stream) intern(domain []byte) string {
 
 // other answers all operations but decide. They may take long, so what is
 // answered already goes out first.
-func (st *stream) other(q *abi.Request, standing *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) other(q *abi.Request, standing abi.Standing) ([]byte, abi.Code) {
 	handler := handlers[min(q.Op, opCount)]
 	if handler == nil {
 		return nil, abi.CodeUnknownOp
@@ -121,7 +121,7 @@ func (st *stream) other(q *abi.Request, standing *abi.Standing) ([]byte, abi.Cod
 }
 
 // handlers are the operations besides decide, by number.
-var handlers = [opCount + 1]func(st *stream, body []byte, standing *abi.Standing) ([]byte, abi.Code){
+var handlers = [opCount + 1]func(st *stream, body []byte, standing abi.Standing) ([]byte, abi.Code){
 	abi.OpHello:  (*stream).hello,
 	abi.OpBatch:  (*stream).batch,
 	abi.OpSubmit: (*stream).submit,
@@ -170,7 +170,7 @@ func parseEmpty(body []byte) abi.Code {
 // connection, and is the one costly thing that a stranger may ask for.
 const helloCost = 16
 
-func (st *stream) hello(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) hello(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	if code := parseEmpty(body); code != abi.OK {
 		return nil, code
 	}
@@ -190,7 +190,7 @@ func (st *stream) hello(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 
 // batch asks for up to abi.MaxBatch decisions, and stops early where the
 // semantics say so.
-func (st *stream) batch(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) batch(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var domain []byte
 	var requests [][]byte
 	semantics := abi.ExecuteAll
@@ -248,7 +248,7 @@ func (st *stream) decideAll(domain string, requests [][]byte, semantics abi.Sema
 	return st.body, abi.OK
 }
 
-func (st *stream) submit(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) submit(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var raw []byte
 	wait := false
 	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
@@ -313,7 +313,7 @@ func (st *stream) txResult(t *abi.TxResult) ([]byte, abi.Code) {
 	return st.body, abi.OK
 }
 
-func (st *stream) status(body []byte, standing *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) status(body []byte, standing abi.Standing) ([]byte, abi.Code) {
 	if code := parseEmpty(body); code != abi.OK {
 		return nil, code
 	}
@@ -333,7 +333,7 @@ func (st *stream) beginLarge() abi.Code {
 	return abi.OK
 }
 
-func (st *stream) prove(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) prove(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var key []byte
 	code := parseBody(body, 1<<1, func(k uint64, r *cbor.Reader) bool {
 		key = r.Bytes()
@@ -352,7 +352,7 @@ func (st *stream) prove(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 	return entry, abi.OK
 }
 
-func (st *stream) query(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) query(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var contract string
 	var message []byte
 	code := parseBody(body, 1<<1|1<<2, func(key uint64, r *cbor.Reader) bool {
@@ -382,7 +382,7 @@ func (st *stream) query(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
 	return st.body, abi.OK
 }
 
-func (st *stream) scan(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) scan(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var prefix, start []byte
 	limit := uint64(maxScan)
 	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
@@ -437,7 +437,7 @@ func appendPage(b []byte, pairs [][2][]byte, more bool, height uint64) []byte {
 	return cbor.AppendUint(cbor.AppendUint(b, 3), height)
 }
 
-func (st *stream) block(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) block(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var height, offset uint64
 	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
 		switch key {
@@ -482,7 +482,7 @@ func (st *stream) blockPart(offset uint64, parts ...[]byte) ([]byte, abi.Code) {
 	return st.body, abi.OK
 }
 
-func (st *stream) tx(body []byte, _ *abi.Standing) ([]byte, abi.Code) {
+func (st *stream) tx(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var id abi.Hash
 	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
 		copy(id[:], r.BytesN(len(id)))

@@ -81,3 +81,30 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// stillNode is a Node that costs nothing.
+type stillNode struct{ anyNode }
+
+func (stillNode) Decide(context.Context, abi.Caller, string, []byte) abi.Answer {
+	return abi.Answer{Permit: true, ReasonID: "technicians-by-day", Record: 123_456, Height: 4711, Contract: "access", CodeHash: abi.Hash{1}, Now: 1_790_000_000_000}
+}
+
+// BenchmarkAnswer is what the package itself does for a decision: parse,
+// bucket, standing, dispatch, encode, count.
+func BenchmarkAnswer(b *testing.B) {
+	config := Config{Node: stillNode{}, RequestRate: 1 << 40}
+	s := &Server{config: config, stats: newCounters()}
+	s.admission = newAdmission(&s.config, s.stats)
+	st := &stream{conn: &conn{server: s, ctx: b.Context(), account: s.admission.newAccount(nil)}, buffers: bufferPool.New().(*buffers)}
+	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), "lab")
+	body = abi.AppendDecisionRequest(cbor.AppendUint(body, 2), &abi.DecisionRequest{
+		Action: abi.Action{Name: "open"}, Resource: abi.Entity{Type: "door", ID: "front-door-7"}})
+	frame := abi.AppendRequest(nil, &abi.Request{ID: 1, Op: abi.OpDecide, Body: body})
+	b.ReportAllocs()
+	for b.Loop() {
+		st.out = st.out[:0]
+		if err := st.answer(frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
