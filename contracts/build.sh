@@ -34,7 +34,7 @@ cd "$root"
 # Paths are given relative to the root, so that no directory gets into the
 # bytes by a panic's location or a symbol's hash.
 compile() {
-	PATH=/usr/bin:/bin "$rustc" --edition 2021 --target wasm32-unknown-unknown --out-dir "$work" \
+	PATH=/usr/bin:/bin "$rustc" --edition 2021 --target wasm32-unknown-unknown --out-dir "$work" --remap-path-prefix="$root"=. \
 		-C opt-level=2 -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
 }
 
