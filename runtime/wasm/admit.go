@@ -59,7 +59,7 @@ func (r *Runtime) Admit(blob []byte) (Info, error) {
 		return Info{}, refusal
 	}
 	info := a.info()
-	info.RewrittenBytes = len(a.rewrite())
+	info.RewrittenBytes = len(a.rewrite(false))
 	info.CompiledBytes = info.RewrittenBytes * compiledPerByte
 	return info, nil
 }
@@ -91,8 +91,10 @@ func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
 	return a, nil
 }
 
-func (a *admitted) rewrite() []byte {
-	return rewrite.Module(a.module, a.funcs, rewrite.Options{Costs: &gasCosts, Limits: a.limits, Keep: isABIExport})
+// rewrite gives the metered module; track adds the mark of what is written,
+// which changes neither results nor gas.
+func (a *admitted) rewrite(track bool) []byte {
+	return rewrite.Module(a.module, a.funcs, rewrite.Options{Costs: &gasCosts, Limits: a.limits, Keep: isABIExport, Track: track})
 }
 
 // Names of the exports that are not entry points.

@@ -405,9 +405,9 @@ func TestAdmitIsDeterministic(t *testing.T) {
 		if refusal != nil {
 			t.Fatalf("%s: %v", name, refusal)
 		}
-		first := a.rewrite()
+		first := a.rewrite(false)
 		again, _ := admit(c.blob, &module.Lean)
-		if !bytes.Equal(first, again.rewrite()) {
+		if !bytes.Equal(first, again.rewrite(false)) {
 			t.Errorf("%s: rewritten in two ways", name)
 		}
 	}
@@ -434,7 +434,7 @@ func FuzzAdmit(f *testing.F) {
 			}
 			return
 		}
-		compiled, err := r.engine.CompileModule(ctx, a.rewrite())
+		compiled, err := r.engine.CompileModule(ctx, a.rewrite(true))
 		if err != nil {
 			t.Fatalf("admitted, but: %v", err)
 		}

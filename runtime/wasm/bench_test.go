@@ -25,7 +25,7 @@ func BenchmarkCall(b *testing.B) {
 
 func benchCall(b *testing.B, e Engine, blob []byte) {
 	r := newRuntime(b, e)
-	r.poison = false
+	r.paranoid = false
 	call := callOf(blob, abi.EntryDecide, newBenchEnv())
 	call.Input = make([]byte, 300)
 	ctx := context.Background()
@@ -65,6 +65,7 @@ func BenchmarkRestore(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer reportCPU(b)()
+	in.spend(0, false)
 	for b.Loop() {
 		in.restore()
 	}

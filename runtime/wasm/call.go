@@ -109,6 +109,7 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 		return Result{}, err
 	}
 	res, err := in.frame.run(ctx, &call, pages)
+	in.spend(in.frame.written, err == nil)
 	r.give(ctx, in)
 	return res, err
 }
@@ -143,10 +144,10 @@ type frame struct {
 	instance        *instance
 	entry           abi.Entry
 	env             Env
-	scope           Scope // handed to nested calls
-	chain           int   // pages that the chain had left when the call began
-	allowance       int   // pages that the memory may grow, at the beginning
-	limit           int64 // gas at the beginning
+	scope           Scope  // handed to nested calls
+	chain           int    // pages that the chain had left when the call began
+	allowance       int    // pages that the memory may grow, at the beginning
+	written         uint32 // end of the memory that the host wrote
 	scans           [maxScans]scan
 	numScans        int
 	trap            *Trap // set by a host function before it panics
@@ -169,7 +170,7 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	c := f.instance.code
 	f.chain = pages
 	f.allowance = max(0, min(c.maxPages, pages)-c.minPages)
-	f.limit = gas
+	f.written = 0
 	f.trap, f.fault, f.abortCode = nil, nil, 0
 	f.instance.gas.Set(uint64(gas))
 	f.instance.height.Set(uint64(c.frames))
@@ -209,6 +210,7 @@ func (f *frame) exchange(input []byte) ([]byte, error) {
 	if !in.mem.Write(ptr, input) {
 		return nil, &Trap{Code: abi.CodeBadPointer, Text: "alloc returned memory outside the module's"}
 	}
+	f.wrote(ptr, len(input))
 	entry := in.entries[f.entry]
 	if entry == nil {
 		entry = in.mod.ExportedFunction(f.entry.String())
@@ -219,6 +221,11 @@ func (f *frame) exchange(input []byte) ([]byte, error) {
 		return nil, err
 	}
 	return f.output(f.stack[0])
+}
+
+// wrote notes that the host wrote n bytes at ptr, which lie in the memory.
+func (f *frame) wrote(ptr uint32, n int) {
+	f.written = max(f.written, ptr+uint32(n))
 }
 
 // output copies the result that packed points to.

@@ -118,7 +118,7 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 	if refusal != nil {
 		return nil, refusal
 	}
-	rewritten := a.rewrite()
+	rewritten := a.rewrite(r.tracks())
 	compiled, err := r.compileNative(ctx, rewritten)
 	if err != nil {
 		return nil, err
@@ -131,6 +131,10 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 	}
 	return c, nil
 }
+
+// tracks says whether guests mark what they write. On the interpreter that
+// costs more than it saves.
+func (r *Runtime) tracks() bool { return r.cfg.Engine == EngineCompiler }
 
 // compileNative compiles, or takes native code from the cache directory. A
 // damaged cache is emptied: it only ever saves time.

@@ -172,7 +172,7 @@ func BenchmarkCompile(b *testing.B) {
 				compileOnce(b, blob)
 			}
 			a, _ := admit(blob, &module.Lean)
-			b.ReportMetric(float64(len(a.rewrite())), "rewritten-bytes")
+			b.ReportMetric(float64(len(a.rewrite(false))), "rewritten-bytes")
 		})
 	}
 }

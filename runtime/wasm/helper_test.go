@@ -28,7 +28,7 @@ func newRuntime(t testing.TB, e Engine) *Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.poison = true
+	r.paranoid = true
 	t.Cleanup(func() {
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)

@@ -157,6 +157,7 @@ func (f *frame) fill(fn abi.HostFunc, ptr, capacity uint64, value []byte) uint64
 	buf := f.view(ptr, capacity)
 	if len(value) <= len(buf) {
 		copy(buf, value)
+		f.wrote(api.DecodeU32(ptr), len(value))
 	}
 	return uint64(uint32(len(value)))
 }
@@ -230,6 +231,7 @@ func scanNext(f *frame, s []uint64) {
 		binary.LittleEndian.PutUint32(buf, uint32(len(key)))
 		copy(buf[4:], key)
 		copy(buf[4+len(key):], value)
+		f.wrote(api.DecodeU32(s[1]), n)
 	}
 	s[0] = uint64(uint32(n))
 }
@@ -348,6 +350,7 @@ func sha256Sum(f *frame, s []uint64) {
 	f.chargeBytes(abi.HostSHA256, len(data))
 	sum := sha256.Sum256(data)
 	copy(out, sum[:])
+	f.wrote(api.DecodeU32(s[2]), len(sum))
 }
 
 func verify(f *frame, s []uint64) {

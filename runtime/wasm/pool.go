@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"reflect"
 	"strconv"
 
 	"github.com/tetratelabs/wazero"
@@ -33,9 +34,13 @@ type instance struct {
 	gas     api.MutableGlobal
 	height  api.MutableGlobal
 	pages   api.MutableGlobal
+	mark    api.MutableGlobal // nil unless the code tracks what it writes
 	globals []api.MutableGlobal
-	dirty   bool // memory and globals are not those of the image
-	frame   frame
+	// used says that memory and globals are not those of the image; the
+	// memory differs below dirty only.
+	used  bool
+	dirty uint32
+	frame frame
 }
 
 func (in *instance) bytes() int { return in.code.minPages*wasmPage + instanceBytes }
@@ -81,19 +86,37 @@ func newImage(mem []byte, globals []api.MutableGlobal) image {
 
 // restore sets memory and globals back to the image.
 func (in *instance) restore() {
-	mem, _ := in.mem.Read(0, in.mem.Size())
+	mem, _ := in.mem.Read(0, in.dirty)
 	for i := range in.code.image.runs {
 		r := &in.code.image.runs[i]
+		if r.at >= in.dirty {
+			break
+		}
 		if r.data == nil {
-			clear(mem[r.at:r.end])
+			clear(mem[r.at:min(r.end, in.dirty)])
 		} else {
-			copy(mem[r.at:r.end], r.data)
+			copy(mem[r.at:], r.data)
 		}
 	}
 	for i, g := range in.globals {
 		g.Set(in.code.image.globals[i])
 	}
-	in.dirty = false
+	in.used = false
+}
+
+// spend notes that a call used the instance, and how much of the memory it
+// may have written: all, unless the guest kept the mark to its end. written
+// is the end of what the host wrote.
+func (in *instance) spend(written uint32, ended bool) {
+	in.used, in.dirty = true, in.mem.Size()
+	if in.mark == nil {
+		return
+	}
+	if ended {
+		reach := max(uint64(written), in.mark.Get()+rewrite.MarkReach)
+		in.dirty = uint32(min(reach, uint64(in.dirty)))
+	}
+	in.mark.Set(0)
 }
 
 // globalExports names the exports of a module's mutable globals.
@@ -123,6 +146,9 @@ func (r *Runtime) instantiate(ctx context.Context, c *code) (*instance, error) {
 		gas:    global(rewrite.GasExport),
 		height: global(rewrite.HeightExport),
 		pages:  global(rewrite.PagesExport),
+	}
+	if r.tracks() {
+		in.mark = global(rewrite.MarkExport)
 	}
 	for _, name := range c.globals {
 		in.globals = append(in.globals, global(name))
@@ -172,10 +198,15 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 		if in, err = r.instantiate(ctx, c); err != nil {
 			return nil, err
 		}
-		in.dirty = c.start
+		if c.start {
+			in.spend(0, false)
+		}
 	}
-	if in.dirty {
+	if in.used {
 		in.restore()
+		if r.paranoid {
+			in.compare()
+		}
 	}
 	return in, nil
 }
@@ -183,10 +214,9 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 // give returns an instance after a call, and unpins its code. One whose
 // memory grew is not kept: wazero cannot shrink it again.
 func (r *Runtime) give(ctx context.Context, in *instance) {
-	in.dirty = true
 	c := in.code
 	keep := int(in.mem.Size()) == c.minPages*wasmPage
-	if keep && r.poison {
+	if keep && r.paranoid {
 		in.poison()
 	}
 	if !keep {
@@ -203,13 +233,23 @@ func (r *Runtime) give(ctx context.Context, in *instance) {
 	r.evictCodes()
 }
 
+// poison overwrites what restore will set back.
 func (in *instance) poison() {
-	mem, _ := in.mem.Read(0, in.mem.Size())
+	mem, _ := in.mem.Read(0, in.dirty)
 	for i := range mem {
 		mem[i] = 0xa5
 	}
 	for _, g := range in.globals {
 		g.Set(0xa5a5a5a5)
+	}
+}
+
+// compare panics unless the instance is in the image's state.
+func (in *instance) compare() {
+	mem, _ := in.mem.Read(0, in.mem.Size())
+	now := newImage(mem, in.globals)
+	if !reflect.DeepEqual(now, in.code.image) {
+		panic("BUG: an instance was not set back")
 	}
 }
 

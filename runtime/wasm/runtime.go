@@ -30,9 +30,9 @@ type Runtime struct {
 	idleBytes int                // of idle instances, guarded by mu
 	clock     uint64             // counts uses, for LRU; guarded by mu
 
-	// poison makes the pool overwrite the memory of idle instances. Tests
-	// set it, to see that a call never meets what an earlier one left.
-	poison bool
+	// paranoid makes the pool overwrite what idle instances will be set back
+	// from, and compare them with the image afterwards. Tests set it.
+	paranoid bool
 }
 
 // New makes a Runtime.

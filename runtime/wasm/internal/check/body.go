@@ -358,6 +358,9 @@ func (b *body) memory() {
 		if b.in.Index > b.in.Info.Align {
 			b.invalid("alignment above natural")
 		}
+		if b.in.Info.Class == module.ClassStore {
+			b.f.Stores++
+		}
 		if b.f.Accesses++; b.f.Accesses > b.limits.Accesses {
 			b.fail(abi.CodeModuleBodyTooLarge, "more than %d loads and stores", b.limits.Accesses)
 		}

@@ -18,6 +18,7 @@ type Func struct {
 	Loops    int // of the blocks, those that are loops
 	Calls    int // direct and indirect; none in a leaf
 	Accesses int // loads and stores
+	Stores   int // of these, the stores
 	Nesting  int // deepest block
 }
 

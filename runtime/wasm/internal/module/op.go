@@ -36,9 +36,11 @@ const (
 	OpF64Const     Op = 0x44
 	OpI32Eqz       Op = 0x45
 	OpI32Eq        Op = 0x46
+	OpI32GtU       Op = 0x4b
 	OpI64LtS       Op = 0x53
 	OpI64GtS       Op = 0x55
 	OpI32Popcnt    Op = 0x69
+	OpI32Add       Op = 0x6a
 	OpI32RemS      Op = 0x6f
 	OpI32RemU      Op = 0x70
 	OpI32And       Op = 0x71

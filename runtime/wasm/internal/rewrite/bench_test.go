@@ -78,7 +78,7 @@ func BenchmarkCompute(b *testing.B) {
 		m.Memory = &module.Size{Min: 1}
 		build(m)
 		blob := m.Bytes()
-		for variant, bin := range map[string][]byte{"original": blob, "rewritten": rewriteAll(b, blob)} {
+		for variant, bin := range map[string][]byte{"original": blob, "rewritten": rewriteAll(b, blob), "tracked": rewriteTracked(b, blob)} {
 			b.Run(name+"/"+variant, func(b *testing.B) {
 				r := newEngine(ctx, b, compilerConfig())
 				f, reset := load(ctx, b, r, bin, "f")

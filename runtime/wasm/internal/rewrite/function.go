@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/seed79541315/postern/runtime/wasm/internal/check"
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
@@ -37,6 +39,7 @@ type function struct {
 	weight int64     // units of height
 	result byte      // block type of the function's result
 	leaf   bool
+	track  tracker
 }
 
 // function returns locals and expression of the i-th defined function.
@@ -50,6 +53,7 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	f.weight = 1 + int64((info.Locals+info.Operands)/w.opt.Costs.FrameSlots)
 	f.cost = uint64(w.opt.Costs.Entry) + uint64(w.opt.Costs.Local)*uint64(info.Locals-len(t.Params))
 
+	f.track.on = w.opt.Track && info.Stores > 0
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c)
 	f.out.block(module.BlockEmpty)
@@ -65,18 +69,20 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	return f.out
 }
 
-// locals declares the source's locals, and after them gas and, unless the
-// function is a leaf, height.
+// locals declares the source's locals, and after them gas, unless the function
+// is a leaf height, and those of the tracker.
 func (f *function) locals(c *module.Code) {
-	f.out = module.AppendU32(f.out, uint32(len(c.Locals)+1))
-	for _, run := range c.Locals {
+	own := []module.LocalRun{{Count: 2, Type: module.I64}}
+	if f.leaf {
+		own[0].Count = 1
+	}
+	if f.track.on {
+		own = append(own, f.track.locals(f.gas+own[0].Count, f.w.opt.Limits.Floats)...)
+	}
+	f.out = module.AppendU32(f.out, uint32(len(c.Locals)+len(own)))
+	for _, run := range slices.Concat(c.Locals, own) {
 		f.out = append(module.AppendU32(f.out, run.Count), run.Type)
 	}
-	own := byte(2)
-	if f.leaf {
-		own = 1
-	}
-	f.out = append(f.out, own, module.I64)
 }
 
 func (f *function) instruction(in *module.Instr) {
@@ -223,6 +229,9 @@ func (f *function) epilogue() {
 		f.out.i64(f.weight)
 		f.out.op(module.OpI64Add)
 		f.out.index(module.OpGlobalSet, f.w.height)
+	}
+	if f.track.on {
+		f.raiseMark()
 	}
 	f.storeGas()
 	f.out.op(module.OpReturn)

@@ -122,6 +122,9 @@ func (w *rewriter) bulkBody(op module.Op, immediates ...byte) []byte {
 	}
 	a.op(op)
 	a = append(a, immediates...)
+	if w.opt.Track {
+		w.markBulk(&a)
+	}
 	a.op(module.OpEnd)
 	return a
 }

@@ -39,7 +39,12 @@ func newEngine(ctx context.Context, t testing.TB, rc wazero.RuntimeConfig) wazer
 }
 
 // rewriteAll parses, checks and rewrites blob, keeping all its exports.
-func rewriteAll(t testing.TB, blob []byte) []byte {
+func rewriteAll(t testing.TB, blob []byte) []byte { return rewriteWith(t, blob, false) }
+
+// rewriteTracked is rewriteAll with a mark of what is written.
+func rewriteTracked(t testing.TB, blob []byte) []byte { return rewriteWith(t, blob, true) }
+
+func rewriteWith(t testing.TB, blob []byte, track bool) []byte {
 	t.Helper()
 	m, refusal := module.Parse(blob, &wide)
 	if refusal != nil {
@@ -49,7 +54,8 @@ func rewriteAll(t testing.TB, blob []byte) []byte {
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	return rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: func(string) bool { return true }})
+	keep := func(string) bool { return true }
+	return rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: keep, Track: track})
 }
 
 const plenty = 1 << 60

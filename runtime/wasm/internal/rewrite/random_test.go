@@ -13,6 +13,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
 	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
 )
 
@@ -66,6 +67,14 @@ func (g *generator) address(d int) {
 	if g.IntN(200) > 0 {
 		g.a.I32(0x7ff8).Op(0x71)
 	}
+}
+
+// offset is a static offset: small, or around what marks leave out.
+func (g *generator) offset() uint32 {
+	if g.IntN(8) == 0 {
+		return uint32(1016 + g.IntN(16))
+	}
+	return uint32(g.IntN(8))
 }
 
 func (g *generator) i32(d int) {
@@ -223,11 +232,11 @@ func (g *generator) statement() {
 	case 5:
 		g.address(2)
 		g.i32(2)
-		g.a.Mem(pick(g, stores32), uint32(g.IntN(8)))
+		g.a.Mem(pick(g, stores32), g.offset())
 	case 6:
 		g.address(2)
 		g.i64(2)
-		g.a.Mem(pick(g, stores64), uint32(g.IntN(8)))
+		g.a.Mem(pick(g, stores64), g.offset())
 	case 7:
 		g.i64(2)
 		g.a.GlobalSet(uint32(g.IntN(2)))
@@ -349,7 +358,11 @@ func execute(ctx context.Context, t testing.TB, r wazero.Runtime, blob []byte) (
 		f := mod.ExportedFunction(fmt.Sprint("f", i))
 		for _, args := range [][2]uint64{{0, 0}, {1, 0xffffffff}, {0x80000000, 3}, {123456789, 0x7fffffff}} {
 			refill(mod, randomGas)
+			before := snapshot(mod)
 			res, err := f.Call(ctx, args[0], args[1])
+			if err == nil && writtenAboveMark(mod, before) {
+				t.Errorf("f%d%v wrote above its mark", i, args)
+			}
 			text := fmt.Sprint(res)
 			if err != nil {
 				text, _, _ = strings.Cut(err.Error(), "\n")
@@ -358,12 +371,28 @@ func execute(ctx context.Context, t testing.TB, r wazero.Runtime, blob []byte) (
 			gas = append(gas, refill(mod, randomGas))
 		}
 	}
-	mem, _ := mod.Memory().Read(0, mod.Memory().Size())
-	e.memory = bytes.Clone(mem)
+	e.memory = snapshot(mod)
 	for i := range e.globals {
 		e.globals[i] = mod.ExportedGlobal(fmt.Sprint("g", i)).(api.MutableGlobal).Get()
 	}
 	return e, gas
+}
+
+func snapshot(mod api.Module) []byte {
+	mem, _ := mod.Memory().Read(0, mod.Memory().Size())
+	return bytes.Clone(mem)
+}
+
+// writtenAboveMark compares the memory with what it was before a call; false
+// for modules that keep no mark.
+func writtenAboveMark(mod api.Module, before []byte) bool {
+	mark, ok := mod.ExportedGlobal(rewrite.MarkExport).(api.MutableGlobal)
+	if !ok {
+		return false
+	}
+	reach := min(mark.Get()+rewrite.MarkReach, uint64(len(before)))
+	mark.Set(0)
+	return !bytes.Equal(before[reach:], snapshot(mod)[reach:])
 }
 
 func (e *execution) differs(o *execution) string {
@@ -391,11 +420,18 @@ func compareEngines(ctx context.Context, t testing.TB, compiler, interpreter waz
 	want, _ := execute(ctx, t, interpreter, blob)
 	interpreted, gas := execute(ctx, t, interpreter, bin)
 	compiled, compiledGas := execute(ctx, t, compiler, bin)
+	tracked, trackedGas := execute(ctx, t, compiler, rewriteTracked(t, blob))
 	if d := interpreted.differs(&want); d != "" {
 		t.Errorf("seed %d, interpreter: %s", seed, d)
 	}
 	if d := compiled.differs(&want); d != "" {
 		t.Errorf("seed %d, compiler: %s", seed, d)
+	}
+	if d := tracked.differs(&want); d != "" {
+		t.Errorf("seed %d, compiler with marks: %s", seed, d)
+	}
+	if fmt.Sprint(gas) != fmt.Sprint(trackedGas) {
+		t.Errorf("seed %d: gas %v with marks, %v without", seed, trackedGas, gas)
 	}
 	if fmt.Sprint(gas) != fmt.Sprint(compiledGas) {
 		t.Errorf("seed %d: gas %v on the compiler, %v on the interpreter", seed, compiledGas, gas)

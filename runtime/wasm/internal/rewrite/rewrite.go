@@ -36,6 +36,7 @@ const (
 	GasExport    = Prefix + "gas"
 	HeightExport = Prefix + "height"
 	PagesExport  = Prefix + "pages"
+	MarkExport   = Prefix + "mark"
 	StartExport  = Prefix + "start"
 	GlobalPrefix = Prefix + "global-"
 )
@@ -58,7 +59,14 @@ type Options struct {
 	Costs  *Costs
 	Limits *module.Limits
 	Keep   func(name string) bool // exports of the source that remain
+	// Track appends a global that tells how much of the memory a call wrote.
+	// It changes neither results nor gas; engines may differ in it.
+	Track bool
 }
+
+// MarkReach is how far beyond the mark global a call that did not trap may
+// have written.
+const MarkReach = 1024 + 8
 
 // rewriter holds what the functions of one module share.
 type rewriter struct {
@@ -69,6 +77,7 @@ type rewriter struct {
 	gas     uint32 // indices of the added globals
 	height  uint32
 	pages   uint32
+	mark    uint32   // with Options.Track
 	helpers []helper // those needed, in order of first use
 }
 
@@ -106,6 +115,11 @@ func (w *rewriter) globals() {
 	w.gas, w.height, w.pages = n, n+1, n+2
 	zero := module.Global{Type: module.I64, Mutable: true, Init: []byte{byte(module.OpI64Const), 0, byte(module.OpEnd)}}
 	w.out.Globals = append(append([]module.Global(nil), w.src.Globals...), zero, zero, zero)
+	if w.opt.Track {
+		w.mark = n + 3
+		zero := module.Global{Type: module.I32, Mutable: true, Init: []byte{byte(module.OpI32Const), 0, byte(module.OpEnd)}}
+		w.out.Globals = append(w.out.Globals, zero)
+	}
 }
 
 // exports strips what the host does not use and adds what it needs: the
@@ -121,6 +135,9 @@ func (w *rewriter) exports() {
 	w.add(GasExport, module.KindGlobal, w.gas)
 	w.add(HeightExport, module.KindGlobal, w.height)
 	w.add(PagesExport, module.KindGlobal, w.pages)
+	if w.opt.Track {
+		w.add(MarkExport, module.KindGlobal, w.mark)
+	}
 	for i, g := range w.src.Globals {
 		if g.Mutable {
 			w.add(GlobalPrefix+strconv.Itoa(i), module.KindGlobal, uint32(i))

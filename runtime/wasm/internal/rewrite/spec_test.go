@@ -85,6 +85,7 @@ type specRun struct {
 	named   map[string]api.Module
 	all     []api.Module
 	counts  map[string]int
+	track   bool
 }
 
 func TestSpec(t *testing.T) {
@@ -101,7 +102,7 @@ func TestSpec(t *testing.T) {
 						continue // vectors have another form in the scripts, and are not admitted
 					}
 
-					runSpecFile(t, file, rc, counts)
+					runSpecFile(t, file, rc, name == "compiler", counts)
 				}
 			}
 			t.Log(counts)
@@ -114,7 +115,7 @@ func TestSpec(t *testing.T) {
 	}
 }
 
-func runSpecFile(t *testing.T, file string, rc wazero.RuntimeConfig, counts map[string]int) {
+func runSpecFile(t *testing.T, file string, rc wazero.RuntimeConfig, track bool, counts map[string]int) {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -125,7 +126,7 @@ func runSpecFile(t *testing.T, file string, rc wazero.RuntimeConfig, counts map[
 		t.Fatal(file, err)
 	}
 	ctx := context.Background()
-	s := specRun{t: t, ctx: ctx, dir: filepath.Dir(file), r: wazero.NewRuntimeWithConfig(ctx, rc), named: map[string]api.Module{}, counts: counts}
+	s := specRun{t: t, ctx: ctx, dir: filepath.Dir(file), r: wazero.NewRuntimeWithConfig(ctx, rc), named: map[string]api.Module{}, counts: counts, track: track}
 	defer s.r.Close(ctx)
 	s.host()
 	for i := range script.Commands {
@@ -187,7 +188,7 @@ func (s *specRun) module(c *specCommand) error {
 		}
 		return refusal
 	}
-	bin := rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: func(string) bool { return true }})
+	bin := rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: func(string) bool { return true }, Track: s.track})
 	mod, err := s.r.InstantiateWithConfig(s.ctx, bin, wazero.NewModuleConfig().WithName(c.Name).WithStartFunctions())
 	if err != nil {
 		if strings.Contains(err.Error(), "not instantiated") || strings.Contains(err.Error(), "is not exported") {

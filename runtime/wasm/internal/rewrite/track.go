@@ -1,0 +1,95 @@
+package rewrite
+
+import "github.com/seed79541315/postern/runtime/wasm/internal/module"
+
+// tracker keeps, in a function that stores, the highest address it stored to.
+// On its way out the function raises the mark global to it; after a trap the
+// mark says nothing. It costs a comparison and a branch beside each store,
+// and saves setting back the memory above the mark.
+type tracker struct {
+	on     bool
+	mark   uint32 // local: the highest address
+	addr   uint32 // local: the address of a store while it is executed
+	values uint32 // first of the locals that hold a store's value, one a type
+}
+
+// nearOffset bounds the static offsets that are left out of the address:
+// MarkReach covers them.
+const nearOffset = MarkReach - 8
+
+// locals numbers the tracker's locals from first on.
+func (t *tracker) locals(first uint32, floats bool) []module.LocalRun {
+	t.mark, t.addr, t.values = first, first+1, first+2
+	runs := []module.LocalRun{{Count: 3, Type: module.I32}, {Count: 1, Type: module.I64}}
+	if floats {
+		runs = append(runs, module.LocalRun{Count: 1, Type: module.F32}, module.LocalRun{Count: 1, Type: module.F64})
+	}
+	return runs
+}
+
+// value is the local for a value of a type in the letters of module.OpInfo.
+func (t *tracker) value(letter byte) uint32 {
+	switch letter {
+	case 'i':
+		return t.values
+	case 'l':
+		return t.values + 1
+	case 'f':
+		return t.values + 2
+	}
+	return t.values + 3
+}
+
+// trackedStore appends a store and raises the function's mark. It comes after
+// the store, so that the address is known to lie in the memory.
+func (f *function) trackedStore(in *module.Instr) {
+	t := &f.track
+	value := t.value(in.Info.Pop[1])
+	f.block.index(module.OpLocalSet, value)
+	f.block.index(module.OpLocalTee, t.addr)
+	f.block.index(module.OpLocalGet, value)
+	f.block.raw(in)
+	if in.Value >= nearOffset {
+		f.block.index(module.OpLocalGet, t.addr)
+		f.block.i32(int32(in.Value))
+		f.block.op(module.OpI32Add)
+		f.block.index(module.OpLocalSet, t.addr)
+	}
+	f.block.index(module.OpLocalGet, t.addr)
+	f.block.index(module.OpLocalGet, t.mark)
+	f.block.op(module.OpI32GtU)
+	f.block = append(f.block, byte(module.OpIf), module.BlockEmpty)
+	f.block.index(module.OpLocalGet, t.addr)
+	f.block.index(module.OpLocalSet, t.mark)
+	f.block.op(module.OpEnd)
+}
+
+// raiseMark raises the global to the function's mark.
+func (f *function) raiseMark() {
+	local := func() { f.out.index(module.OpLocalGet, f.track.mark) }
+	global := func() { f.out.index(module.OpGlobalGet, f.w.mark) }
+	f.out.higher(local, global)
+	f.out.index(module.OpGlobalSet, f.w.mark)
+}
+
+// higher pushes the higher of two unsigned i32 that x and y push.
+func (a *assembler) higher(x, y func()) {
+	x()
+	y()
+	x()
+	y()
+	a.op(module.OpI32GtU)
+	a.op(module.OpSelect)
+}
+
+// markBulk raises the global to the end of what memory.copy or memory.fill
+// wrote: its parameters are the destination and, third, the size.
+func (w *rewriter) markBulk(a *assembler) {
+	end := func() {
+		a.index(module.OpLocalGet, 0)
+		a.index(module.OpLocalGet, 2)
+		a.op(module.OpI32Add)
+	}
+	a.higher(end, func() { a.index(module.OpGlobalGet, w.mark) })
+	a.index(module.OpGlobalSet, w.mark)
+}
