@@ -92,7 +92,7 @@ func (stillNode) Decide(context.Context, abi.Caller, string, []byte) abi.Answer 
 // BenchmarkAnswer is what the package itself does for a decision: parse,
 // bucket, standing, dispatch, encode, count.
 func BenchmarkAnswer(b *testing.B) {
-	config := Config{Node: stillNode{}, RequestRate: 1 << 40}
+	config := Config{Node: stillNode{}, RequestRate: 1 << 30}
 	s := &Server{config: config, stats: newCounters()}
 	s.admission = newAdmission(&s.config, s.stats)
 	st := &stream{conn: &conn{server: s, ctx: b.Context(), account: s.admission.newAccount(nil)}, buffers: bufferPool.New().(*buffers)}

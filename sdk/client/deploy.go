@@ -70,29 +70,26 @@ func (d *Deployment) progress(done int) {
 	}
 }
 
-// declare begins the upload, or finds out how far it has come.
+// declare begins the upload, or goes on with one that broke off: arrived has a
+// bit for each chunk that is there, and complete says that the code is.
 func (c *Client) declare(ctx context.Context, code abi.Hash, length int) (arrived []byte, complete bool, err error) {
 	_, err = c.Transact(ctx, chain.OpUpload, &chain.Upload{Code: code, Length: uint64(length)}, 0)
-	if err == nil {
-		return nil, false, nil
-	}
 	if errors.Is(err, abi.CodeCodeExists) {
 		return nil, true, nil
 	}
-	// The ledger refuses to declare an upload twice; then it goes on.
-	status, serr := c.Status(ctx)
-	if serr != nil || status.Account == nil {
+	if err != nil {
 		return nil, false, err
 	}
-	entry, gerr := c.Get(ctx, chain.UploadKey(*status.Account, code))
-	if gerr != nil || !entry.Present {
+	status, err := c.Status(ctx)
+	if err != nil || status.Account == nil {
 		return nil, false, err
 	}
-	pending, perr := chain.ParsePendingUpload(entry.Value)
-	if perr != nil || pending.Length != uint64(length) {
+	entry, err := c.Get(ctx, chain.UploadKey(*status.Account, code))
+	if err != nil || !entry.Present {
 		return nil, false, err
 	}
-	return pending.Arrived, false, nil
+	pending, err := chain.ParsePendingUpload(entry.Value)
+	return pending.Arrived, false, err
 }
 
 // awaitActive waits until the contract, deployed at a height, answers.
