@@ -2,8 +2,12 @@ package client_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -14,6 +18,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/net/gateway"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/sdk/key"
 )
@@ -215,6 +220,11 @@ func script(t *testing.T, l *ledger, answer func(w *quic.Stream, q abi.Request))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return listenScript(t, l, certificate, answer)
+}
+
+func listenScript(t *testing.T, l *ledger, certificate tls.Certificate, answer func(w *quic.Stream, q abi.Request)) string {
+	t.Helper()
 	listener, err := quic.ListenAddr("127.0.0.1:0", &tls.Config{
 		Certificates: []tls.Certificate{certificate}, NextProtos: []string{abi.ALPN}, ClientAuth: tls.RequireAnyClientCert,
 	}, nil)
@@ -333,6 +343,57 @@ func TestReconnects(t *testing.T) {
 	l.serve(t, l.gateway, address) // the same port, another process
 	if answer, err := c.Decide(t.Context(), "", request()); err != nil || !answer.Permit {
 		t.Errorf("after a restart: %+v, %v", answer, err)
+	}
+}
+
+// A gateway that died without a word comes back with the same reset key: the
+// client learns at once that its connection is gone, not when it times out.
+func TestReconnectsAfterACrash(t *testing.T) {
+	l := newLedger(t)
+	l.decide = permit
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gateway.New(gateway.Config{Conn: conn, Key: l.gateway.Private(), Account: l.gateway.AccountID(), Node: l, ResetKey: [32]byte{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(t.Context()) }()
+	c, _ := dial(t, l, conn.LocalAddr().String())
+	if _, err := c.Decide(t.Context(), "", request()); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close() // no packet leaves any more
+	if err := <-ended; err == nil {
+		t.Error("Run said nothing about its socket")
+	}
+	l.serve(t, l.gateway, conn.LocalAddr().String())
+	begin := time.Now()
+	if answer, err := c.Decide(t.Context(), "", request()); err != nil || !answer.Permit {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestGatewayWithAnotherKindOfKeyIsRefused(t *testing.T) {
+	l := newLedger(t)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listenScript(t, l, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}, func(*quic.Stream, abi.Request) {})
+	_, err = client.Dial(t.Context(), client.Config{Bundle: l.bundle(address), Key: newKey(t)})
+	if !errors.Is(err, abi.CodeNotAuthenticated) {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,21 @@ fn vectors() {
     assert!(seen[0] > 40 && seen[1] > 30, "{:?}", seen);
 }
 
+/// The vectors of the Go codec: one object a line with "hex" and "valid".
+#[test]
+fn vectors_of_the_go_codec() {
+    let text = include_str!("../../../abi/cbor/testdata/vectors.json");
+    let mut seen = 0;
+    for line in text.lines().filter(|l| l.contains("\"hex\"")) {
+        let hex = line.split("\"hex\": \"").nth(1).and_then(|rest| rest.split('"').next()).expect(line);
+        let valid = line.contains("\"valid\": true");
+        assert!(valid || line.contains("\"valid\": false"), "{}", line);
+        assert_eq!(validate(&unhex(hex)).is_ok(), valid, "{}", line);
+        seen += 1;
+    }
+    assert!(seen > 50, "{} vectors", seen);
+}
+
 #[test]
 fn nesting_is_bounded() {
     let nested = |n: usize| [vec![0x81; n], vec![0]].concat();
