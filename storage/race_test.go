@@ -11,7 +11,7 @@ import (
 
 const (
 	raceKeys    = 200
-	raceBlocks  = 400
+	raceBlocks  = 200
 	raceReaders = 4
 )
 
