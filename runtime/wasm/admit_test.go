@@ -326,6 +326,48 @@ func TestInfo(t *testing.T) {
 	}
 }
 
+// What newer toolchains write without need is admitted, and runs.
+func TestAdmittedForms(t *testing.T) {
+	code := wasmtest.Code
+	entry := func(a *wasmtest.Asm) []byte {
+		return wasmtest.Contract().Entry(abi.EntryDecide, a.I64(1)).Bytes()
+	}
+	table := wasmtest.Contract()
+	table.Entry(abi.EntryDecide, code().I32(5).I32(0).Op(0x11, 0x80, 0x80, 0x80, 0x80, 0x00, 0x80, 0x80, 0x80, 0x80, 0x00, 0x1a).I64(1))
+	table.Table = &module.Size{Min: 1, Max: 1, HasMax: true}
+	table.Elems = []module.Elem{{Funcs: []uint32{0}}}
+	counted := wasmtest.Contract()
+	counted.Entry(abi.EntryDecide, code().I64(1))
+	blob := counted.Bytes()
+	codeAt := 0
+	for at := 8; at < len(blob); { // the data count section stands before the code section
+		if blob[at] == 10 {
+			codeAt = at
+			break
+		}
+		at += 2 + int(blob[at+1])
+	}
+	withCount := append(append(bytes.Clone(blob[:codeAt]), 12, 1, 0), blob[codeAt:]...)
+	for name, blob := range map[string][]byte{
+		"typed select":             entry(code().I32(1).I32(2).Get(0).Op(0x1c, 1, 0x7f, 0x1a)),
+		"sign extension":           entry(code().Get(0).Op(0xc0, 0xc1, 0xac, 0xc2, 0xc3, 0xc4, 0x1a)),
+		"bulk memory":              entry(code().I32(0).I32(1).I32(2).Op(0xfc, 10, 0, 0).I32(0).I32(0).I32(9).Op(0xfc, 11, 0)),
+		"memory.copy, long opcode": entry(code().I32(0).I32(1).I32(2).Op(0xfc, 0x8a, 0x80, 0x00, 0, 0)),
+		"padded indices":           table.Bytes(),
+		"data count":               withCount,
+		"unreachable code":         entry(code().Block(void).Br(0).Op(0x6a, 0x1a).Loop(void).Get(0).BrIf(0).End().End()),
+		"else of unreachable":      entry(code().Get(0).If(void).Op(0x00).Else().Get(1).Set(2).End()),
+	} {
+		if r := refusalOf(t, blob); r != nil {
+			t.Errorf("%s: %v", name, r)
+			continue
+		}
+		if o := both(t, blob, abi.EntryDecide, 1<<30, noEnv); name != "else of unreachable" && o.code != abi.OK {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+}
+
 // leb is a LEB128 number.
 func leb(v uint32) []byte { return module.AppendU32(nil, v) }
 

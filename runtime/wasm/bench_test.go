@@ -30,11 +30,37 @@ func benchCall(b *testing.B, e Engine, blob []byte) {
 	call.Input = make([]byte, 300)
 	ctx := context.Background()
 	b.ReportAllocs()
+	var used uint64
 	defer reportCPU(b)()
 	for b.Loop() {
-		if _, err := r.Call(ctx, call); err != nil {
+		res, err := r.Call(ctx, call)
+		if err != nil {
 			b.Fatal(err)
 		}
+		used = res.GasUsed
+	}
+	b.ReportMetric(float64(used), "gas/op")
+}
+
+// BenchmarkParallel is BenchmarkDecide on as many goroutines as there are
+// processors: the runtime's locks must not be felt.
+func BenchmarkParallel(b *testing.B) {
+	for _, e := range engines() {
+		b.Run(e.String(), func(b *testing.B) {
+			r := newRuntime(b, e)
+			r.paranoid = false
+			blob := decideBlob()
+			defer reportCPU(b)()
+			b.RunParallel(func(pb *testing.PB) {
+				call := callOf(blob, abi.EntryDecide, newBenchEnv())
+				for pb.Next() {
+					if _, err := r.Call(context.Background(), call); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
 	}
 }
 
@@ -75,6 +101,14 @@ func BenchmarkRestore(b *testing.B) {
 // they returned, and a result. "bare" runs the same rewritten guest without
 // the host's preparation, its reads answered by the same Env.
 func BenchmarkDecide(b *testing.B) {
+	blob := decideBlob()
+	for _, e := range engines() {
+		b.Run("whole/"+e.String(), func(b *testing.B) { benchCall(b, e, blob) })
+		b.Run("bare/"+e.String(), func(b *testing.B) { benchBare(b, e, blob) })
+	}
+}
+
+func decideBlob() []byte {
 	m := wasmtest.Contract(abi.HostStateGet)
 	m.Datas = append(m.Datas, moduleData(1024, "policy/1/rules/door"))
 	a := wasmtest.Code()
@@ -85,11 +119,7 @@ func BenchmarkDecide(b *testing.B) {
 		Get(4).Get(2).Mem(0x31, 0).Op(0x85).I64(1099511628211).Op(0x7e).Set(4).
 		Get(2).I32(1).Op(0x6a).Tee(2).I32(4096+1536).Op(0x49).BrIf(0).End().
 		I32(0).Get(4).Mem(0x37, 0)
-	blob := m.Entry(abi.EntryDecide, returnStatic(a, 0, 32)).Bytes()
-	for _, e := range engines() {
-		b.Run("whole/"+e.String(), func(b *testing.B) { benchCall(b, e, blob) })
-		b.Run("bare/"+e.String(), func(b *testing.B) { benchBare(b, e, blob) })
-	}
+	return m.Entry(abi.EntryDecide, returnStatic(a, 0, 32)).Bytes()
 }
 
 // benchEnv answers reads without work of its own.

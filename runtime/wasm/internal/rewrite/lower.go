@@ -39,6 +39,8 @@ func (f *function) lower(in *module.Instr) {
 		f.block.op(module.OpI64ExtendU)
 		f.block.op(module.OpI64Popcnt)
 		f.block.op(module.OpI32WrapI64)
+	case module.OpSelectTyped: // which the engine knows with reference types only
+		f.block.op(module.OpSelect)
 	case module.OpI32And:
 		f.block.raw(in)
 		f.block.i32(0)
