@@ -30,7 +30,7 @@ func (c *chain) as(account abi.Hash) *chain {
 }
 
 func TestReadBackWhole(t *testing.T) {
-	for _, src := range []string{everything, largePolicy(20), `{"rules":[]}`} {
+	for _, src := range []string{everything, largePolicy(1000, 20), `{"rules":[]}`} {
 		c := newChain(t, wasm.EngineAuto)
 		d := parse(t, src)
 		c.load(d, 0)
@@ -252,7 +252,7 @@ func TestWhoMayAdminister(t *testing.T) {
 
 func TestOldVersionsAreDeletedInSteps(t *testing.T) {
 	c := newChain(t, wasm.EngineAuto)
-	large := parse(t, largePolicy(20))
+	large := parse(t, largePolicy(1000, 20))
 	c.load(large, 0)
 	keys := len(c.env.state)
 	c.load(parse(t, `{"rules":[]}`), 1)
@@ -369,11 +369,11 @@ func TestManyRulesOnOneAction(t *testing.T) {
 // many rules do not concern it.
 func TestReads(t *testing.T) {
 	c := newChain(t, wasm.EngineAuto)
-	src := strings.Replace(largePolicy(20), `"rules":[`, `"rules":[
+	src := strings.Replace(largePolicy(1000, 20), `"rules":[`, `"rules":[
 		{"id":"owned","effect":"deny","actions":["act-9"],"resource":{"type":"lock"},"subject":{"roles":["banned"]},"when":{"eq":["resource.properties.x",1]}},`, 1)
 	src = strings.Replace(src, `"entities":[`, `"entities":[{"type":"lock","id":"mine","owner":"`+hexOf(someone)+`"},`, 1)
 	c.load(parse(t, src), 0)
-	subject := fmt.Sprintf("%064x", 4711)
+	subject := fmt.Sprintf("%064x", 711)
 	for _, test := range []struct {
 		q     *abi.DecisionRequest
 		reads int

@@ -133,7 +133,7 @@ impl<'a> Question<'a> {
         for _ in 0..4 {
             c.skip();
         }
-        self.zones = c.raw();
+        self.zones = c.rest();
         Ok(())
     }
 }

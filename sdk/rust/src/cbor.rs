@@ -1,5 +1,7 @@
 //! A strict CBOR codec (RFC 8949) of what Postern's formats use: core
-//! deterministic encoding, without floats, undefined and indefinite lengths.
+//! deterministic encoding, without floats, undefined and indefinite lengths,
+//! with no tag but that of decimal fractions, and maps with keys that are
+//! integers or strings.
 //! It accepts and refuses exactly what the Go package abi/cbor does; both are
 //! held to the same vectors.
 //!
@@ -335,8 +337,7 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             Kind::Map => self.check_map(depth, items),
-            Kind::Tag if self.tag()? == TAG_DECIMAL => self.decimal_body().map(|_| ()),
-            Kind::Tag => self.check(depth + 1, items),
+            Kind::Tag => self.decimal().map(|_| ()),
         }
     }
 
@@ -344,6 +345,10 @@ impl<'a> Reader<'a> {
         let mut last: &[u8] = &[];
         for _ in 0..self.map()? {
             let start = self.off;
+            // A key is an integer or a string.
+            if !matches!(self.kind()?, Kind::Uint | Kind::Nint | Kind::Bytes | Kind::Text) {
+                return Err(Error::Kind);
+            }
             self.check(depth + 1, items)?;
             let key = &self.buf[start..self.off];
             if key <= last {
