@@ -16,7 +16,7 @@ import (
 // connectFlags are what every command has that talks to a node.
 var connectFlags = []cli.Flag{
 	homeFlag, jsonFlag,
-	&cli.StringFlag{Name: "node", Usage: "`ADDR`ess of the node's device port (default: the node that runs in --home, then the bundle's)"},
+	&cli.StringFlag{Name: "node", Usage: "address `ADDR` of the node's device port (default: the node that runs in --home, then the bundle's)"},
 	&cli.StringFlag{Name: "bundle", Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
 	&cli.StringFlag{Name: "key", Usage: "key `FILE` to act with (default: operator.key in --home)"},
 }

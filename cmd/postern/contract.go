@@ -41,7 +41,7 @@ Example:
 
    postern contract deploy --name doors --domain default access`,
 				Flags: withConnect(
-					&cli.StringFlag{Name: "name", Required: true, Usage: "the contract's `NAME`"},
+					&cli.StringFlag{Name: "name", Usage: "the contract's `NAME`"},
 					&cli.StringFlag{Name: "domain", Usage: "bind this policy `DOMAIN` to it"},
 					&cli.StringFlag{Name: "init", Usage: "init message as `JSON`"},
 					&cli.StringFlag{Name: "init-hex", Usage: "init message in `HEX`"},
@@ -155,6 +155,9 @@ func message(c *cli.Context, hexText, jsonText string) ([]byte, error) {
 func contractDeploy(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("name one module: postern contract deploy --name NAME FILE")
+	}
+	if err := require(c, "name"); err != nil {
+		return err
 	}
 	blob, err := moduleBytes(c.Args().First())
 	if err != nil {

@@ -25,20 +25,23 @@ Example:
    postern decide --subject user:ann --action open --resource door:1
    postern decide --key reader.key --action open --resource door:1 --context '{"badge":"42"}'`,
 		Flags: withConnect(
-			&cli.StringFlag{Name: "subject", Usage: "`TYPE:ID` (default: the key's own account)"},
-			&cli.StringFlag{Name: "action", Required: true, Usage: "`NAME`"},
-			&cli.StringFlag{Name: "resource", Required: true, Usage: "`TYPE:ID`"},
-			&cli.StringFlag{Name: "subject-properties", Usage: "`JSON` object"},
-			&cli.StringFlag{Name: "action-properties", Usage: "`JSON` object"},
-			&cli.StringFlag{Name: "resource-properties", Usage: "`JSON` object"},
-			&cli.StringFlag{Name: "context", Usage: "`JSON` object"},
-			&cli.StringFlag{Name: "domain", Value: abi.DefaultDomain, Usage: "policy `DOMAIN`"},
+			&cli.StringFlag{Name: "subject", Usage: "who asks: `TYPE:ID` (default: the key's own account)"},
+			&cli.StringFlag{Name: "action", Usage: "what the subject wants to do: `NAME`"},
+			&cli.StringFlag{Name: "resource", Usage: "what it is done to: `TYPE:ID`"},
+			&cli.StringFlag{Name: "subject-properties", Usage: "the subject's properties, a `JSON` object"},
+			&cli.StringFlag{Name: "action-properties", Usage: "the action's properties, a `JSON` object"},
+			&cli.StringFlag{Name: "resource-properties", Usage: "the resource's properties, a `JSON` object"},
+			&cli.StringFlag{Name: "context", Usage: "what else the policy may look at, a `JSON` object"},
+			&cli.StringFlag{Name: "domain", Value: abi.DefaultDomain, Usage: "the policy `DOMAIN` to ask"},
 		),
 		Action: decide,
 	}
 }
 
 func decide(c *cli.Context) error {
+	if err := require(c, "action", "resource"); err != nil {
+		return err
+	}
 	q, err := decisionRequest(c)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ Example:
      https://127.0.0.1:PORT/access/v1/evaluation`,
 		Flags: append([]cli.Flag{
 			jsonFlag,
-			&cli.StringFlag{Name: "home", Usage: "`DIR`ectory of the node (default: a temporary one, removed at the end)"},
+			&cli.StringFlag{Name: "home", Usage: "directory `DIR` of the node (default: a temporary one, removed at the end)"},
 			&cli.StringFlag{Name: "policy", Usage: "policy document `FILE`"},
 			&cli.StringFlag{Name: "log", Usage: "debug, info, warn or error", Value: "warn"},
 		}, portFlags...),

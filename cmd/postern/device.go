@@ -28,9 +28,9 @@ Example:
 
    postern device enrol --manufacturer Acme --model D1 --serial 0042 --label role=door front-door.key`,
 				Flags: withConnect(
-					&cli.StringFlag{Name: "manufacturer", Required: true, Usage: "who made it"},
-					&cli.StringFlag{Name: "model", Required: true, Usage: "what it is"},
-					&cli.StringFlag{Name: "serial", Required: true, Usage: "its serial, unique for the manufacturer"},
+					&cli.StringFlag{Name: "manufacturer", Usage: "who made it"},
+					&cli.StringFlag{Name: "model", Usage: "what it is"},
+					&cli.StringFlag{Name: "serial", Usage: "its serial, unique for the manufacturer"},
 					&cli.StringSliceFlag{Name: "label", Usage: "`NAME=VALUE`; may be repeated"},
 				),
 				Action: deviceEnrol,
@@ -56,6 +56,9 @@ Example:
 func deviceEnrol(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("name the device's key file")
+	}
+	if err := require(c, "manufacturer", "model", "serial"); err != nil {
+		return err
 	}
 	labels, err := parseLabels(c.StringSlice("label"))
 	if err != nil {

@@ -32,7 +32,7 @@ type home string
 
 func (h home) path(name string) string { return filepath.Join(string(h), name) }
 
-var homeFlag = &cli.StringFlag{Name: "home", Usage: "the node's `DIR`ectory", EnvVars: []string{"POSTERN_HOME"}, Value: defaultHome()}
+var homeFlag = &cli.StringFlag{Name: "home", Usage: "directory `DIR` of the node", EnvVars: []string{"POSTERN_HOME"}, Value: defaultHome()}
 
 func defaultHome() string {
 	dir, err := os.UserHomeDir()

@@ -88,7 +88,7 @@ func exitCodeOf(err error) int {
 }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:                 "postern",
 		Usage:                "access control and device behaviour on a ledger, for gateways",
 		Version:              version,
@@ -114,10 +114,40 @@ Shell completion: source <(postern completion bash)`,
 		},
 		OnUsageError:   onUsageError,
 		ExitErrHandler: func(*cli.Context, error) {},
-		CommandNotFound: func(c *cli.Context, name string) {
-			fmt.Fprintf(c.App.ErrWriter, "postern: no command %q; see postern --help\n", name)
-		},
+		Action:         groupAction,
 	}
+	prepare(app.Commands)
+	return app
+}
+
+// prepare gives every command what all have: mistakes on the command line are
+// usage errors and print no page of help.
+func prepare(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		if len(c.Subcommands) > 0 {
+			c.Action = groupAction
+			prepare(c.Subcommands)
+		}
+	}
+}
+
+// groupAction is what a command does that only groups others.
+func groupAction(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("there is no command %q; see postern --help", c.Args().First())
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
+// require says which of a command's flags is missing.
+func require(c *cli.Context, flags ...string) error {
+	for _, f := range flags {
+		if c.String(f) == "" {
+			return usagef("--%s is missing; see %s --help", f, c.Command.HelpName)
+		}
+	}
+	return nil
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error { return &usageError{err.Error()} }

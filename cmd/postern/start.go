@@ -9,8 +9,8 @@ import (
 )
 
 var portFlags = []cli.Flag{
-	&cli.StringFlag{Name: "quic", Usage: "UDP `ADDR`ess of the device port; port 0 picks a free one"},
-	&cli.StringFlag{Name: "web", Usage: "TCP `ADDR`ess of the HTTPS API; \"off\" for none"},
+	&cli.StringFlag{Name: "quic", Usage: "UDP address `ADDR` of the device port; port 0 picks a free one"},
+	&cli.StringFlag{Name: "web", Usage: "TCP address `ADDR` of the HTTPS API; \"off\" for none"},
 }
 
 func startCommand() *cli.Command {
