@@ -276,3 +276,80 @@ func TestSlots(t *testing.T) {
 	close(goOn)
 	wg.Wait()
 }
+
+// With no room for anything that is not in use, codes are compiled, evicted
+// and compiled again under calls of all of them, and every result is right.
+func TestEvictionUnderLoad(t *testing.T) {
+	ctx := context.Background()
+	for _, e := range engines() {
+		r, err := New(ctx, Config{Engine: e, Protocol: Protocol, PoolBytes: 1, CodeBytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for worker := range 4 {
+			wg.Go(func() {
+				for i := range 20 {
+					n := int64(worker+i) % 4
+					blob := contract(func(m *wasmtest.Module) { m.Datas = append(m.Datas, moduleData(0, fmt.Sprint(n))) })
+					blob = append(blob, 0, 2, 1, byte('a'+n)) // a custom section: another hash, the same code
+					res, err := r.Call(ctx, callOf(blob, abi.EntryDecide, noEnv()))
+					if o := outcomeOf(t, res, err); o.code != abi.OK {
+						t.Errorf("%v: %+v", e, o)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if r.idleBytes != 0 || r.codeBytes != 0 || len(r.codes) != 0 {
+			t.Errorf("%v: %d idle bytes, %d bytes of %d codes", e, r.idleBytes, r.codeBytes, len(r.codes))
+		}
+		if err := r.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// FuzzCall runs whatever is admitted on both engines, with little gas: equal
+// outcomes, never a fault, and the instance is set back afterwards.
+func FuzzCall(f *testing.F) {
+	for _, c := range trapCases() {
+		f.Add(c.blob)
+	}
+	f.Add(vandal())
+	f.Add(echo())
+	f.Add(scanner(1, 3, 16))
+	f.Add(caller(1))
+	var runtimes []*Runtime
+	for _, e := range engines() {
+		runtimes = append(runtimes, newRuntime(f, e))
+	}
+	f.Fuzz(func(t *testing.T, blob []byte) {
+		info, err := Check(blob, abi.ProfileLean)
+		if err != nil {
+			return
+		}
+		for _, entry := range info.Entries {
+			var want outcome
+			for i, r := range runtimes {
+				env := newMemEnv()
+				env.state["p/a"] = "value"
+				env.nested = func(*Scope, bool, string, []byte, uint64) ([]byte, uint64, error) {
+					return []byte("out"), 7, nil
+				}
+				call := callOf(blob, entry, env)
+				call.Gas = 200_000
+				for range 2 {
+					res, err := r.Call(context.Background(), call)
+					o := outcomeOf(t, res, err)
+					if i == 0 {
+						want, i = o, 1
+					}
+					if o != want {
+						t.Fatalf("%v on %v: %+v, want %+v", entry, r.Engine(), o, want)
+					}
+				}
+			}
+		}
+	})
+}
