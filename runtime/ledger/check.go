@@ -47,6 +47,10 @@ func (l *Ledger) Check(raw []byte) (*chain.Tx, error) {
 	if err := l.verify(t); err != nil {
 		return nil, err
 	}
+	q, err := payer(r, s.id, &s.account, &head.params, now)
+	if err := l.outside(refuseUnless(t.Gas <= q.Gas, abi.CodeGasQuota, err)); err != nil {
+		return nil, err
+	}
 	if t.Sequence == 0 {
 		_, seen, err := v.Plain(chain.WindowIDKey(chain.Minute(t.ValidUntil), t.ID))
 		return t, l.outside(refuseUnless(!seen, abi.CodeReplayed, err))

@@ -30,6 +30,7 @@ func forge(raw []byte) []byte {
 func TestCheck(t *testing.T) {
 	w := newWorld(t, nil)
 	w.enrol("lock", nil)
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: person("poor").Public(), GasQuota: 1_000_000})
 	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: person("lock").id(), Status: abi.StatusSuspended})
 	w.must(nobody, chain.OpRotate, w.rotation(nobody, "new key", w.l.Head().Time+1000))
 	done := w.tx(operator, chain.OpBind, &chain.Bind{Domain: "d", Contract: "none"})
@@ -78,6 +79,7 @@ func TestCheck(t *testing.T) {
 		{"replaced key", w.sign(nobody, body), abi.CodeKeyNotCurrent},
 		{"new key", w.sign("new key", body), abi.OK},
 		{"suspended device", w.sign("lock", body), abi.CodeDeviceInactive},
+		{"who cannot pay", w.sign("poor", body), abi.CodeGasQuota},
 		{"replay", done, abi.CodeReplayed},
 		{"tick without a timer", chain.AppendTick(nil, w.l.Head().Time), abi.CodeStaleTick},
 		{"not a tick", cbor.AppendInt(cbor.AppendText(cbor.AppendArray(nil, 2), "tock"), 5), abi.CodeMalformed},

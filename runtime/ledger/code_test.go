@@ -267,3 +267,21 @@ func TestRunCompiles(t *testing.T) {
 		t.Error(fmt.Errorf("an ended context is no error: %w", err))
 	}
 }
+
+// After a restart, Run begins with what will be needed: contracts that wait
+// for their activation, and those that decide.
+func TestRunBeginsWithContracts(t *testing.T) {
+	w := newWorld(t, nil)
+	w.deploy(developer, "idle", "policy")
+	w.must(operator, chain.OpBind, &chain.Bind{Domain: "d", Contract: "policy"})
+	pending := w.upload(developer, append(append([]byte{}, scriptWasm...), 0, 3, 2, 'p', 'p'))
+	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "pending", Code: pending})
+	w.reopen()
+	if err := w.l.wantContracts(); err != nil {
+		t.Fatal(err)
+	}
+	first, second := <-w.l.compiles, <-w.l.compiles
+	if first != pending || second != abi.Hash(sha256.Sum256(scriptWasm)) || len(w.l.compiles) != 0 {
+		t.Errorf("%x and %x are wanted", first[:4], second[:4])
+	}
+}

@@ -130,10 +130,10 @@ func (l *Ledger) wantCompiled(code abi.Hash) {
 	}
 }
 
-// Run compiles codes in the background, one at a time, until ctx ends: those
-// of the contracts that answer for a policy domain, then what is deployed.
+// Run compiles codes in the background, one at a time, until ctx ends: first
+// those of wantContracts, then what is deployed.
 func (l *Ledger) Run(ctx context.Context) error {
-	if err := l.wantDomains(); err != nil {
+	if err := l.wantContracts(); err != nil {
 		return err
 	}
 	for {
@@ -148,26 +148,35 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// wantDomains queues the codes that decisions will need.
-func (l *Ledger) wantDomains() error {
+// wantContracts queues the codes that will be needed first: those of the
+// contracts that wait for their activation and of those that decide.
+func (l *Ledger) wantContracts() error {
 	v, err := l.store.HeadView()
 	if err != nil {
 		return err
 	}
 	defer v.Release()
 	r := cold{v}
+	err = each(r, chain.ContractPrefix(), func(_, value []byte) (bool, error) {
+		c, err := chain.ParseContract(value)
+		if err == nil && c.Status == chain.ContractPending {
+			l.wantCompiled(c.Code)
+		}
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
 	return each(r, []byte{'p'}, func(_, value []byte) (bool, error) {
 		d, err := chain.ParseDomain(value)
 		if err != nil {
-			return false, &fault{err}
-		}
-		c, err := readActive(r, d.Contract)
-		if err == nil {
-			l.wantCompiled(c.Code)
-		} else if _, ok := refusal(err); !ok {
 			return false, err
 		}
-		return true, nil
+		c, ok, err := load(r, chain.ContractKey(d.Contract), chain.ParseContract)
+		if ok && c.Status == chain.ContractActive {
+			l.wantCompiled(c.Code)
+		}
+		return true, err
 	})
 }
 

@@ -13,7 +13,8 @@ import (
 
 // recordNumbers numbers decisions: the ms of the start above, a count below.
 // They do not repeat over restarts unless a process makes more than a
-// thousand million decisions a second or its clock goes back.
+// thousand million decisions a second, or its clock goes back and no block
+// tells it so.
 type recordNumbers struct{ last atomic.Uint64 }
 
 func (n *recordNumbers) init(startMs int64) { n.last.Store(uint64(startMs) << 20) }

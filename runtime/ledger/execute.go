@@ -164,21 +164,8 @@ func (x *execution) admit(t *chain.Tx) (*running, error) {
 		return nil, abi.CodeGasCap
 	}
 	r := &running{x: x, sender: s, tx: &t.ID, limit: t.Gas}
-	r.purse, err = x.openPurse(s.id, &s.account)
+	r.purse, err = payer(x.state, s.id, &s.account, &x.params, x.header.Time)
 	return r, err
-}
-
-// openPurse opens the quota of whoever pays for an account: its owner, if it
-// is a device.
-func (x *execution) openPurse(id abi.Hash, a *chain.Account) (purse, error) {
-	if a.Owner == nil {
-		return openPurse(x.state, id, a, &x.params, x.header.Time)
-	}
-	owner, ok, err := load(x.state, chain.AccountKey(*a.Owner), chain.ParseAccount)
-	if err != nil || !ok {
-		return purse{}, errors.Join(err, missing(ok, "owner of a device"))
-	}
-	return openPurse(x.state, *a.Owner, &owner, &x.params, x.header.Time)
 }
 
 // running is an operation or a timer in execution.

@@ -92,8 +92,6 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.scratch.New = func() any { return newDecision(l) }
 	l.waiters.init()
 	l.verified.init()
-	now, _ := cfg.Clock()
-	l.records.init(now)
 	if err := l.readGenesis(); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
@@ -102,6 +100,8 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
 	l.publish(t)
+	now, _ := l.now(t)
+	l.records.init(now)
 	cfg.Logger.InfoContext(ctx, "ledger", "chain", fmt.Sprintf("%x", l.chain[:8]), "name", l.genesis.Name, "height", t.header.Height)
 	return l, nil
 }

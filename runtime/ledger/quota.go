@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"math"
 	"math/bits"
 
@@ -19,6 +20,19 @@ type purse struct {
 	account abi.Hash
 	chain.Quota
 	maxGas, maxStorage uint64
+}
+
+// payer opens the quota of whoever pays for an account: its owner, if it is a
+// device, else itself.
+func payer(r reader, id abi.Hash, a *chain.Account, p *chain.Params, now int64) (purse, error) {
+	if a.Owner == nil {
+		return openPurse(r, id, a, p, now)
+	}
+	owner, ok, err := load(r, chain.AccountKey(*a.Owner), chain.ParseAccount)
+	if err != nil || !ok {
+		return purse{}, errors.Join(err, missing(ok, "owner of a device"))
+	}
+	return openPurse(r, *a.Owner, &owner, p, now)
 }
 
 // openPurse reads an account's quota and refills it to now.

@@ -85,7 +85,7 @@ func (x *execution) timer(d dueTimer) error {
 		return err
 	}
 	r := &running{x: x}
-	if r.purse, err = x.openPurse(t.Account, &account); err != nil {
+	if r.purse, err = payer(x.state, t.Account, &account, &x.params, x.header.Time); err != nil {
 		return err
 	}
 	r.limit = min(x.params.TxGas, r.purse.Gas)
