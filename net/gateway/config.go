@@ -57,7 +57,7 @@ type Config struct {
 	MaxLarge       int           // frames above 4 KiB held at a time, with the answers up to 1 MiB each; 16
 	MaxWaiting     int           // submissions that wait for their commit at a time; 256
 	IdleTimeout    time.Duration // of a connection without any packet; 90 s
-	FrameTimeout   time.Duration // from a frame's first byte to its last; 10 s
+	FrameTimeout   time.Duration // from a frame's first byte to its last; 20 s: 80 KiB over a slow radio link
 	WriteTimeout   time.Duration // for a client to take in an answer; 10 s
 	SubmitTimeout  time.Duration // for a submission that waits; 30 s
 	DrainTimeout   time.Duration // for running requests when Run ends; 2 s
@@ -79,7 +79,7 @@ func (c *Config) validate() error {
 	orDefault(&c.MaxLarge, 16)
 	orDefault(&c.MaxWaiting, 256)
 	orDefault(&c.IdleTimeout, 90*time.Second)
-	orDefault(&c.FrameTimeout, 10*time.Second)
+	orDefault(&c.FrameTimeout, 20*time.Second)
 	orDefault(&c.WriteTimeout, 10*time.Second)
 	orDefault(&c.SubmitTimeout, 30*time.Second)
 	orDefault(&c.DrainTimeout, 2*time.Second)

@@ -14,10 +14,14 @@ import (
 
 // Transport parameters of the device port.
 const (
-	maxStreams       = 8         // persistent streams of a connection
-	streamWindow     = 64 << 10  // bytes a client may send ahead on a stream
-	connectionWindow = 128 << 10 // and on all its streams
-	connectionIDLen  = 8         // bytes; long enough that ids do not collide
+	maxStreams   = 8        // persistent streams of a connection
+	streamWindow = 16 << 10 // bytes a client may send ahead on a stream
+	// What is sent ahead behind requests that take long counts against the
+	// connection. It is more than all streams together, by more than the
+	// quarter that quic-go lets pass before it grants anew: so no stream keeps
+	// another from its window, and unread are 128 KiB at most.
+	connectionWindow = 192 << 10
+	connectionIDLen  = 8 // bytes; long enough that ids do not collide
 	handshakeTimeout = 5 * time.Second
 )
 

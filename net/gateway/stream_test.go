@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -280,6 +281,37 @@ func TestLargeFramesAreBounded(t *testing.T) {
 		if got := w.ask(3, abi.OpQuery, queryBody(make([]byte, 60<<10))); got.Code != abi.OK {
 			t.Errorf("after the holders timed out: %v", got.Code)
 		}
+	})
+}
+
+// Whatever a client sends ahead behind requests that take long, its other
+// streams are answered.
+func TestSlowStreamsDoNotHoldUpOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode()
+		n.submit = func(ctx context.Context, _ []byte, _ bool) (abi.TxResult, error) {
+			<-ctx.Done() // until the connection is gone
+			return abi.TxResult{}, ctx.Err()
+		}
+		c := serveSim(t, n, nil).connect(t, newKey(t))
+		var writers sync.WaitGroup
+		for range 7 {
+			w := open(t, c)
+			w.send(request(1, abi.OpSubmit, bytesBody([]byte("tx"))))
+			writers.Go(func() {
+				_, _ = w.Write(make([]byte, 100_000)) // until the connection is gone
+			})
+		}
+		synctest.Wait()
+		w := open(t, c)
+		for id := range uint64(3) {
+			w.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if got := w.ask(id+1, abi.OpQuery, queryBody(make([]byte, 60_000))); got.Code != abi.CodeNotFound {
+				t.Error(got.Code)
+			}
+		}
+		c.CloseWithError(0, "")
+		writers.Wait()
 	})
 }
 
