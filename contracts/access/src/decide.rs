@@ -99,6 +99,9 @@ struct Question<'a> {
     stored_first: bool,
     version: u32,
     zones: &'a [u8],
+    /// The request's own bits, those of the roles only once they are known.
+    gates: rule::Gates,
+    roles_known: bool,
     /// How long, in ms, no hours that were looked at change their answer.
     steady: u64,
 }
@@ -122,7 +125,29 @@ impl<'a> Question<'a> {
         if seen & 0b1110 != 0b1110 {
             return Err(BAD_REQUEST);
         }
+        self.gates[rule::SUBJECT_TYPE] = rule::gate(self.subject.kind.bytes);
+        self.gates[rule::SUBJECT_ID] = rule::gate(self.subject.id.bytes);
+        self.gates[rule::RESOURCE_ID] = rule::gate(self.resource.id.bytes);
         Ok(())
+    }
+
+    /// Whether a rule may concern the request, as far as its gates tell.
+    fn passes(&mut self, entry: &pages::Entry) -> bool {
+        for gate in [rule::SUBJECT_TYPE, rule::SUBJECT_ID, rule::RESOURCE_ID] {
+            if !entry.opens(gate, self.gates[gate]) {
+                return false;
+            }
+        }
+        entry.is_open(rule::SUBJECT_ROLES) || entry.opens(rule::SUBJECT_ROLES, self.role_bits())
+    }
+
+    fn role_bits(&mut self) -> u16 {
+        if !self.roles_known {
+            self.roles_known = true;
+            let roles = self.subject.record(self.version).roles;
+            self.gates[rule::SUBJECT_ROLES] = rule::gate_of_list(&mut Cursor::new(roles));
+        }
+        self.gates[rule::SUBJECT_ROLES]
     }
 
     /// Reads version and zones of the active policy.
@@ -209,11 +234,11 @@ struct Findings<'a> {
 impl<'a> Findings<'a> {
     /// Matches the rules of a page; false once one denies.
     fn read(&mut self, page: &'a [u8], q: &mut Question<'a>) -> bool {
-        for body in pages::bodies(page) {
-            if self.permit.is_some() && rule::permits(body) {
+        for entry in pages::entries(page) {
+            if !q.passes(&entry) || self.permit.is_some() && rule::permits(entry.body) {
                 continue;
             }
-            match rule::matches(body, q) {
+            match rule::matches(entry.body, q) {
                 Match::No => {}
                 Match::Outside(reason, known) => self.near = self.near.or(Some((reason, known))),
                 Match::Yes(effect) if effect.permit => self.permit = Some(effect),

@@ -1,7 +1,7 @@
 //! Pages: the bodies of the rules of one action on one resource type. A page
-//! is the number of pages (2 bytes, big-endian, meant on page 0 alone), then
-//! bodies, each behind its length (2 bytes). A decision reads page 0 and only
-//! those further pages that exist.
+//! is the number of pages (2 bytes, meant on page 0 alone), then entries: the
+//! body's length (2 bytes), its gates (4 times 2 bytes) and the body, numbers
+//! big-endian. A decision reads page 0 and only those further pages that exist.
 
 use crate::codes::TOO_LARGE;
 use crate::keys::Key;
@@ -11,6 +11,8 @@ use postern::{state_delete, state_get_into, state_set, Abort, MAX_VALUE};
 /// How many pages an action's rules on a type may fill.
 const MAX_PAGES: u16 = 32;
 const HEADER: usize = 2;
+/// Bytes of an entry before its body.
+const PREFIX: usize = 2 + 2 * 4;
 
 /// The number of pages that page 0 tells.
 pub fn count(first: &[u8]) -> u16 {
@@ -20,28 +22,61 @@ pub fn count(first: &[u8]) -> u16 {
     }
 }
 
-/// The bodies of a page.
-pub fn bodies(page: &[u8]) -> Bodies {
-    Bodies { page, at: HEADER }
+/// The entries of a page.
+pub fn entries(page: &[u8]) -> Entries {
+    Entries { rest: page.get(HEADER..).unwrap_or(&[]) }
 }
 
-pub struct Bodies<'a> {
-    page: &'a [u8],
-    at: usize,
+pub struct Entries<'a> {
+    rest: &'a [u8],
 }
 
-impl<'a> Iterator for Bodies<'a> {
-    type Item = &'a [u8];
+/// A rule's gates, encoded, and its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    gates: &'a [u8],
+    pub body: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Whether one of the rule's gates shares a bit with `bits`.
+    #[inline]
+    pub fn opens(&self, gate: usize, bits: u16) -> bool {
+        self.gate(gate) & bits != 0
+    }
+
+    /// Whether the rule has no test behind a gate.
+    #[inline]
+    pub fn is_open(&self, gate: usize) -> bool {
+        self.gate(gate) == u16::MAX
+    }
 
     #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.page.get(self.at..)?;
-        let (length, rest) = match rest {
-            [high, low, rest @ ..] => ((*high as usize) << 8 | *low as usize, rest),
-            _ => return None,
-        };
-        self.at += 2 + length;
-        rest.get(..length)
+    fn gate(&self, gate: usize) -> u16 {
+        u16::from_be_bytes([self.gates[2 * gate], self.gates[2 * gate + 1]])
+    }
+
+    fn size(&self) -> usize {
+        PREFIX + self.body.len()
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        if self.rest.len() < PREFIX {
+            return None;
+        }
+        let length = u16::from_be_bytes([self.rest[0], self.rest[1]]) as usize;
+        let (prefix, rest) = self.rest.split_at(PREFIX);
+        if rest.len() < length {
+            return None;
+        }
+        let (body, rest) = rest.split_at(length);
+        self.rest = rest;
+        Some(Entry { gates: &prefix[2..], body })
     }
 }
 
@@ -74,7 +109,7 @@ impl Editor {
             last = count(self.buf) - 1;
             len = self.read(&first.with_page(last));
         }
-        if len + 2 + body.len() > MAX_VALUE {
+        if len + PREFIX + body.len() > MAX_VALUE {
             last += 1;
             self.set_count(&first, last + 1)?;
             self.buf[..HEADER].fill(0);
@@ -95,11 +130,15 @@ impl Editor {
         Ok(())
     }
 
-    /// Writes a length and body at `at` and returns where they end.
+    /// Writes an entry at `at` and returns where it ends.
     fn put(&mut self, at: usize, body: &[u8]) -> usize {
+        let (start, end) = (at + PREFIX, at + PREFIX + body.len());
         self.buf[at..at + 2].copy_from_slice(&(body.len() as u16).to_be_bytes());
-        self.buf[at + 2..at + 2 + body.len()].copy_from_slice(body);
-        at + 2 + body.len()
+        for (pair, gate) in self.buf[at + 2..start].chunks_mut(2).zip(rule::gates(body)) {
+            pair.copy_from_slice(&gate.to_be_bytes());
+        }
+        self.buf[start..end].copy_from_slice(body);
+        end
     }
 
     /// Puts a body in the place of the one with its id. Where the page has no
@@ -107,9 +146,9 @@ impl Editor {
     pub fn replace(&mut self, first: Key, body: &[u8]) -> Result<(), Abort> {
         let id = rule::body_id(body);
         if let Some((key, len, start, end)) = self.find(first, id) {
-            let grown = len - (end - start) + 2 + body.len();
+            let grown = len - (end - start) + PREFIX + body.len();
             if grown <= MAX_VALUE {
-                self.buf.copy_within(end..len, start + 2 + body.len());
+                self.buf.copy_within(end..len, start + PREFIX + body.len());
                 self.put(start, body);
                 self.write(&key, grown);
                 return Ok(());
@@ -147,9 +186,9 @@ impl Editor {
                 len = self.read(&key);
             }
             let mut start = HEADER;
-            for body in bodies(&self.buf[..len]) {
-                let end = start + 2 + body.len();
-                if rule::body_id(body) == id {
+            for entry in entries(&self.buf[..len]) {
+                let end = start + entry.size();
+                if rule::body_id(entry.body) == id {
                     return Some((key, len, start, end));
                 }
                 start = end;

@@ -166,6 +166,46 @@ fn check_obligations(r: &mut Reader) -> Result<(), Abort> {
     Ok(())
 }
 
+/// Bits that tell cheaply which rules cannot concern a request: one set for
+/// each of subject type, subject id, subject roles and resource id. A rule's
+/// sets hold a bit for each text that it names, and all bits where it has no
+/// such test; it can match only if each shares a bit with the request's.
+pub type Gates = [u16; 4];
+
+pub const SUBJECT_TYPE: usize = 0;
+pub const SUBJECT_ID: usize = 1;
+pub const SUBJECT_ROLES: usize = 2;
+pub const RESOURCE_ID: usize = 3;
+
+/// The bit of a text. Texts that share one cost time, nothing else.
+pub fn gate(text: &[u8]) -> u16 {
+    match text {
+        [first, .., last] => 1 << (text.len() + 5 * *first as usize + 11 * *last as usize) % 16,
+        _ => 1,
+    }
+}
+
+/// The bits of an encoded array of texts.
+pub fn gate_of_list(c: &mut Cursor) -> u16 {
+    (0..c.uint()).fold(0, |bits, _| bits | gate(c.bytes()))
+}
+
+/// The gates of a body.
+pub fn gates(body: &[u8]) -> Gates {
+    let mut gates = [u16::MAX; 4];
+    let mut c = Cursor::new(body);
+    for _ in 0..c.uint() {
+        match c.uint() {
+            3 => gates[SUBJECT_TYPE] = gate_of_list(&mut c),
+            4 => gates[SUBJECT_ID] = gate_of_list(&mut c),
+            5 => gates[SUBJECT_ROLES] = gate_of_list(&mut c),
+            6 => gates[RESOURCE_ID] = gate_of_list(&mut c),
+            _ => c.skip(),
+        }
+    }
+    gates
+}
+
 /// What a rule that concerns a request leaves in the verdict.
 #[derive(Clone, Copy, Default)]
 pub struct Effect<'a> {

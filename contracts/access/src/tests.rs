@@ -5,6 +5,7 @@ use crate::codes::*;
 use crate::condition::{self, Facts};
 use crate::hours::{self, Standing};
 use crate::pages;
+use crate::rule;
 use postern::cbor::{Cursor, Reader, Writer};
 use postern::{fake, Abort, Env, Input};
 
@@ -280,11 +281,25 @@ fn zone_tables_are_checked() {
 
 #[test]
 fn pages_with_wrong_lengths_end() {
-    assert_eq!(pages::bodies(&[]).count(), 0);
-    assert_eq!(pages::bodies(&[0, 1]).count(), 0);
-    assert_eq!(pages::bodies(&[0, 1, 0]).count(), 0);
-    assert_eq!(pages::bodies(&[0, 1, 0, 2, 7]).count(), 0);
-    assert_eq!(pages::bodies(&[0, 1, 0, 1, 7, 0, 0]).collect::<Vec<_>>(), [&[7][..], &[]]);
+    let count = |page: &[u8]| pages::entries(page).count();
+    for page in [&[][..], &[0], &[0, 1], &[0, 1, 0, 0], &[0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        assert_eq!(count(page), 0, "{:x?}", page);
+    }
+    let two = [0, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0xff];
+    let bodies: Vec<&[u8]> = pages::entries(&two).map(|e| e.body).collect();
+    assert_eq!(bodies, [&[9][..], &[]]);
+}
+
+#[test]
+fn gates_open_for_what_a_rule_names() {
+    let body = item(|w| {
+        w.map(4).uint(1).text("r").uint(2).bool(true);
+        w.uint(4).array(2).text("ann").text("bob").uint(5).array(1).text("");
+    });
+    let gates = rule::gates(body);
+    assert_eq!(gates[rule::SUBJECT_ID], rule::gate(b"ann") | rule::gate(b"bob"));
+    assert_eq!(gates[rule::SUBJECT_ROLES], rule::gate(b""));
+    assert_eq!((gates[rule::SUBJECT_TYPE], gates[rule::RESOURCE_ID]), (u16::MAX, u16::MAX));
 }
 
 const OWNER: &[u8] = &[1; 32];
