@@ -12,7 +12,7 @@ export CGO_ENABLED = 0
 .PHONY: build test check contracts bench fuzz soak demo clean
 
 build: ## the stripped program, ./postern
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o postern ./cmd/postern
+	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o postern ./cmd/postern
 
 test: ## all tests
 	$(GO) test ./...

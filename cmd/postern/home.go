@@ -50,6 +50,7 @@ type config struct {
 	Engine      string `toml:"engine"`       // auto, compiler or interpreter
 	Clock       string `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
 	Log         string `toml:"log"`          // debug, info, warn or error
+	Memory      int    `toml:"memory"`       // MiB that the process should stay within
 	RequestRate int    `toml:"request_rate"` // requests a device may make a second; negative: unlimited
 	Metric      string `toml:"metrics"`      // local: to loopback only; all; off
 }
@@ -61,6 +62,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #engine  = "auto"           # Wasm engine: auto, compiler or interpreter
 %sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
 #log     = "info"           # debug, info, warn or error
+#memory  = 64               # MiB that the node works to stay within
 #request_rate = 1000       # requests of one device a second; negative for no limit
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
 `
@@ -87,8 +89,17 @@ func (c *config) validate() error {
 			return fmt.Errorf("%s = %q: choose one of %v", d.name, *d.value, d.choice)
 		}
 	}
+	if c.Memory == 0 {
+		c.Memory = 64
+	}
+	if c.Memory < minMemory {
+		return fmt.Errorf("memory = %d: a node needs at least %d MiB", c.Memory, minMemory)
+	}
 	return nil
 }
+
+// minMemory is what an idle node takes, in MiB, and a little to work with.
+const minMemory = 48
 
 func contains(list []string, s string) bool {
 	for _, x := range list {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -26,6 +27,10 @@ import (
 	"github.com/seed79541315/postern/sdk/key"
 	"github.com/seed79541315/postern/storage"
 )
+
+// outsideGo is the resident memory, in MiB, that Go's memory limit does not
+// count: the program's own pages and compiled contracts.
+const outsideGo = 24
 
 // node is a running node: every part of it, put together here and only here.
 type node struct {
@@ -49,6 +54,7 @@ type node struct {
 // contract host, ledger, consensus, and the ports last. On an error it closes
 // what it had opened.
 func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node, error) {
+	debug.SetMemoryLimit(int64(cfg.Memory-outsideGo) << 20)
 	n := &node{home: h, log: log, clock: clockOf(cfg.Clock)}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -80,6 +86,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	n.genesis = genesis
 	if n.store, err = storage.Open(storage.Config{Dir: n.home.path("data"), Logger: n.log}); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
+	}
+	if err := syncDir(string(n.home)); err != nil { // the data folder may be new
+		return err
 	}
 	if n.store.Head().Empty {
 		if _, err := ledger.Init(n.store, raw); err != nil {
@@ -194,6 +203,7 @@ func resetKey(path string) (k [32]byte, err error) {
 // ready is called once the node answers.
 func (n *node) run(ctx context.Context, ready func() error) error {
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.storeFailure(ctx) })
 	group.Go(func() error { return n.ledger.Run(ctx) })
 	group.Go(func() error { return n.engine.Run(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
@@ -217,6 +227,17 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	}
 	os.Remove(n.home.path("run.json"))
 	return errors.Join(err, n.close())
+}
+
+// storeFailure ends the node when its database fails: what is in memory may
+// no longer be what is on disk.
+func (n *node) storeFailure(ctx context.Context) error {
+	select {
+	case <-n.store.Failed():
+		return n.store.Err()
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 func (n *node) close() error {
