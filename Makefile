@@ -4,7 +4,8 @@ GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS    = -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 60s
-SOAKTIME  ?= 10m
+SOAKSEEDS ?= 20000
+SOAKCOUNT ?= 10
 BENCHTIME ?= 1s
 
 export CGO_ENABLED = 0
@@ -33,9 +34,9 @@ check: ## what must hold before a change lands (needs a C compiler for the race 
 contracts: ## rebuild the standard contracts' Wasm (Debian's rustc, see contracts/build.sh)
 	contracts/build.sh
 
-bench: ## every benchmark, and the ratios against the bare parts
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
-	$(GO) test -run '^TestRatios$$' -v -count 1 ./cmd/postern -ratios
+bench: ## every benchmark, one package after another; the last is a whole node against a bare echo
+	$(GO) test -p 1 -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m $$($(GO) list ./... | grep -v /cmd/)
+	$(GO) test -run '^$$' -bench Ratios -benchtime 1x -timeout 20m ./cmd/postern
 
 fuzz: ## every fuzz target, FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \
@@ -45,8 +46,9 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  done; \
 	done
 
-soak: ## long random campaigns, SOAKTIME each
-	$(GO) test -run Soak -count 1 -timeout 24h ./... -args -soak $(SOAKTIME)
+soak: ## long campaigns: SOAKSEEDS random modules, and every test SOAKCOUNT times under the race detector
+	$(GO) test -count 1 -timeout 24h ./runtime/wasm/internal/rewrite -seeds $(SOAKSEEDS)
+	CGO_ENABLED=1 $(GO) test -race -count $(SOAKCOUNT) -timeout 24h ./...
 
 clean:
 	rm -rf postern dist contracts/target sdk/rust/target
