@@ -161,6 +161,9 @@ func (c *Client) do(ctx context.Context, op abi.Operation, body []byte) ([]byte,
 			return nil, err
 		}
 		answer, err := l.roundTrip(ctx, op, body)
+		if errors.Is(err, errLost) {
+			l.suspect(err)
+		}
 		if err == nil || !again || !errors.Is(err, errLost) || refusal(CodeOf(err)) {
 			return answer, err
 		}

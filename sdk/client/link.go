@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -26,6 +27,8 @@ const (
 // link is one connection to a gateway that was found to be the chain's.
 type link struct {
 	quic *quic.Conn
+
+	broken atomic.Bool // quic-go may not have said so yet
 
 	mu     sync.Mutex // guards what follows
 	quick  []*lane
@@ -106,7 +109,16 @@ func leastLoaded(lanes []*lane) (best *lane, load int) {
 }
 
 // alive says whether the connection still stands.
-func (l *link) alive() bool { return l.quic.Context().Err() == nil }
+func (l *link) alive() bool { return !l.broken.Load() && l.quic.Context().Err() == nil }
+
+// suspect marks the connection as broken unless the error is of one stream
+// alone. A gateway that ends streams is about to leave.
+func (l *link) suspect(err error) {
+	var stream *quic.StreamError
+	if !errors.As(err, &stream) || errors.Is(err, abi.CodeShuttingDown) {
+		l.broken.Store(true)
+	}
+}
 
 // close ends the connection and waits for the readers.
 func (l *link) close() {
