@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -51,9 +52,21 @@ func benchmarkDecide(b *testing.B, w *world, request []byte, want abi.Code) {
 		b.Fatal(a.Code, a.Reason, a.ReasonID)
 	}
 	b.ReportAllocs()
+	before := cpuTime(b)
 	for b.Loop() {
 		w.l.Decide(ctx, who, "", request)
 	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+}
+
+// cpuTime is what this process has used, in ns: the machine may be shared.
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
 }
 
 func BenchmarkDecideAccess(b *testing.B) {
@@ -79,4 +92,57 @@ func BenchmarkDecideWithoutContract(b *testing.B) {
 	w.must(operator, chain.OpBind, &chain.Bind{Domain: abi.DefaultDomain, Contract: "script"})
 	w.enrol("reader", nil)
 	benchmarkDecide(b, w, ask("report", "lock", "front-door"), abi.CodeContractPending)
+}
+
+// benchmarkBlocks is the CPU of a transaction from Check to the commit, in
+// blocks of 200, on a file system in memory.
+func benchmarkBlocks(b *testing.B, w *world, tx func(i int) []byte) {
+	const size = 200
+	raws := make([][]byte, size)
+	made := 0
+	var spent int64
+	for b.Loop() {
+		b.StopTimer()
+		for i := range raws {
+			raws[i] = tx(made)
+			made++
+		}
+		b.StartTimer()
+		before := cpuTime(b)
+		for _, raw := range raws {
+			if _, err := w.l.Check(raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+		k, err := w.l.Propose(context.Background(), w.now, raws)
+		if err != nil || len(k.Txs) != size {
+			b.Fatal(len(k.Txs), err)
+		}
+		if err := w.l.Commit(context.Background(), k, nil); err != nil {
+			b.Fatal(err)
+		}
+		spent += cpuTime(b) - before
+	}
+	b.ReportMetric(float64(spent)/float64(b.N*size), "cpu-ns/tx")
+}
+
+func BenchmarkBlockOfCalls(b *testing.B) {
+	w := newWorld(b, nil)
+	w.deploy(developer, "script")
+	benchmarkBlocks(b, w, func(i int) []byte {
+		key := string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676%26))
+		a := chain.Call{Contract: "script", Message: do('s', 0, key, "a value of some twenty bytes")}
+		w.now = w.l.Head().Time + 100
+		return w.sign(owner, chain.Body{Op: chain.OpCall, Args: a.Append(nil), Gas: 200_000 + uint64(i)})
+	})
+}
+
+func BenchmarkBlockOfStatuses(b *testing.B) {
+	w := newWorld(b, nil)
+	id := w.enrol("lock", nil)
+	benchmarkBlocks(b, w, func(i int) []byte {
+		a := chain.DeviceStatus{Device: id, Status: abi.StatusSuspended}
+		w.now = w.l.Head().Time + 100
+		return w.sign(owner, chain.Body{Op: chain.OpDeviceStatus, Args: a.Append(nil), Gas: 200_000 + uint64(i)})
+	})
 }
