@@ -57,6 +57,14 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c)
 	f.out.block(module.BlockEmpty)
+	if f.track.on {
+		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
+		for p := range t.Params {
+			if f.track.bases[p] {
+				f.markLocal(uint32(p))
+			}
+		}
+	}
 	code := w.src.Instructions(c, w.opt.Limits)
 	var in module.Instr
 	for code.More() {
@@ -91,6 +99,9 @@ func (f *function) instruction(in *module.Instr) {
 	}
 	f.cost += uint64(f.w.opt.Costs.Classes[in.Info.Class])
 	f.traps = f.traps || in.Info.Class.Traps()
+	if f.track.on && f.tracked(in) {
+		return
+	}
 	switch in.Op {
 	case module.OpLoop:
 		f.flush()

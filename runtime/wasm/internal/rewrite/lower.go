@@ -50,10 +50,6 @@ func (f *function) lower(in *module.Instr) {
 		f.block.i64(0)
 		f.block.op(module.OpI64Or)
 	default:
-		if f.track.on && in.Info.Class == module.ClassStore {
-			f.trackedStore(in)
-			return
-		}
 		f.block.raw(in)
 	}
 }

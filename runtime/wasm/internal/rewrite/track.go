@@ -6,8 +6,14 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 // On its way out the function raises the mark global to it; after a trap the
 // mark says nothing. It costs a comparison and a branch beside each store,
 // and saves setting back the memory above the mark.
+//
+// Most stores go through few locals (a frame pointer, a cursor). For these,
+// every value that the local takes is marked when it is assigned, and the
+// stores themselves are left as they are.
 type tracker struct {
 	on     bool
+	bases  []bool // by local: its values are marked when they are assigned
+	from   origins
 	mark   uint32 // local: the highest address
 	addr   uint32 // local: the address of a store while it is executed
 	values uint32 // first of the locals that hold a store's value, one a type
@@ -40,6 +46,63 @@ func (t *tracker) value(letter byte) uint32 {
 	return t.values + 3
 }
 
+// plan finds the locals that are worth marking at their assignments: those
+// through which at least as many stores go.
+func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, locals, params int) {
+	stores, sets := make([]int, locals), make([]int, locals)
+	for i := range params {
+		sets[i] = 1
+	}
+	var in module.Instr
+	for code := m.Instructions(c, limits); code.More(); {
+		if err := code.Next(&in); err != nil {
+			panic("BUG: rewriting a module that was not checked: " + err.Error())
+		}
+		switch base := t.from.step(m, &in); {
+		case in.Op == module.OpLocalSet || in.Op == module.OpLocalTee:
+			sets[in.Index]++
+		case base >= 0 && in.Value < nearOffset:
+			stores[base]++
+		}
+	}
+	t.from.reset()
+	t.bases = make([]bool, locals)
+	for i := range t.bases {
+		t.bases[i] = stores[i] > 0 && stores[i] >= sets[i]
+	}
+}
+
+// tracked appends an instruction of a function that stores; it says whether it
+// did. The caller has seen to what is not a store or an assignment.
+func (f *function) tracked(in *module.Instr) bool {
+	t := &f.track
+	base := t.from.step(f.w.src, in)
+	switch {
+	case in.Info.Class == module.ClassStore:
+		if base >= 0 && t.bases[base] && in.Value < nearOffset {
+			return false
+		}
+		f.trackedStore(in)
+		return true
+	case (in.Op == module.OpLocalSet || in.Op == module.OpLocalTee) && t.bases[in.Index]:
+		f.block.raw(in)
+		f.markLocal(in.Index)
+		return true
+	}
+	return false
+}
+
+// markLocal raises the function's mark to the value of a local.
+func (f *function) markLocal(i uint32) {
+	f.block.index(module.OpLocalGet, i)
+	f.block.index(module.OpLocalGet, f.track.mark)
+	f.block.op(module.OpI32GtU)
+	f.block = append(f.block, byte(module.OpIf), module.BlockEmpty)
+	f.block.index(module.OpLocalGet, i)
+	f.block.index(module.OpLocalSet, f.track.mark)
+	f.block.op(module.OpEnd)
+}
+
 // trackedStore appends a store and raises the function's mark. It comes after
 // the store, so that the address is known to lie in the memory.
 func (f *function) trackedStore(in *module.Instr) {
@@ -55,13 +118,7 @@ func (f *function) trackedStore(in *module.Instr) {
 		f.block.op(module.OpI32Add)
 		f.block.index(module.OpLocalSet, t.addr)
 	}
-	f.block.index(module.OpLocalGet, t.addr)
-	f.block.index(module.OpLocalGet, t.mark)
-	f.block.op(module.OpI32GtU)
-	f.block = append(f.block, byte(module.OpIf), module.BlockEmpty)
-	f.block.index(module.OpLocalGet, t.addr)
-	f.block.index(module.OpLocalSet, t.mark)
-	f.block.op(module.OpEnd)
+	f.markLocal(t.addr)
 }
 
 // raiseMark raises the global to the function's mark.
