@@ -2,13 +2,16 @@ package cbor
 
 import "testing"
 
-// benchItem has the shape of a decision request with properties.
+// benchRequest is a decision request with properties, its keys in the order in
+// which a client writes them.
+const benchRequest = `{"subject":{"type":"device","id":"a9993e364706816aba3e25717850c26c9cd0d89d",
+	"properties":{"model":"L100","site":"hq","floor":3}},"action":{"name":"open"},
+	"resource":{"type":"door","id":"d-17","properties":{"zone":"lab","temperature":21.5}},
+	"context":{"reason":"maintenance","tags":["a","b","c"],"urgent":true}}`
+
 func benchItem(b *testing.B) []byte {
 	b.Helper()
-	item, err := AppendJSON(nil, []byte(`{"subject":{"type":"device","id":"a9993e364706816aba3e25717850c26c9cd0d89d",
-		"properties":{"model":"L100","site":"hq","floor":3}},"action":{"name":"open"},
-		"resource":{"type":"door","id":"d-17","properties":{"zone":"lab","temperature":21.5}},
-		"context":{"reason":"maintenance","tags":["a","b","c"],"urgent":true}}`))
+	item, err := AppendJSON(nil, []byte(benchRequest))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -46,17 +49,36 @@ func BenchmarkFields(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendJSON: a request whose keys stand in canonical order, and one
+// as clients write it.
 func BenchmarkAppendJSON(b *testing.B) {
-	src, err := AppendAsJSON(nil, benchItem(b))
+	sorted, err := AppendAsJSON(nil, benchItem(b))
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.SetBytes(int64(len(src)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := AppendJSON(nil, src); err != nil {
-			b.Fatal(err)
-		}
+	for name, src := range map[string][]byte{"sorted": sorted, "unsorted": []byte(benchRequest)} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(src)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := AppendJSON(nil, src); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkAppendJSONHostile: none of these may be far dearer by the byte.
+func BenchmarkAppendJSONHostile(b *testing.B) {
+	for name, src := range hostileJSON() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(src)))
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = AppendJSON(nil, src) // some are refused
+			}
+		})
 	}
 }
 
