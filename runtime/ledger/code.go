@@ -128,7 +128,7 @@ func (r *running) deploy(a *chain.Deploy) error {
 	if err := x.state.set(chain.ContractKey(a.Name), c.Append(nil)); err != nil {
 		return err
 	}
-	x.deployed = append(x.deployed, a.Code)
+	r.deployed = &a.Code
 	_, err = x.addTimer(c.Activation, &chain.Timer{Kind: chain.TimerActivate, Contract: a.Name, Message: a.Init, Account: r.sender.id})
 	return err
 }

@@ -285,3 +285,20 @@ func TestRunBeginsWithContracts(t *testing.T) {
 		t.Errorf("%x and %x are wanted", first[:4], second[:4])
 	}
 }
+
+// A deployment that is rolled back at the very end leaves nothing to compile:
+// its code is not on the ledger, and asking for it would end the node.
+func TestRefusedDeploymentIsNotCompiled(t *testing.T) {
+	w := newWorld(t, func(g *chain.Genesis) { g.Params.StorageRefill = 0 })
+	blob := append(append([]byte{}, scriptWasm...), 0, 3, 2, 'n', 'o')
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: nobody.Public(), Roles: abi.RoleDeveloper, StorageQuota: uint64(len(blob)) + 400})
+	hash := w.upload(nobody, blob)
+	w.want(w.do(nobody, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash, Init: make([]byte, 1000)}), abi.CodeStorageQuota)
+	if len(w.l.compiles) != 0 || w.count([]byte{'h'}) != 0 {
+		t.Error("the refused deployment is remembered")
+	}
+	w.want(w.do(nobody, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash}), abi.OK)
+	if code := <-w.l.compiles; code != hash {
+		t.Errorf("%x is wanted", code[:4])
+	}
+}

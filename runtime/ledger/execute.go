@@ -179,6 +179,8 @@ type running struct {
 	events []chain.Event
 	output []byte
 	abort  uint16
+	// deployed is the code that a deployment will need, once it is settled.
+	deployed *abi.Hash
 }
 
 // spend takes gas for what the ledger itself does.
@@ -214,6 +216,8 @@ func (x *execution) settle(r *running, before mark, err error, o *chain.Outcome)
 		if clear := (*settled)(nil); !errors.As(err, &clear) {
 			x.state.rollback(before)
 		}
+	} else if r.deployed != nil {
+		x.deployed = append(x.deployed, *r.deployed)
 	}
 	r.purse.charge(r.used, x.state.growth)
 	return x.state.setFree(chain.QuotaKey(r.purse.account), r.purse.Append(nil))

@@ -223,3 +223,38 @@ func TestFailedStore(t *testing.T) {
 	wantCode(t, "check", err, abi.CodeShuttingDown)
 	w.open(false)
 }
+
+// A node that loses power keeps every committed block, and forgets what it
+// only executed.
+func TestPowerLoss(t *testing.T) {
+	disk := vfs.NewStrictMem()
+	if err := disk.MkdirAll("home", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if root, err := disk.OpenDir(""); err != nil || root.Sync() != nil || root.Close() != nil {
+		t.Fatal("the home itself does not reach the disk", err)
+	}
+	w := newWorld(t, nil)
+	w.close()
+	w.cfg.FS = disk
+	w.open(true)
+	w.deploy(developer, "c")
+	for i := range 5 {
+		w.want(w.run(nobody, "c", do('s', 0, "k", string(rune('a'+i)))), abi.OK)
+		if _, err := w.l.Propose(t.Context(), w.now, [][]byte{w.tx(nobody, chain.OpCall, &chain.Call{Contract: "c"})}); err != nil {
+			t.Fatal(err)
+		}
+		head, root := w.l.Head(), w.store.Head().Root
+		disk.SetIgnoreSyncs(true)
+		w.close()
+		disk.ResetToSyncedState()
+		disk.SetIgnoreSyncs(false)
+		w.open(false)
+		if w.l.Head() != head || w.store.Head().Root != root {
+			t.Fatalf("height %d came back as %d", head.Height, w.l.Head().Height)
+		}
+		if got := record(w, chain.StateKey("c", []byte("k")), raw); string(got) != string(rune('a'+i)) {
+			t.Fatalf("value %q", got)
+		}
+	}
+}
