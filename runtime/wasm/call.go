@@ -14,7 +14,7 @@ import (
 type Call struct {
 	Code abi.Hash
 	// Load fetches the code's bytes when it is not compiled: after a restart
-	// or an eviction.
+	// or an eviction. It may be nil for a code that is surely ready.
 	Load  func() ([]byte, error)
 	Entry abi.Entry
 	Input []byte // an abi.Input as abi.AppendInput encodes it

@@ -96,6 +96,9 @@ func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byt
 	if c != nil {
 		return c, nil
 	}
+	if load == nil {
+		return nil, fmt.Errorf("code %x is not compiled and cannot be loaded", hash[:8])
+	}
 	blob, err := load()
 	if err != nil {
 		return nil, fmt.Errorf("loading code %x: %w", hash[:8], err)

@@ -307,6 +307,10 @@ func TestReadyAndLoad(t *testing.T) {
 	if _, err := r.Call(ctx, call); !errors.Is(err, fault) {
 		t.Error(err)
 	}
+	call.Load = nil
+	if _, err := r.Call(ctx, call); err == nil {
+		t.Error("a code from nowhere was called")
+	}
 	for range 2 {
 		if err := r.Compile(ctx, hash, blob); err != nil || !r.Ready(hash) {
 			t.Error(err)
