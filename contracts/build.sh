@@ -5,6 +5,7 @@
 #
 #   contracts/build.sh          rebuild the committed files
 #   contracts/build.sh --check  build elsewhere and fail if the bytes differ
+#   contracts/build.sh --test   run the Rust tests of SDK and contracts (needs cargo)
 set -eu
 
 want='rustc 1.63.0'
@@ -49,9 +50,15 @@ build() {
 	fi
 }
 
+run_tests() {
+	for dir in sdk/rust contracts/access; do
+		(cd "$dir" && PATH=/usr/bin:/bin RUSTC=$rustc CARGO_TARGET_DIR=$work/target /usr/bin/cargo test --offline --locked --quiet)
+	done
+}
+
 mode=${1:-}
 case $mode in
-'' | --check) ;;
+'' | --check) build access ;;
+--test) run_tests ;;
 *) fail "unknown argument $mode" ;;
 esac
-build access

@@ -38,7 +38,14 @@ const (
 
 // maxMessage is how many bytes of entities or rules go into one message: well
 // below a transaction, so that a node can interleave others with a load.
-const maxMessage = 24 << 10
+// maxEntities and maxAppends, the rules' actions, keep the gas of a message
+// near 12 million, whatever is in it: writing an entity costs at least 15,000,
+// appending to a full page of rules 360,000.
+const (
+	maxMessage  = 24 << 10
+	maxEntities = 400
+	maxAppends  = 32
+)
 
 // Document is a policy. ParseDocument and ReadDocument make valid ones.
 type Document struct {

@@ -54,32 +54,46 @@ func (d *Document) Digest() abi.Hash {
 func (d *Document) Messages(version, base uint32) [][]byte {
 	begin := appendZones(cbor.AppendText(message(4, opBegin, version), d.Title), d.Zones)
 	list := [][]byte{begin}
-	list = appendBatches(list, opPutEntities, version, d.Entities, appendEntity)
-	list = appendBatches(list, opPutRules, version, d.Rules, appendRule)
+	entities := batch{op: opPutEntities, version: version, maxCost: maxEntities}
+	for i := range d.Entities {
+		list = entities.add(list, appendEntity(nil, &d.Entities[i]), 1)
+	}
+	list = entities.flush(list)
+	rules := batch{op: opPutRules, version: version, maxCost: maxAppends}
+	for i := range d.Rules {
+		list = rules.add(list, appendRule(nil, &d.Rules[i]), len(d.Rules[i].Actions))
+	}
+	list = rules.flush(list)
 	digest := d.Digest()
 	activate := cbor.AppendUint(message(5, opActivate, version), uint64(base))
 	activate = cbor.AppendUint(activate, uint64(d.Count()))
 	return append(list, cbor.AppendBytes(activate, digest[:]))
 }
 
-// appendBatches packs items into messages of about maxMessage bytes.
-func appendBatches[T any](list [][]byte, op uint64, version uint32, items []T, encode func([]byte, *T) []byte) [][]byte {
-	var batch []byte
-	n := 0
-	flush := func() {
-		if n > 0 {
-			list = append(list, append(cbor.AppendArray(message(3, op, version), n), batch...))
-			batch, n = nil, 0
-		}
+// batch packs items into messages of bounded size and cost.
+type batch struct {
+	op      uint64
+	version uint32
+	maxCost int
+	items   []byte
+	n, cost int
+}
+
+// add takes an item, after the full message before it was added to the list.
+func (b *batch) add(list [][]byte, item []byte, cost int) [][]byte {
+	if len(b.items)+len(item) > maxMessage || b.cost+cost > b.maxCost {
+		list = b.flush(list)
 	}
-	for i := range items {
-		item := encode(nil, &items[i])
-		if len(batch)+len(item) > maxMessage {
-			flush()
-		}
-		batch, n = append(batch, item...), n+1
+	b.items, b.n, b.cost = append(b.items, item...), b.n+1, b.cost+cost
+	return list
+}
+
+// flush adds the message of the items that were taken, if there are any.
+func (b *batch) flush(list [][]byte) [][]byte {
+	if b.n > 0 {
+		list = append(list, append(cbor.AppendArray(message(3, b.op, b.version), b.n), b.items...))
+		b.items, b.n, b.cost = nil, 0, 0
 	}
-	flush()
 	return list
 }
 

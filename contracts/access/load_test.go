@@ -365,6 +365,34 @@ func TestManyRulesOnOneAction(t *testing.T) {
 	}
 }
 
+// Every message of a load stays within the gas that a chain's defaults allow a
+// transaction, however small the entities and however full the pages are.
+func TestGasOfALoad(t *testing.T) {
+	const txGas = 20_000_000
+	small := &access.Document{}
+	for i := range 1500 {
+		small.Entities = append(small.Entities, access.Entity{Ref: access.Ref{Type: "d", ID: fmt.Sprintf("%04d", i)}})
+	}
+	full := &access.Document{}
+	for i := range 300 {
+		full.Rules = append(full.Rules, access.Rule{
+			ID: fmt.Sprintf("%03d", i), Actions: many(4), ResourceType: "t", SubjectIDs: []string{strings.Repeat("x", 150)},
+		})
+	}
+	for _, d := range []*access.Document{small, full} {
+		c := newChain(t, wasm.EngineAuto)
+		for _, m := range d.Messages(1, 0) {
+			c.must(abi.EntryExecute, m)
+			if c.used > txGas*3/4 {
+				t.Fatalf("operation %d costs %d gas", m[1], c.used)
+			}
+		}
+		if got, _ := c.read(); got.Digest() != d.Digest() {
+			t.Fatal("digest changed")
+		}
+	}
+}
+
 // TestReads holds the promise: at most six state reads a decision, however
 // many rules do not concern it.
 func TestReads(t *testing.T) {
