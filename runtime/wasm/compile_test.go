@@ -1,15 +1,16 @@
 package wasm
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,37 +22,48 @@ import (
 // heavy are modules that pass the checks and cost the compiler most, each by
 // another way of filling eight bodies.
 func heavy() map[string][]byte {
-	lean := &module.Lean
-	locals := string(bytes.Repeat([]byte("l"), lean.Locals))
-	build := func(locals string, unit func(i int, a *wasmtest.Asm)) []byte {
-		return contract(func(m *wasmtest.Module) {
-			for range 8 {
-				a := wasmtest.Code()
-				for i := 0; len(a.Bytes) < lean.Body-1500; i++ {
-					unit(i, a)
-				}
-				for l := range locals { // or the compiler drops what set them
-					if locals[l] == 'l' {
-						a.I32(0).Get(uint32(l)).Mem(0x37, uint32(8*l))
-					}
-				}
-				m.Func("", "", locals, a)
+	all := heavyControl()
+	maps.Copy(all, heavyCode())
+	return all
+}
+
+var allLocals = strings.Repeat("l", module.Lean.Locals)
+
+// heavyModule fills eight bodies with units.
+func heavyModule(locals string, unit func(i int, a *wasmtest.Asm)) []byte {
+	return contract(func(m *wasmtest.Module) {
+		for range 8 {
+			a := wasmtest.Code()
+			for i := 0; len(a.Bytes) < module.Lean.Body-1500; i++ {
+				unit(i, a)
 			}
-		})
-	}
-	rest := func(a *wasmtest.Asm, i int) { // what fills a body once its blocks are used up
-		n := uint32(lean.Locals)
-		a.Get(uint32(i) % n).Get(uint32(i*7) % n).Op(0x7c).Set(uint32(i*3) % n)
-	}
+			for l := range locals { // or the compiler drops what set them
+				if locals[l] == 'l' {
+					a.I32(0).Get(uint32(l)).Mem(0x37, uint32(8*l))
+				}
+			}
+			m.Func("", "", locals, a)
+		}
+	})
+}
+
+// rest is what fills a body once its blocks are used up.
+func rest(a *wasmtest.Asm, i int) {
+	n := uint32(module.Lean.Locals)
+	a.Get(uint32(i) % n).Get(uint32(i*7) % n).Op(0x7c).Set(uint32(i*3) % n)
+}
+
+func heavyControl() map[string][]byte {
+	lean := &module.Lean
 	return map[string][]byte{
-		"arithmetic": build(locals, func(i int, a *wasmtest.Asm) { rest(a, i) }),
-		"branches": build(locals, func(i int, a *wasmtest.Asm) {
+		"arithmetic": heavyModule(allLocals, func(i int, a *wasmtest.Asm) { rest(a, i) }),
+		"branches": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i < lean.Branches {
 				a.I32(1).BrIf(0)
 			}
 			rest(a, i)
 		}),
-		"ifs": build(locals, func(i int, a *wasmtest.Asm) {
+		"ifs": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i < lean.Blocks {
 				a.Get(uint32(i) % 99).Op(0xa7).If(void)
 				rest(a, i)
@@ -62,7 +74,7 @@ func heavy() map[string][]byte {
 			}
 			rest(a, i)
 		}),
-		"loops": build(locals, func(i int, a *wasmtest.Asm) {
+		"loops": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i < lean.Loops {
 				a.Loop(void)
 				rest(a, i)
@@ -71,7 +83,7 @@ func heavy() map[string][]byte {
 			}
 			rest(a, i)
 		}),
-		"nested loops": build(locals, func(i int, a *wasmtest.Asm) {
+		"nested loops": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i*16 < lean.Loops {
 				for range 16 {
 					a.Loop(void)
@@ -84,35 +96,41 @@ func heavy() map[string][]byte {
 			}
 			rest(a, i)
 		}),
-		"calls": build(locals, func(i int, a *wasmtest.Asm) {
+	}
+}
+
+func heavyCode() map[string][]byte {
+	lean := &module.Lean
+	return map[string][]byte{
+		"calls": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i < lean.Calls {
 				a.Call(2 + uint32(i)%8)
 			}
 			rest(a, i)
 		}),
-		"stores": build(locals, func(i int, a *wasmtest.Asm) {
+		"stores": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			if i < lean.Accesses-lean.Locals {
 				a.I32(0).Get(uint32(i)%99).Mem(0x37, uint32(i))
 				return
 			}
 			rest(a, i)
 		}),
-		"loads": build("i", func(i int, a *wasmtest.Asm) {
+		"loads": heavyModule("i", func(i int, a *wasmtest.Asm) {
 			if i < lean.Accesses {
 				a.Get(0).Mem(0x28, uint32(i)).Set(0)
 				return
 			}
 			a.Get(0).Get(0).Op(0x6a).Set(0)
 		}),
-		"growth": build("", func(i int, a *wasmtest.Asm) {
+		"growth": heavyModule("", func(i int, a *wasmtest.Asm) {
 			if i < lean.Calls {
 				a.I32(0).Grow().Op(0x1a)
 			}
 			a.Op(1)
 		}),
 		"globals":    contract(func(m *wasmtest.Module) { m.Global(0); addGlobals(m) }),
-		"remainders": build("i", func(i int, a *wasmtest.Asm) { a.Get(0).Get(0).Op(0x70).Set(0) }),
-		"operands": build("", func(i int, a *wasmtest.Asm) {
+		"remainders": heavyModule("i", func(i int, a *wasmtest.Asm) { a.Get(0).Get(0).Op(0x70).Set(0) }),
+		"operands": heavyModule("", func(i int, a *wasmtest.Asm) {
 			if i < 2 {
 				for range 2000 {
 					a.Op(0x3f, 0) // memory.size
@@ -124,7 +142,7 @@ func heavy() map[string][]byte {
 			}
 			a.Op(1)
 		}),
-		"a bit of everything": build(locals, func(i int, a *wasmtest.Asm) {
+		"a bit of everything": heavyModule(allLocals, func(i int, a *wasmtest.Asm) {
 			n := uint32(i) % 99
 			switch {
 			case i < lean.Loops:
@@ -139,7 +157,7 @@ func heavy() map[string][]byte {
 				rest(a, i)
 			}
 		}),
-		"tables": build("i", func(i int, a *wasmtest.Asm) {
+		"tables": heavyModule("i", func(i int, a *wasmtest.Asm) {
 			if (i+1)*249 <= lean.Branches {
 				a.Block(void).Get(0).BrTable(make([]uint32, 250)...).End()
 				return

@@ -113,7 +113,7 @@ func (in *instance) spend(written uint32, ended bool) {
 		return
 	}
 	if ended {
-		reach := max(uint64(written), in.mark.Get()+rewrite.MarkReach)
+		reach := max(uint64(written), uint64(api.DecodeU32(in.mark.Get()))+rewrite.MarkReach)
 		in.dirty = uint32(min(reach, uint64(in.dirty)))
 	}
 	in.mark.Set(0)

@@ -23,6 +23,9 @@ import (
 //
 // Labels of the source keep their numbers, since $exit stands where the
 // function's own label was.
+//
+// A basic block here reaches from one label to the next: a br_if does not end
+// it, and leaving by one gives nothing of its charge back.
 type function struct {
 	w      *rewriter
 	out    assembler // finished code
@@ -53,12 +56,13 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	f.weight = 1 + int64((info.Locals+info.Operands)/w.opt.Costs.FrameSlots)
 	f.cost = uint64(w.opt.Costs.Entry) + uint64(w.opt.Costs.Local)*uint64(info.Locals-len(t.Params))
 
-	f.track.on = w.opt.Track && info.Stores > 0
+	if w.opt.Track && info.Stores > 0 {
+		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
+	}
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c)
 	f.out.block(module.BlockEmpty)
 	if f.track.on {
-		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
 		for p := range t.Params {
 			if f.track.bases[p] {
 				f.markLocal(uint32(p))
@@ -241,7 +245,7 @@ func (f *function) epilogue() {
 		f.out.op(module.OpI64Add)
 		f.out.index(module.OpGlobalSet, f.w.height)
 	}
-	if f.track.on {
+	if f.track.on || f.track.whole {
 		f.raiseMark()
 	}
 	f.storeGas()

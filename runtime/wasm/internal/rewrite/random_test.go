@@ -390,7 +390,7 @@ func writtenAboveMark(mod api.Module, before []byte) bool {
 	if !ok {
 		return false
 	}
-	reach := min(mark.Get()+rewrite.MarkReach, uint64(len(before)))
+	reach := min(uint64(api.DecodeU32(mark.Get()))+rewrite.MarkReach, uint64(len(before)))
 	mark.Set(0)
 	return !bytes.Equal(before[reach:], snapshot(mod)[reach:])
 }

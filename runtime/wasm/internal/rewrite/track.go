@@ -11,7 +11,8 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 // every value that the local takes is marked when it is assigned, and the
 // stores themselves are left as they are.
 type tracker struct {
-	on     bool
+	on     bool   // the function marks
+	whole  bool   // it would mark in too many places, and marks everything
 	bases  []bool // by local: its values are marked when they are assigned
 	from   origins
 	mark   uint32 // local: the highest address
@@ -46,6 +47,10 @@ func (t *tracker) value(letter byte) uint32 {
 	return t.values + 3
 }
 
+// maxSites bounds the places where one function marks: each is a branch, which
+// costs the compiler all live locals.
+const maxSites = 256
+
 // plan finds the locals that are worth marking at their assignments: those
 // through which at least as many stores go.
 func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, locals, params int) {
@@ -53,6 +58,7 @@ func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, 
 	for i := range params {
 		sets[i] = 1
 	}
+	far := 0 // stores that cannot be marked through a local
 	var in module.Instr
 	for code := m.Instructions(c, limits); code.More(); {
 		if err := code.Next(&in); err != nil {
@@ -63,13 +69,20 @@ func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, 
 			sets[in.Index]++
 		case base >= 0 && in.Value < nearOffset:
 			stores[base]++
+		case in.Info.Class == module.ClassStore:
+			far++
 		}
 	}
 	t.from.reset()
 	t.bases = make([]bool, locals)
+	sites := far
 	for i := range t.bases {
 		t.bases[i] = stores[i] > 0 && stores[i] >= sets[i]
+		if stores[i] > 0 {
+			sites += min(stores[i], sets[i])
+		}
 	}
+	t.on, t.whole = sites <= maxSites, sites > maxSites
 }
 
 // tracked appends an instruction of a function that stores; it says whether it
@@ -123,6 +136,11 @@ func (f *function) trackedStore(in *module.Instr) {
 
 // raiseMark raises the global to the function's mark.
 func (f *function) raiseMark() {
+	if f.track.whole {
+		f.out.i32(-1)
+		f.out.index(module.OpGlobalSet, f.w.mark)
+		return
+	}
 	local := func() { f.out.index(module.OpLocalGet, f.track.mark) }
 	global := func() { f.out.index(module.OpGlobalGet, f.w.mark) }
 	f.out.higher(local, global)
