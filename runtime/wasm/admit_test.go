@@ -418,25 +418,37 @@ func bombs() map[string][]byte {
 	}
 }
 
-// Bombs are refused at once and without memory.
+// Bombs are refused at once and without memory. The quickest of three counts:
+// others use the machine as well.
 func TestBombs(t *testing.T) {
 	for name, blob := range bombs() {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		r := refusalOf(t, blob)
-		took := time.Since(start)
-		runtime.ReadMemStats(&after)
-		if r == nil {
-			t.Errorf("%s: admitted", name)
+		took, used := refuse(t, name, blob)
+		for range 2 {
+			again, _ := refuse(t, name, blob)
+			took = min(took, again)
 		}
 		if took > 50*time.Millisecond {
 			t.Errorf("%s: %v to refuse", name, took)
 		}
-		if used := after.TotalAlloc - before.TotalAlloc; used > 32<<20 {
+		if used > 32<<20 {
 			t.Errorf("%s: %d bytes to refuse", name, used)
 		}
 	}
+}
+
+// refuse measures a refusal: time, and bytes allocated.
+func refuse(t *testing.T, name string, blob []byte) (took time.Duration, used uint64) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	r := refusalOf(t, blob)
+	took = time.Since(start)
+	runtime.ReadMemStats(&after)
+	if r == nil {
+		t.Errorf("%s: admitted", name)
+	}
+	return took, after.TotalAlloc - before.TotalAlloc
 }
 
 // What is checked is deterministic, and rewriting is too: the same bytes give
