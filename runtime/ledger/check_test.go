@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"errors"
 	"testing"
 
@@ -96,6 +97,9 @@ func TestCheckRemembersTheSignatureItself(t *testing.T) {
 	good := w.tx(owner, chain.OpCall, &chain.Call{Contract: "c"})
 	if _, err := w.l.Check(good); err != nil {
 		t.Fatal(err)
+	}
+	if !w.l.verified.has(sha256.Sum256(good)) {
+		t.Error("the signature will be checked again in the block")
 	}
 	bad := forge(good)
 	a, _ := chain.ParseTx(good)

@@ -302,3 +302,23 @@ func TestRefusedDeploymentIsNotCompiled(t *testing.T) {
 		t.Errorf("%x is wanted", code[:4])
 	}
 }
+
+// The timer of an upload that was dropped does not end the one that was begun
+// after it.
+func TestUploadBegunAnewOutlivesTheOldTimer(t *testing.T) {
+	w := newWorld(t, nil)
+	hash, begun := abi.Hash{1}, w.now
+	w.must(developer, chain.OpUpload, &chain.Upload{Code: hash, Length: 5})
+	w.must(developer, chain.OpChunk, &chain.Chunk{Code: hash, Data: []byte("wrong")})
+	w.want(w.do(developer, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash}), abi.CodeHashMismatch)
+	w.now = begun + 10_000
+	w.must(developer, chain.OpUpload, &chain.Upload{Code: hash, Length: 5})
+	w.tickOver()
+	if w.count([]byte{'u'}) != 1 {
+		t.Error("the new upload went with the old one's timer")
+	}
+	w.tickOver()
+	if w.count([]byte{'u'}) != 0 || w.count(chain.TimerPrefix()) != 0 {
+		t.Error("the new upload does not end")
+	}
+}

@@ -209,7 +209,8 @@ func TestWindowsAreSwept(t *testing.T) {
 	if plain() != 3 || w.count([]byte{'w'}) != 1 {
 		t.Fatalf("%d ids, %d minutes", plain(), w.count([]byte{'w'}))
 	}
-	w.now = until + 60_000
+	w.block(w.sign(nobody, chain.Body{Op: 999, Args: []byte{0xa0}, ValidUntil: until + 60_000, Gas: 100_000}))
+	w.now = until + 120_000 // two minutes with ids are over
 	w.do(nobody, 999, encoded{0xa0})
 	if plain() != 1 || w.count([]byte{'w'}) != 1 {
 		t.Errorf("%d ids, %d minutes are left, want the new one's", plain(), w.count([]byte{'w'}))

@@ -34,6 +34,9 @@ func TestTimersRunInOrder(t *testing.T) {
 	if c := record(w, chain.ContractKey("c"), chain.ParseContract); c.Timers != 5 {
 		t.Fatalf("%d timers", c.Timers)
 	}
+	if due, _ := w.l.NextTimer(); due != w.l.Head().Time+1 {
+		t.Fatalf("a timer of the past got ahead: it is due at %d", due)
+	}
 	w.now = at + 10
 	if got := events(w.block(w.tx(nobody, chain.OpCall, &chain.Call{Contract: "c", Message: do('e', 0, "t", "call")}))); got != "past call" {
 		t.Fatalf("ran: %s", got)
