@@ -28,6 +28,7 @@ check: ## what must hold before a change lands (needs a C compiler for the race 
 	$(GO) mod tidy -diff
 	GOARCH=386 $(GO) vet ./abi/... ./storage/... ./runtime/ledger/... ./runtime/wasm/...
 	contracts/build.sh --check
+	contracts/build.sh --test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
 	@git diff --exit-code --stat || { echo "the checks changed files: commit or fix them"; exit 1; }
 
