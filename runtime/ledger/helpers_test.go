@@ -89,7 +89,6 @@ func testGenesis(change func(*chain.Genesis)) []byte {
 // world is a ledger with a clock of its own.
 type world struct {
 	t       testing.TB
-	fs      vfs.FS
 	cfg     storage.Config
 	store   *storage.Store
 	l       *Ledger
