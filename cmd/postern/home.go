@@ -26,6 +26,7 @@ import (
 //	enforcement-point.key  the account behind the HTTPS tokens
 //	reset.key              makes QUIC stateless resets that survive a restart
 //	data/ wal/ cache/      database, consensus log, compiled contracts
+//	outbox                 the node's own transactions that no block has yet
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs
 type home string

@@ -18,11 +18,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/gateway"
 	"github.com/seed79541315/postern/net/web"
 	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/runtime/ledger"
+	"github.com/seed79541315/postern/runtime/outbox"
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/sdk/key"
 	"github.com/seed79541315/postern/storage"
@@ -41,6 +43,7 @@ type node struct {
 	genesis *chain.Genesis
 	store   *storage.Store
 	runtime *wasm.Runtime
+	outbox  *outbox.Outbox
 	ledger  *ledger.Ledger
 	engine  *consensus.Engine
 	gateway *gateway.Server
@@ -101,13 +104,54 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	if err != nil {
 		return fmt.Errorf("starting the contract host: %w", err)
 	}
-	n.ledger, err = ledger.Open(ctx, ledger.Config{
-		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Logger: n.log,
-	})
-	if err != nil {
+	if err := n.openOutbox(chain.ChainID(raw)); err != nil {
 		return err
 	}
-	return nil
+	n.ledger, err = ledger.Open(ctx, ledger.Config{
+		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Submit: n.followUp, Logger: n.log,
+	})
+	return err
+}
+
+// outboxLane is the lane of the gateway's account that the outbox has to
+// itself.
+const outboxLane = 1
+
+// openOutbox opens the node's own transactions. Ledger and consensus are
+// opened after it and are there by the time that it runs.
+func (n *node) openOutbox(id abi.Hash) (err error) {
+	account := chain.AccountID(n.key.Public())
+	n.outbox, err = outbox.Open(outbox.Config{
+		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: account, Lane: outboxLane, Gas: n.genesis.Params.TxGas,
+		Submit:   func(ctx context.Context, raw []byte) (abi.Hash, error) { return n.engine.Submit(ctx, raw) },
+		Wait:     func(ctx context.Context, id abi.Hash) (abi.TxResult, error) { return n.ledger.Wait(ctx, id) },
+		Sequence: func() (uint64, error) { return lastSequence(n.store, account, outboxLane) },
+		Logger:   n.log,
+	})
+	return err
+}
+
+// lastSequence is the last one of a lane on the ledger.
+func lastSequence(s *storage.Store, account abi.Hash, lane uint64) (uint64, error) {
+	v, err := s.HeadView()
+	if err != nil {
+		return 0, err
+	}
+	defer v.Release()
+	b, ok, err := v.Get(chain.LaneKey(account, lane))
+	if err != nil || !ok {
+		return 0, err
+	}
+	r := cbor.NewReader(b)
+	last := r.Uint()
+	return last, r.Done()
+}
+
+// followUp makes a transaction of the gateway's account of what a decision
+// wants called.
+func (n *node) followUp(ctx context.Context, call []byte) error {
+	_, err := n.outbox.Put(ctx, chain.OpCall, call)
+	return err
 }
 
 // engines are the settings of the Wasm engine.
@@ -206,6 +250,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	group.Go(func() error { return n.storeFailure(ctx) })
 	group.Go(func() error { return n.ledger.Run(ctx) })
 	group.Go(func() error { return n.engine.Run(ctx) })
+	group.Go(func() error { return n.outbox.Run(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {
 		group.Go(func() error { return n.web.Run(ctx) })
@@ -246,6 +291,9 @@ func (n *node) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		errs = append(errs, n.runtime.Close(ctx))
+	}
+	if n.outbox != nil {
+		errs = append(errs, n.outbox.Close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
