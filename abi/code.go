@@ -181,7 +181,7 @@ var codes = map[Code]codeEntry{
 	CodeTooLarge:       {"too-large", "the message is larger than its limit"},
 	CodeBadSignature:   {"bad-signature", "the signature does not match the message and key"},
 	CodeBadKey:         {"bad-key", "the key has a wrong length or kind"},
-	CodeWrongChain:     {"wrong-chain", "the message names another chain; check the trust bundle or --chain"},
+	CodeWrongChain:     {"wrong-chain", "this belongs to another chain; check the trust bundle, or which home is used"},
 	CodeUnknownVersion: {"unknown-version", "this program does not know the protocol version; upgrade it"},
 	CodeUnknownOp:      {"unknown-op", "the operation is not known"},
 	CodeBadArgument:    {"bad-argument", "a field is missing or out of its range"},
@@ -280,7 +280,7 @@ var codes = map[Code]codeEntry{
 	CodeUnknownKey:       {"unknown-key", "the key belongs to no account on the ledger; enrol it first"},
 	CodeByTransaction:    {"by-transaction", "this right is consumed by its use: submit the request as a transaction"},
 	CodeTooStale:         {"too-stale", "the gateway's state is older than the policy accepts"},
-	CodeClockUntrusted:   {"clock-untrusted", "the gateway's clock is not synchronised, so conditions on time deny"},
+	CodeClockUntrusted:   {"clock-untrusted", "the node's clock is not synchronised: conditions on time deny, and it makes no blocks; its operator sees to the clock"},
 
 	CodeBusy:          {"busy", "the node has no capacity for this now; try again"},
 	CodeRateLimited:   {"rate-limited", "too many requests; slow down"},

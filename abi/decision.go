@@ -146,6 +146,10 @@ func propertyMap(r *cbor.Reader) []byte {
 	return r.RawTextMap()
 }
 
+// AbortNoPolicy is the abort code of a decide entry that holds no active
+// policy: the denial then says CodeNoPolicy, not CodePolicyFailed.
+const AbortNoPolicy = 0xffff
+
 // Verdict is what a policy contract's decide entry returns: a map
 //
 //	1 permit (bool)
@@ -160,8 +164,8 @@ func propertyMap(r *cbor.Reader) []byte {
 //	8 by transaction (bool): not decided here; submit the request
 //
 // Only 1 is required; unlike in messages that are hashed, a zero may stand
-// where it could be absent. A contract with no active policy aborts with the
-// reason that it has none; every abort and trap is a denial.
+// where it could be absent. A contract with no active policy aborts with
+// AbortNoPolicy; every abort and trap is a denial.
 type Verdict struct {
 	Permit        bool
 	Reason        uint64

@@ -184,7 +184,7 @@ func accountShow(c *cli.Context) error {
 		if a.Owner != nil {
 			v.Owner = a.Owner[:]
 		}
-		return printer(c).show(v, "account  %s\nkey      %s\nroles    %s\ncreated  in block %d\nproved   at height %d",
-			v.Account, v.Key, strings.Join(v.Roles, ", "), v.Created, v.Height)
+		return printer(c).show(v, "account  %s\nkey      %s\nroles    %s\nowner    %s\ncreated  in block %d\nproved   at height %d",
+			v.Account, v.Key, strings.Join(v.Roles, ", "), v.Owner, v.Created, v.Height)
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/sdk/key"
 )
@@ -31,7 +32,7 @@ type offlineError struct {
 }
 
 func (o *offlineError) Error() string {
-	return fmt.Sprintf("no node answers at %s: %v; start one with postern start, or name another with --node", o.addr, o.err)
+	return fmt.Sprintf("no node answers at %s; start one with postern start, or name another with --node", o.addr)
 }
 
 func (o *offlineError) Unwrap() error { return o.err }
@@ -79,10 +80,10 @@ func dial(ctx context.Context, bundle *client.Bundle, k *key.Key, addr string) (
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	cl, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: k, Addr: addr, Attempts: 1})
-	if err != nil {
+	if err != nil && (isCode(err, abi.CodeTimeout) || isCode(err, abi.CodeUnavailable)) {
 		return nil, &offlineError{addr, err}
 	}
-	return cl, nil
+	return cl, err
 }
 
 // nodeAddr is the address named, or where the home's node runs, or the

@@ -43,11 +43,17 @@ Example:
 				Flags: withConnect(
 					&cli.StringFlag{Name: "name", Usage: "the contract's `NAME`"},
 					&cli.StringFlag{Name: "domain", Usage: "bind this policy `DOMAIN` to it"},
+					&cli.BoolFlag{Name: "rebind", Usage: "take the domain from the contract that has it"},
 					&cli.StringFlag{Name: "init", Usage: "init message as `JSON`"},
 					&cli.StringFlag{Name: "init-hex", Usage: "init message in `HEX`"},
 					&cli.StringFlag{Name: "note", Usage: "why, kept on the ledger"},
 				),
 				Action: contractDeploy,
+			},
+			{
+				Name: "bind", Usage: "have a contract decide for a policy domain from now on", ArgsUsage: "NAME DOMAIN",
+				Description: "Example:\n\n   postern contract bind doors default",
+				Flags:       withConnect(), Action: contractBind,
 			},
 			{Name: "list", Usage: "list contracts (unproven)", Flags: withConnect(), Action: contractList},
 			{Name: "show", Usage: "show a contract, its proof checked", ArgsUsage: "NAME", Flags: withConnect(), Action: contractShow},
@@ -159,6 +165,9 @@ func contractDeploy(c *cli.Context) error {
 	if err := require(c, "name"); err != nil {
 		return err
 	}
+	if !abi.ValidName(c.String("name")) {
+		return usagef("--name %q: use 1 to %d of a-z, 0-9, '-', '.' and '_', a letter or digit first", c.String("name"), abi.MaxName)
+	}
 	blob, err := moduleBytes(c.Args().First())
 	if err != nil {
 		return err
@@ -171,6 +180,9 @@ func contractDeploy(c *cli.Context) error {
 		return fmt.Errorf("%s would not be admitted: %w", c.Args().First(), err)
 	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		if err := domainIsFree(ctx, cl, c.String("domain"), c.String("name"), c.Bool("rebind")); err != nil {
+			return err
+		}
 		out := printer(c)
 		d := client.Deployment{Name: c.String("name"), Code: blob, Init: init, Note: c.String("note"), Progress: func(done, total int) {
 			out.progressf("uploaded %d of %d bytes", done, total)
@@ -182,9 +194,43 @@ func contractDeploy(c *cli.Context) error {
 	})
 }
 
+// domainIsFree refuses to take a domain from the contract that decides for it
+// unless that is what is wanted.
+func domainIsFree(ctx context.Context, cl *client.Client, domain, name string, rebind bool) error {
+	if domain == "" || rebind {
+		return nil
+	}
+	e, err := cl.Get(ctx, chain.DomainKey(domain))
+	if isCode(err, abi.CodeNotReady) || err == nil && !e.Present { // not ready: nothing but a genesis to prove
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := chain.ParseDomain(e.Value)
+	if err == nil && d.Contract != name {
+		err = usagef("contract %s decides for domain %s; add --rebind to give the domain to %s", d.Contract, domain, name)
+	}
+	return err
+}
+
+func contractBind(c *cli.Context) error {
+	if c.NArg() != 2 {
+		return usagef("name a contract and a domain")
+	}
+	args := chain.Bind{Contract: c.Args().Get(0), Domain: c.Args().Get(1)}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		res, err := transact(ctx, cl, chain.OpBind, &args)
+		if err != nil {
+			return err
+		}
+		return printer(c).show(res, "contract %s decides for domain %s (block %d)", args.Contract, args.Domain, res.Height)
+	})
+}
+
 func deployAndBind(ctx context.Context, cl *client.Client, d client.Deployment, domain string) error {
 	if err := cl.Deploy(ctx, d); err != nil {
-		return fmt.Errorf("deploying %s: %w", d.Name, err)
+		return err
 	}
 	if domain == "" {
 		return nil

@@ -51,6 +51,9 @@ func decide(c *cli.Context) error {
 		keyFile = enforcementKeyFile
 	}
 	cl, _, err := connect(c, keyFile)
+	if isCode(err, abi.CodeDeviceInactive) { // a retired device is not even let in
+		return showAnswer(printer(c), &abi.Answer{Code: abi.CodeDeviceInactive, Now: time.Now().UnixMilli()})
+	}
 	if err != nil {
 		return err
 	}
@@ -75,6 +78,9 @@ func decisionRequest(c *cli.Context) (*abi.DecisionRequest, error) {
 		if q.Subject.Properties, err = jsonObject(c, "subject-properties"); err != nil {
 			return nil, err
 		}
+	}
+	if q.Subject == nil && c.IsSet("subject-properties") {
+		return nil, usagef("--subject-properties goes with --subject: of a key that asks for itself the ledger knows the properties")
 	}
 	if q.Resource.Type, q.Resource.ID, err = typeAndID(c.String("resource"), "--resource"); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -165,5 +164,3 @@ func readPolicy(file string) ([]byte, error) {
 	}
 	return bytes.Clone(text), nil
 }
-
-var errNoPolicy = errors.New("name a policy document")

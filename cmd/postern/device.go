@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,20 +67,26 @@ func deviceEnrol(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	device, err := loadOrMakeKey(c.Args().First())
-	if err != nil {
-		return err
-	}
 	cl, owner, err := connect(c, operatorKeyFile)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
+	file := c.Args().First()
+	_, missing := os.Stat(file)
+	device, err := loadOrMakeKey(file)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
 	defer cancel()
 	res, err := enrol(ctx, cl, owner, device, chain.Enrolment{
 		Manufacturer: c.String("manufacturer"), Model: c.String("model"), Serial: c.String("serial"),
 	}, labels)
+	var refused *client.OutcomeError
+	if errors.As(err, &refused) && missing != nil {
+		return errors.Join(err, os.Remove(file)) // made for this enrolment, which is refused for good
+	}
 	if err != nil {
 		return err
 	}
@@ -111,9 +120,21 @@ func parseLabels(list []string) (chain.Labels, error) {
 		if !ok || name == "" {
 			return nil, usagef("--label %q: write NAME=VALUE", l)
 		}
+		if _, twice := labels[name]; twice {
+			return nil, usagef("--label %s is given twice", name)
+		}
 		labels[name] = value
 	}
 	return labels, nil
+}
+
+func labelText(l chain.Labels) string {
+	var list []string
+	for name, value := range l {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 type deviceOutput struct {
@@ -168,8 +189,8 @@ func deviceShow(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return printer(c).show(d, "device        %s\nstatus        %s %s\nmanufacturer  %s\nmodel         %s\nserial        %s\nowner         %s\nlabels        %v\nproved        at height %d",
-			d.Device, d.Status, d.Reason, d.Manufacturer, d.Model, d.Serial, d.Owner, map[string]string(d.Labels), height)
+		return printer(c).show(d, "device        %s\nstatus        %s %s\nmanufacturer  %s\nmodel         %s\nserial        %s\nowner         %s\nlabels        %s\nproved        at height %d",
+			d.Device, d.Status, d.Reason, d.Manufacturer, d.Model, d.Serial, d.Owner, labelText(d.Labels), height)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -186,8 +187,11 @@ func proveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "prove",
 		Usage:     "read a state entry and check its proof from the trust bundle alone",
-		ArgsUsage: "account ID | device ID | contract NAME | domain NAME | token HASH | state CONTRACT KEY-HEX | key HEX",
-		Description: `It proves absence as well: exit code 0 and "present": false.
+		ArgsUsage: "WHAT NAME [KEY-HEX]",
+		Description: `WHAT NAME is one of: account ID, device ID, contract NAME, domain NAME,
+token HASH, state CONTRACT KEY-HEX (a contract's entry), key HEX (any entry).
+
+It proves absence as well: exit code 0 and "present": false.
 
 Example:
 
@@ -304,8 +308,12 @@ func showStatus(out output, s *abi.NodeStatus) error {
 	if s.Device != 0 {
 		v.Device = s.Device.String()
 	}
-	return out.show(v, "chain    %s %s\nheight   %d  %s\ntime     %s\nstate    %s\nengine   %s, protocol %d, postern %s\nyou      %s %v %s",
-		v.Name, v.Chain, v.Height, v.Block, v.Time.Format(time.RFC3339), v.State, v.Engine, v.Protocol, v.Program, v.Account, v.Roles, v.Device)
+	you := "unknown to the ledger"
+	if v.Account != nil {
+		you = strings.TrimSpace(fmt.Sprintf("%s %s %s", v.Account, strings.Join(v.Roles, ", "), v.Device))
+	}
+	return out.show(v, "chain    %s %s\nheight   %d  %s\ntime     %s\nstate    %s\nengine   %s, protocol %d, postern %s\nyou      %s",
+		v.Name, v.Chain, v.Height, v.Block, v.Time.Format(time.RFC3339), v.State, v.Engine, v.Protocol, v.Program, you)
 }
 
 // isCode says whether err carries the code.

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -128,7 +129,27 @@ func prepare(commands []*cli.Command) {
 		if len(c.Subcommands) > 0 {
 			c.Action = groupAction
 			prepare(c.Subcommands)
+			continue
 		}
+		c.Action = withArguments(c.ArgsUsage, c.Action)
+	}
+}
+
+// withArguments refuses more arguments than a command's ArgsUsage names.
+// Flags stand before arguments: what looks like a flag behind one would
+// otherwise be passed over in silence.
+func withArguments(usage string, action cli.ActionFunc) cli.ActionFunc {
+	most := len(strings.Fields(usage))
+	return func(c *cli.Context) error {
+		for _, arg := range c.Args().Slice() {
+			if strings.HasPrefix(arg, "-") {
+				return usagef("%s stands behind an argument; flags come first: %s [flags] %s", arg, c.Command.HelpName, usage)
+			}
+		}
+		if c.NArg() > most {
+			return usagef("unexpected argument %q; see %s --help", c.Args().Get(most), c.Command.HelpName)
+		}
+		return action(c)
 	}
 }
 

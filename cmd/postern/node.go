@@ -227,7 +227,7 @@ func portError(name, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s address %s is in use by another program: stop it, or set %q in postern.toml or on the command line", name, addr, name)
 	}
-	return fmt.Errorf("listening on %s address %s: %w", name, addr, err)
+	return fmt.Errorf("listening on %s address %q (%s in postern.toml or --%s): %w", name, addr, name, name, err)
 }
 
 // resetKey reads the key of QUIC stateless resets, or makes it.
@@ -261,6 +261,10 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 		case <-ctx.Done(): // the error of what failed ends the group
 			return nil
 		}
+		if !n.votes() {
+			n.log.Warn("the clock is not synchronised: this node makes no blocks, and conditions on time deny; " +
+				"run a time daemon, or vouch for the clock with clock = \"trusted\" in postern.toml")
+		}
 		if err := n.writeRunFile(); err != nil {
 			return err
 		}
@@ -272,6 +276,13 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	}
 	os.Remove(n.home.path("run.json"))
 	return errors.Join(err, n.close())
+}
+
+// votes says whether this chain can make blocks: its one validator does not
+// vote while its clock is not known to be right.
+func (n *node) votes() bool {
+	_, trusted := n.clock()
+	return trusted || len(n.genesis.Validators) > 1
 }
 
 // storeFailure ends the node when its database fails: what is in memory may
@@ -355,6 +366,9 @@ func (s service) Standing(public []byte) (abi.Standing, error) { return s.n.ledg
 // Submit hands a transaction to consensus and, if wait, returns when it is in
 // a block.
 func (s service) Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult, error) {
+	if !s.n.votes() {
+		return abi.TxResult{}, abi.CodeClockUntrusted
+	}
 	id, err := s.n.engine.Submit(ctx, raw)
 	if err != nil || !wait {
 		return abi.TxResult{ID: id}, err
@@ -409,8 +423,11 @@ func (s service) Domains() ([]string, error) {
 func (s service) Ready() error {
 	select {
 	case <-s.n.engine.Ready():
-		return nil
 	default:
 		return abi.CodeNotReady
 	}
+	if !s.n.votes() {
+		return abi.CodeNotReady
+	}
+	return nil
 }

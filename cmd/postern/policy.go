@@ -59,7 +59,7 @@ type policyOutput struct {
 
 func policyArg(c *cli.Context) ([]byte, error) {
 	if c.NArg() != 1 {
-		return nil, errNoPolicy
+		return nil, usagef("name one file; see %s --help", c.Command.HelpName)
 	}
 	return os.ReadFile(c.Args().First())
 }
@@ -149,7 +149,19 @@ func policyLoad(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if asked, err := decidesForADomain(c.Context, cl, c.String("contract")); err == nil && !asked {
+		out.progressf("note: contract %s decides for no policy domain; bind one with postern contract bind", c.String("contract"))
+	}
 	return out.show(v, "version %d is active: %d entities, %d rules", v.Version, v.Entities, v.Rules)
+}
+
+func decidesForADomain(ctx context.Context, cl *client.Client, contract string) (asked bool, err error) {
+	err = scanAll(ctx, cl, chain.DomainKey(""), func(_, v []byte) error {
+		d, err := chain.ParseDomain(v)
+		asked = asked || d.Contract == contract
+		return err
+	})
+	return asked, err
 }
 
 // loadPolicy writes a document under the version after the active one and
@@ -275,7 +287,7 @@ func showActive(ctx context.Context, cl *client.Client, c *cli.Context) error {
 		Count   uint64   `json:"count"`
 		Digest  hexBytes `json:"digest"`
 	}{info.Version, info.Count, info.Digest[:]}
-	return printer(c).show(v, "version %d now has %d entities and rules", v.Version, v.Count)
+	return printer(c).show(v, "version %d now has %d items (entities and rules)", v.Version, v.Count)
 }
 
 // putRule writes one rule, given as it stands in a document, with the time

@@ -51,6 +51,9 @@ type tokenOutput struct {
 }
 
 func tokenNew(c *cli.Context) error {
+	if c.Duration("life") <= 0 {
+		return usagef("--life %s: a token must live for some time, such as 24h", c.Duration("life"))
+	}
 	holder := c.String("account")
 	if holder == "" {
 		holder = home(c.String("home")).path(enforcementKeyFile)

@@ -1,6 +1,10 @@
 package access
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/seed79541315/postern/abi"
+)
 
 // Code is what the contract aborts with: it stands in the outcome beside
 // abi.CodeAborted and never changes its meaning.
@@ -28,7 +32,7 @@ const (
 	CodeBadZone          Code = 18
 	CodeNotOwner         Code = 19
 	CodeBadExpiry        Code = 20
-	CodeNoPolicy         Code = 21
+	CodeNoPolicy         Code = abi.AbortNoPolicy
 	CodeBadRequest       Code = 22
 	CodeBadAdmins        Code = 23
 	CodeBadName          Code = 24

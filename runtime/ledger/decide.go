@@ -182,9 +182,13 @@ func (d *decision) failed(ctx context.Context, a *abi.Answer, res *wasm.Result, 
 		return &fault{err}
 	}
 	d.ledger.cfg.Logger.DebugContext(ctx, "a policy failed", "contract", d.env.contract, "err", err)
-	if t.Code == abi.CodeAborted {
-		a.Reason = uint64(res.AbortCode)
+	if t.Code != abi.CodeAborted {
+		return abi.CodePolicyFailed
 	}
+	if res.AbortCode == abi.AbortNoPolicy {
+		return abi.CodeNoPolicy
+	}
+	a.Reason = uint64(res.AbortCode)
 	return abi.CodePolicyFailed
 }
 

@@ -89,6 +89,8 @@ func TestDecide(t *testing.T) {
 		}
 		check(c.name, w.decide("lock", open), false, abi.CodePolicyFailed, c.reason)
 	}
+	w.policy(do('x', abi.AbortNoPolicy, "", ""))
+	check("no policy", w.decide("lock", open), false, abi.CodeNoPolicy, 0)
 	if w.count(chain.StatePrefix("policy")) != 1 {
 		t.Error("a decision wrote to the state")
 	}
