@@ -492,6 +492,9 @@ func TestGrowth(t *testing.T) {
 		net.commit(2, 1, 1)
 		for id := range uint64(3) {
 			v := net.nodes[id+2]
+			if err := Begin(v.dir, testChain); err != nil {
+				t.Fatal(err)
+			}
 			if err := v.Sync(net.ctx); err != nil {
 				t.Fatal(err)
 			}

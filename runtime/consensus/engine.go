@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,18 @@ func (e *Engine) Run(ctx context.Context) error {
 }
 
 func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
+	log := &logger{e.cfg.Logger, fail}
+	j, err := openJournal(e.cfg.WAL, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	// Before the sync: a validator that begins late begins at height 0 too.
+	signed, err := e.openSigned(j)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, signed.close()) }()
 	if e.cfg.Syncer != nil {
 		if err := e.cfg.Syncer.Sync(ctx); err != nil {
 			// When all nodes start at once nobody can answer yet. What must
@@ -85,17 +98,6 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 			e.cfg.Logger.Warn("starting without a sync", "err", err)
 		}
 	}
-	log := &logger{e.cfg.Logger, fail}
-	j, err := openJournal(e.cfg.WAL, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, j.Close()) }()
-	signed, err := openSigned(e.cfg.WAL, e.chain)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, signed.close()) }()
 	if err := e.follow(ctx, j, signed); err != nil {
 		return err
 	}
@@ -116,20 +118,29 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 	return e.close(r)
 }
 
+// openSigned opens the record of this validator's votes, which only a new
+// chain may lack.
+func (e *Engine) openSigned(j *journal) (*signedFile, error) {
+	head := e.cfg.App.Head().Height
+	signed, err := openSigned(e.cfg.WAL, e.chain, mayBegin(head, j))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, noRecord(e.cfg.WAL, head)
+	}
+	return signed, err
+}
+
 // follow waits until the ledger has everything that this validator has
 // already voted for or recorded. A ledger that lacks it was restored from an
 // older copy, and a vote would be a second one for the same height.
 func (e *Engine) follow(ctx context.Context, j *journal, signed *signedFile) error {
 	for {
 		head := e.cfg.App.Head().Height
-		voted := max(signed.height, j.voted())
-		if known := max(voted, j.proposed(), j.settled+1); known <= head+1 && (voted <= head || j.proposed() == voted) {
+		voted, behind := lacks(head, signed.height, j)
+		if !behind {
 			return nil
 		}
 		if len(e.cfg.App.ValidatorSet()) == 1 {
-			return fmt.Errorf("the ledger ends at height %d, but this validator has voted for height %d: "+
-				"its data was restored from an older copy, and as the only validator it has nobody to fetch the rest from; "+
-				"restore the newer ledger together with %s", head, voted, e.cfg.WAL)
+			return missingBlocks(e.cfg.WAL, head, voted)
 		}
 		e.cfg.Logger.Warn("following without a vote: this validator has voted beyond the ledger it was restored to",
 			"height", head, "voted", voted)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -49,10 +51,13 @@ func openJournal(dir string, log *logger) (*journal, error) {
 		}
 	}
 	if err != nil {
+		if _, cause := readJournal(dir); cause != nil { // it names the file
+			err = cause
+		}
 		return nil, fmt.Errorf("write-ahead log: %w", err)
 	}
 	j := &journal{WriteAheadLogFile: file, entries: entries}
-	if err := errors.Join(j.inspect(), syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir)))); err != nil {
+	if err := errors.Join(j.inspect(dir), syncDir(dir), syncDir(filepath.Dir(filepath.Clean(dir)))); err != nil {
 		return nil, errors.Join(fmt.Errorf("write-ahead log: %w", err), file.Close())
 	}
 	return j, nil
@@ -77,11 +82,83 @@ func openWAL(dir string, log *logger) (*wal.WriteAheadLogFile, [][]byte, error) 
 	return file, entries, nil
 }
 
-func (j *journal) inspect() error {
+// readJournal reads what openJournal would, and writes nothing: like that, it
+// takes damage in the last file for the log's end. A log that is not there is
+// empty.
+func readJournal(dir string) (*journal, error) {
+	names, err := logFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{}
+	var crc uint32
+	for i, name := range names {
+		path := filepath.Join(dir, name)
+		next, err := j.readFile(path, crc, i == 0)
+		if err != nil && i < len(names)-1 {
+			return nil, damagedLog(path, err)
+		}
+		crc = next
+	}
+	return j, j.inspect(dir)
+}
+
+// readFile adds the records of one file, which continues the checksum crc
+// unless it is the first, and returns the checksum that the next continues.
+func (j *journal) readFile(path string, crc uint32, first bool) (uint32, error) {
+	r, err := wal.NewLogRecordReader(&logger{slog.New(slog.DiscardHandler), nil}, path)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	if !first && r.CRC() != crc {
+		return 0, wal.ErrCRC
+	}
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return r.CRC(), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		if record.GetTruncateTo() {
+			j.entries = nil
+		}
+		if record.GetType() == smartbftprotos.LogRecord_ENTRY {
+			j.entries = append(j.entries, record.GetData())
+		}
+	}
+}
+
+// logFiles are the names of the log's files in dir, oldest first.
+func logFiles(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir) // sorted by name
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range list {
+		if filepath.Ext(e.Name()) == ".wal" && len(e.Name()) == len("0000000000000001.wal") {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// damagedLog names what is damaged, unless the system refused to read it.
+func damagedLog(path string, err error) error {
+	if refused := (*fs.PathError)(nil); errors.As(err, &refused) {
+		return err
+	}
+	return fmt.Errorf("%s is damaged (%w): votes that it recorded may be lost; %s", path, err, restoreRemedy)
+}
+
+func (j *journal) inspect(dir string) error {
 	for _, entry := range j.entries {
 		m := &smartbftprotos.SavedMessage{}
 		if err := proto.Unmarshal(entry, m); err != nil {
-			return fmt.Errorf("a record is not one of this engine's: %w", err)
+			return damagedLog(dir, fmt.Errorf("a record is not one of this engine's: %w", err))
 		}
 		switch {
 		case m.GetProposedRecord() != nil:

@@ -136,7 +136,7 @@ func TestSignedFile(t *testing.T) {
 	dir := t.TempDir()
 	reopen := func() *signedFile {
 		t.Helper()
-		s, err := openSigned(dir, testChain)
+		s, err := openSigned(dir, testChain, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestSignedFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := openSigned(dir, abi.Hash{1}); err == nil || !strings.Contains(err.Error(), "belongs to chain") {
+	if _, err := openSigned(dir, abi.Hash{1}, true); err == nil || !strings.Contains(err.Error(), "belongs to chain") {
 		t.Errorf("another chain's: %v", err)
 	}
 	path := filepath.Join(dir, signedName)
@@ -177,7 +177,7 @@ func TestSignedFile(t *testing.T) {
 		t.Errorf("height %d beside a torn record", s.height)
 	}
 	spoil(20)
-	if _, err := openSigned(dir, testChain); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, err := openSigned(dir, testChain, true); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("both torn: %v", err)
 	}
 }

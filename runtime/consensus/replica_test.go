@@ -22,7 +22,7 @@ func testReplica(t *testing.T) (*replica, *app) {
 	a.store(a.execute(&h, time.Now().UnixMilli()-1000, [][]byte{transaction(t, 1)}), nil)
 	cfg := config(t, a, t.TempDir())
 	cfg.Clock = func() (int64, bool) { return a.clock() }
-	signed, err := openSigned(cfg.WAL, testChain)
+	signed, err := openSigned(cfg.WAL, testChain, true)
 	if err != nil {
 		t.Fatal(err)
 	}

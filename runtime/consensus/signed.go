@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -34,35 +35,40 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func openSigned(dir string, chain abi.Hash) (*signedFile, error) {
-	path := filepath.Join(dir, signedName)
-	_, err := os.Stat(path)
-	fresh := errors.Is(err, os.ErrNotExist)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// openSigned opens the record of dir. Only where none can be missing, begin,
+// does it make one.
+func openSigned(dir string, chain abi.Hash, begin bool) (*signedFile, error) {
+	height, ok, err := readSigned(dir, chain)
+	if err == nil && !ok && begin {
+		err = writeSigned(dir, chain, 0)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &signedFile{file: f, chain: chain}
-	if fresh {
-		err = s.create(dir)
-	} else {
-		err = s.read()
-	}
+	f, err := os.OpenFile(filepath.Join(dir, signedName), os.O_RDWR, 0)
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, err
 	}
-	return s, nil
+	return &signedFile{file: f, chain: chain, height: height}, nil
 }
 
-// create writes both slots, so that the file is never seen without one.
-func (s *signedFile) create(dir string) error {
-	for slot := range int64(2) {
-		if _, err := s.file.WriteAt(s.record(), slot*signedSlot); err != nil {
-			return err
-		}
+// writeSigned begins the record of dir anew. The file gets its name when both
+// slots are durable, so that it is never seen without one.
+func writeSigned(dir string, chain abi.Hash, height uint64) error {
+	path := filepath.Join(dir, signedName)
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
 	}
-	if err := s.file.Sync(); err != nil {
+	s := &signedFile{file: f, chain: chain, height: height}
+	for slot := range int64(2) {
+		_, writeErr := f.WriteAt(s.record(), slot*signedSlot)
+		err = errors.Join(err, writeErr)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
 		return err
 	}
 	return syncDir(dir)
@@ -75,26 +81,39 @@ func (s *signedFile) record() []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-func (s *signedFile) read() error {
-	found := false
+// errOtherChain comes when the record is another chain's.
+var errOtherChain = errors.New("each chain needs a directory of its own")
+
+// readSigned reads the record of dir, or says that there is none.
+func readSigned(dir string, chain abi.Hash) (height uint64, ok bool, err error) {
+	path := filepath.Join(dir, signedName)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	defer f.Close()
 	for slot := range int64(2) {
 		b := make([]byte, signedSize)
-		if _, err := s.file.ReadAt(b, slot*signedSlot); err != nil && !errors.Is(err, io.EOF) {
-			return err
+		if _, err := f.ReadAt(b, slot*signedSlot); err != nil && !errors.Is(err, io.EOF) {
+			return 0, false, err
 		}
-		height, id, ok := parseSigned(b)
-		if !ok {
+		h, id, good := parseSigned(b)
+		if !good {
 			continue
 		}
-		if id != s.chain {
-			return fmt.Errorf("it belongs to chain %x, this is %x: each chain needs a directory of its own", id[:4], s.chain[:4])
+		if id != chain {
+			return 0, false, fmt.Errorf("%s belongs to chain %x, this is %x: %w", path, id[:4], chain[:4], errOtherChain)
 		}
-		found, s.height = true, max(s.height, height)
+		ok, height = true, max(height, h)
 	}
-	if !found {
-		return errors.New("both records of the last signed height are damaged: delete the file only if this ledger was not restored from a backup")
+	if !ok {
+		return 0, false, fmt.Errorf("%s: both records of the last signed height are damaged: without them this validator "+
+			"might sign a second block where it has signed one; %s", path, restoreRemedy)
 	}
-	return nil
+	return height, true, nil
 }
 
 func parseSigned(b []byte) (height uint64, chain abi.Hash, ok bool) {
