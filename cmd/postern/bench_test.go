@@ -180,8 +180,8 @@ func (n *benchNode) furnish(b *testing.B) []*key.Key {
 	return devices
 }
 
-// benchPolicy has benchRules rules, of which ten concern the question, and
-// benchEntities doors.
+// benchPolicy has benchRules rules, of which four concern the question and the
+// last of them permits, and benchEntities doors.
 func benchPolicy() []byte {
 	var p bytes.Buffer
 	p.WriteString(`{"title":"bench","entities":[`)
@@ -192,7 +192,7 @@ func benchPolicy() []byte {
 	p.WriteString(`],"rules":[`)
 	for i := range benchRules {
 		fmt.Fprintf(&p, `{"id":"rule-%d","effect":"permit","actions":["action-%d"],"resource":{"type":"door"},"subject":{"types":["device"]},`+
-			`"when":[{"eq":["subject.properties.labels.role","technician"]},{"eq":["resource.properties.floor",%d]}]},`, i, i%20, i/20)
+			`"when":[{"eq":["subject.properties.labels.role","technician"]},{"eq":["resource.properties.floor",%d]}]},`, i, i%50, i/50)
 	}
 	p.Truncate(p.Len() - 1)
 	p.WriteString(`]}`)
@@ -200,7 +200,7 @@ func benchPolicy() []byte {
 }
 
 func benchRequest() *abi.DecisionRequest {
-	return &abi.DecisionRequest{Action: abi.Action{Name: "action-3"}, Resource: abi.Entity{Type: "door", ID: "door-1209"}}
+	return &abi.DecisionRequest{Action: abi.Action{Name: "action-3"}, Resource: abi.Entity{Type: "door", ID: "door-1203"}}
 }
 
 // sampleFrames is a decision's request frame, and what came back.

@@ -46,6 +46,8 @@ func defaultHome() string {
 // config is postern.toml. Zero values mean the defaults that are written into
 // a new file as comments.
 type config struct {
+	adoptLedger bool // for this start only, so it is no setting
+
 	Quic        string `toml:"quic"`         // UDP address of the device port
 	Web         string `toml:"web"`          // TCP address of HTTPS; "off" for none
 	Engine      string `toml:"engine"`       // auto, compiler or interpreter

@@ -75,7 +75,7 @@ func (n *node) open(ctx context.Context, cfg config) (err error) {
 	if err := n.openLedger(ctx, cfg); err != nil {
 		return err
 	}
-	if err := n.openConsensus(); err != nil {
+	if err := n.openConsensus(cfg.adoptLedger); err != nil {
 		return err
 	}
 	return n.openPorts(cfg)
@@ -157,7 +157,7 @@ func (n *node) followUp(ctx context.Context, call []byte) error {
 // engines are the settings of the Wasm engine.
 var engines = map[string]wasm.Engine{"auto": wasm.EngineAuto, "compiler": wasm.EngineCompiler, "interpreter": wasm.EngineInterpreter}
 
-func (n *node) openConsensus() error {
+func (n *node) openConsensus(adopt bool) error {
 	var id uint64
 	for _, v := range n.genesis.Validators {
 		if string(v.Key) == string(n.key.Public()) {
@@ -166,6 +166,12 @@ func (n *node) openConsensus() error {
 	}
 	if id == 0 {
 		return fmt.Errorf("%s is no validator of this chain's genesis; put the right key back", n.home.path(nodeKeyFile))
+	}
+	if adopt {
+		if err := consensus.AdoptLedger(n.home.path("wal"), n.ledger); err != nil {
+			return err
+		}
+		n.log.Warn("the ledger was adopted as it is; blocks above it are given up", "height", n.ledger.Head().Height)
 	}
 	var err error
 	n.engine, err = consensus.New(consensus.Config{

@@ -23,7 +23,9 @@ says when the node answers, and where.
 Example:
 
    postern start --home /var/lib/postern`,
-		Flags: append([]cli.Flag{homeFlag, jsonFlag}, portFlags...),
+		Flags: append([]cli.Flag{homeFlag, jsonFlag,
+			&cli.BoolFlag{Name: "adopt-ledger", Usage: "go on with the ledger as it is, when its only validator refuses because votes or blocks were lost; see docs/operate.md"},
+		}, portFlags...),
 		Action: func(c *cli.Context) error {
 			h := home(c.String("home"))
 			cfg, err := h.config()
@@ -31,6 +33,7 @@ Example:
 				return err
 			}
 			overridePorts(c, &cfg)
+			cfg.adoptLedger = c.Bool("adopt-ledger")
 			n, err := openNode(c.Context, h, cfg, newLogger(cfg.Log))
 			if err != nil {
 				return err
