@@ -8,15 +8,17 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/storage"
 )
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
-		Usage: "check a whole home: blocks, certificates, roots, values, ordered index",
+		Usage: "check a whole home: blocks, certificates, roots, values, ordered index, votes",
 		Description: `The node must be stopped. It reads everything, changes nothing, and ends
-non-zero at the first thing that is not as the chain says.
+non-zero at the first thing that is not as the chain says, and if the chain
+ends below what this validator has voted for.
 
 Example:
 
@@ -41,6 +43,7 @@ type verifyOutput struct {
 	Entries int      `json:"entries"`
 	Blocks  uint64   `json:"blocks"`
 	Txs     int      `json:"transactions"`
+	Voted   uint64   `json:"voted"` // height+1: that block is in the consensus log
 }
 
 func verify(c *cli.Context, h home, out output) error {
@@ -65,8 +68,16 @@ func verify(c *cli.Context, h home, out output) error {
 		return err
 	}
 	head := store.Head()
-	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, head.Height + 1, txs}
-	return out.show(v, "good: %d blocks with %d transactions, %d state entries, state root %s", v.Blocks, v.Txs, v.Entries, v.State)
+	voted, err := consensus.CheckLedger(h.path("wal"), chain.ChainID(raw), head.Height)
+	if err != nil {
+		return fmt.Errorf("what %s holds is good, but it is not certain to be all: %w", h, err)
+	}
+	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, head.Height + 1, txs, voted}
+	text := fmt.Sprintf("good: %d blocks with %d transactions, %d state entries, state root %s", v.Blocks, v.Txs, v.Entries, v.State)
+	if voted > head.Height {
+		text += fmt.Sprintf("; block %d is in the consensus log, and the next start goes on with it", voted)
+	}
+	return out.show(v, "%s", text)
 }
 
 // verifyBlocks walks the chain from its genesis: parents, certificates, the

@@ -14,26 +14,29 @@ import (
 const restoreRemedy = "put the directory back as it was last, never an older copy of it; " +
 	"the only validator of a chain can go on without, on purpose: postern start --adopt-ledger"
 
-// CheckLedger returns nil if a ledger at height has every block that the
-// validator with this directory (Config.WAL) has voted for, or can still make
-// it from the write-ahead log; otherwise what is missing and what to do. It
-// reads only. No engine may run on the directory.
-func CheckLedger(dir string, chain abi.Hash, height uint64) error {
+// CheckLedger returns the greatest height that the validator with this
+// directory (Config.WAL) has voted for. If a ledger at height lacks a block up
+// to there, or that cannot be known, the error says what is missing and what to
+// do. Where voted is height+1 without an error, the write-ahead log holds that
+// block for the next Run to go on with. CheckLedger reads only; no engine may
+// run on the directory.
+func CheckLedger(dir string, chain abi.Hash, height uint64) (voted uint64, err error) {
 	j, err := readJournal(dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	signed, ok, err := readSigned(dir, chain)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if !ok && !mayBegin(height, j) {
-		return noRecord(dir, height)
+		return 0, noRecord(dir, height)
 	}
-	if voted, behind := lacks(height, signed, j); behind {
-		return missingBlocks(dir, height, voted)
+	voted, behind := lacks(height, signed, j)
+	if behind {
+		return voted, missingBlocks(dir, height, voted)
 	}
-	return nil
+	return voted, nil
 }
 
 // Begin records in dir that this node's key has signed no block of the chain
@@ -71,7 +74,7 @@ func AdoptLedger(dir string, app App) error {
 		return fmt.Errorf("consensus: the chain has %d validators: its blocks are fetched from the others, never given up", n)
 	}
 	head := app.Head().Height
-	err := CheckLedger(dir, app.ChainID(), head)
+	_, err := CheckLedger(dir, app.ChainID(), head)
 	if err == nil {
 		return fmt.Errorf("consensus: there is nothing to adopt: the ledger at height %d has all that this validator voted for; start without", head)
 	}

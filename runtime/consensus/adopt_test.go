@@ -106,7 +106,7 @@ func TestRefusedUntilAdopted(t *testing.T) {
 				head := a.Head().Height
 				before := listing(t, m.wal)
 				for range 2 {
-					checkRefusal(t, "check", CheckLedger(m.wal, testChain, head), c.want)
+					checkRefusal(t, "check", check(m.wal, head), c.want)
 					if listing(t, m.wal) != before {
 						t.Fatal("the check wrote")
 					}
@@ -114,7 +114,7 @@ func TestRefusedUntilAdopted(t *testing.T) {
 				r := m.startCopy(t)
 				checkRefusal(t, "start", <-r.done, c.want)
 				must(t, AdoptLedger(m.wal, a))
-				must(t, CheckLedger(m.wal, testChain, head))
+				must(t, check(m.wal, head))
 				if err := AdoptLedger(m.wal, a); err == nil || !strings.Contains(err.Error(), "nothing to adopt") {
 					t.Fatalf("adopted again: %v", err)
 				}
@@ -137,6 +137,11 @@ func (m moment) startCopy(t *testing.T) *running {
 	}
 	_, r := m.recover(t, m.disk)
 	return r
+}
+
+func check(dir string, height uint64) error {
+	_, err := CheckLedger(dir, testChain, height)
+	return err
 }
 
 func checkRefusal(t *testing.T, what string, err error, want string) {
@@ -169,7 +174,7 @@ func TestCheckAgreesWithStart(t *testing.T) {
 			top := uint64(len(m.disk.blocks) - 1)
 			for _, head := range []uint64{top, max(top, 1) - 1} {
 				_, r := m.recover(t, m.disk.rewind(head))
-				err := CheckLedger(m.wal, testChain, head)
+				voted, err := CheckLedger(m.wal, testChain, head)
 				var started error
 				select {
 				case started = <-r.done:
@@ -179,8 +184,8 @@ func TestCheckAgreesWithStart(t *testing.T) {
 				if (err == nil) != (started == nil) {
 					t.Errorf("%s at %d: check %v, start %v", m.name, head, err, started)
 				}
-				if head == top && err != nil {
-					t.Errorf("%s: %v", m.name, err)
+				if head == top && (err != nil || voted > top+1 || voted < m.signed()) {
+					t.Errorf("%s: voted for %d, %v", m.name, voted, err)
 				}
 			}
 		}
@@ -217,10 +222,10 @@ func TestAdoptInterrupted(t *testing.T) {
 		a := newApp(t, 1).reopen(m.disk.rewind(1))
 		for _, name := range names {
 			must(t, os.Rename(filepath.Join(m.wal, name), filepath.Join(m.wal, name+".aside")))
-			checkRefusal(t, name, CheckLedger(m.wal, testChain, 1), "blocks 2 to 3")
+			checkRefusal(t, name, check(m.wal, 1), "blocks 2 to 3")
 		}
 		must(t, AdoptLedger(m.wal, a))
-		must(t, CheckLedger(m.wal, testChain, 1))
+		must(t, check(m.wal, 1))
 	})
 }
 
@@ -258,7 +263,7 @@ func TestAdoptRefusals(t *testing.T) {
 func TestBegin(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "wal")
 	must(t, Begin(dir, testChain))
-	must(t, CheckLedger(dir, testChain, 9))
+	must(t, check(dir, 9))
 	if err := Begin(dir, testChain); err == nil || !strings.Contains(err.Error(), "never signed") {
 		t.Fatalf("begun again: %v", err)
 	}
@@ -294,7 +299,7 @@ func TestLateFirstStart(t *testing.T) {
 			t.Fatal(err)
 		default:
 		}
-		must(t, CheckLedger(net.nodes[4].dir, testChain, net.nodes[4].app.Head().Height))
+		must(t, check(net.nodes[4].dir, net.nodes[4].app.Head().Height))
 	})
 }
 
@@ -311,6 +316,6 @@ func FuzzReadJournal(f *testing.F) {
 		}
 		_, _ = readJournal(dir)
 		must(t, os.WriteFile(filepath.Join(dir, "0000000000000002.wal"), b, 0o600))
-		_ = CheckLedger(dir, testChain, 1)
+		_, _ = CheckLedger(dir, testChain, 1)
 	})
 }
