@@ -68,19 +68,16 @@ func (s *Store) raise(b Block, version uint64) {
 
 // write is the only place where the ledger is written. It returns the View of
 // what it wrote.
-func (s *Store) write(b *batch, version uint64, next *tree.Tree) (v *View, err error) {
-	err = s.health.run(func() error {
-		if err := b.WriteSync(); err != nil {
-			return err
+func (s *Store) write(b *batch, version uint64, next *tree.Tree) (*View, error) {
+	err := s.health.run(b.WriteSync)
+	if err == nil {
+		var v *View
+		if v, err = s.newView(version, next); err == nil {
+			return v, nil
 		}
-		v = s.newView(version, next)
-		return nil
-	})
-	if err != nil {
-		s.health.fail(fmt.Errorf("writing a block: %w", err))
-		return nil, s.health.err()
 	}
-	return v, nil
+	s.health.fail(fmt.Errorf("writing a block: %w", err))
+	return nil, s.health.err()
 }
 
 // batch is a database batch that keeps its first error.

@@ -143,7 +143,7 @@ func isSystemError(err error) bool {
 // error.
 func (e *engine) close() error {
 	err := e.health.run(e.db.Close)
-	if e.lock != nil {
+	if e.lock != nil && e.health.err() == nil { // a failed engine may still be at work
 		err = errors.Join(err, e.lock.Close())
 	}
 	return err
@@ -210,7 +210,20 @@ func (l engineLogger) Fatalf(format string, args ...any) {
 
 // get reads one record through a snapshot. The value is a copy, nil if there
 // is none.
+// The key must stay as it is even after the return.
 func (e *engine) get(snap *pebble.Snapshot, key []byte) ([]byte, error) {
+	var value []byte // of the goroutine that wait starts, until wait returns nil
+	err := e.wait(func() (err error) {
+		value, err = read(snap, key)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
+}
+
+func read(snap *pebble.Snapshot, key []byte) ([]byte, error) {
 	raw, closer, err := snap.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -219,14 +232,31 @@ func (e *engine) get(snap *pebble.Snapshot, key []byte) ([]byte, error) {
 		return nil, err
 	}
 	value := append([]byte{}, raw...)
-	if err := closer.Close(); err != nil {
-		return nil, err
+	return value, closer.Close()
+}
+
+// wait does something that may take pebble's mutex, which a failed write
+// never gives back: reading a record, taking a snapshot, closing one or an
+// iterator. It returns when the store fails. A panic may have kept a lock as
+// well, so it fails the store. Moving an iterator takes no such lock.
+func (e *engine) wait(do func() error) error {
+	if err := e.health.err(); err != nil {
+		return err
 	}
-	return value, e.health.err()
+	err := e.health.run(do)
+	if errors.Is(err, errPanicked) {
+		e.health.fail(err)
+		return e.health.err()
+	}
+	return err
 }
 
 func (e *engine) checkFormat() error {
-	value, err := e.kv.Get(formatKey)
+	var value []byte
+	err := e.wait(func() (err error) {
+		value, err = e.kv.Get(formatKey)
+		return err
+	})
 	switch {
 	case err != nil:
 		return readError("the format version", err)
@@ -240,15 +270,15 @@ func (e *engine) checkFormat() error {
 
 // scan calls fn for each record whose key begins with prefix, in order. The
 // slices are fn's only until it returns.
-func scan(snap *pebble.Snapshot, prefix byte, fn func(key, value []byte) error) error {
-	it, err := snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+func (v *View) scan(prefix byte, fn func(key, value []byte) error) error {
+	it, err := v.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
 	if err != nil {
 		return err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := fn(it.Key(), it.Value()); err != nil {
-			return errors.Join(err, it.Close())
+			return errors.Join(err, v.store.engine.wait(it.Close))
 		}
 	}
-	return errors.Join(it.Error(), it.Close())
+	return errors.Join(it.Error(), v.store.engine.wait(it.Close))
 }

@@ -45,6 +45,9 @@ func readError(what string, err error) error {
 	return fmt.Errorf("reading %s: %w", what, err)
 }
 
+// errPanicked is the error that run makes of a panic.
+var errPanicked = errors.New("the database panicked")
+
 // health holds the first fatal error of a store.
 type health struct {
 	once  sync.Once
@@ -79,7 +82,7 @@ func (h *health) run(do func() error) error {
 	go func() {
 		defer func() {
 			if p := recover(); p != nil {
-				done <- fmt.Errorf("the database panicked: %v", p)
+				done <- fmt.Errorf("%w: %v", errPanicked, p)
 			}
 		}()
 		done <- do()

@@ -99,7 +99,7 @@ func (c *cursor) Close() {
 		return
 	}
 	if c.it != nil {
-		if err := c.it.Close(); err != nil && c.err == nil {
+		if err := c.view.store.engine.wait(c.it.Close); err != nil && c.err == nil {
 			c.err = readError("a range", err)
 		}
 	}

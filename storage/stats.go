@@ -25,7 +25,7 @@ func (s *Store) Stats() Stats {
 		return Stats{}
 	}
 	var m *pebble.Metrics
-	err := s.health.run(func() error {
+	err := s.engine.wait(func() error {
 		m = s.engine.db.Metrics()
 		return nil
 	})

@@ -89,8 +89,11 @@ func Open(cfg Config) (*Store, error) {
 
 // recover builds the newest View from what is stored.
 func (s *Store) recover() error {
-	v := s.newView(0, tree.New(tree.DefaultLimits))
-	err := v.recover()
+	v, err := s.newView(0, tree.New(tree.DefaultLimits))
+	if err != nil {
+		return err
+	}
+	err = v.recover()
 	if err == nil {
 		err = s.health.err()
 	}
@@ -136,7 +139,7 @@ func (v *View) readHead() (Head, error) {
 
 func (v *View) readTree() (*tree.Tree, error) {
 	builder := tree.NewBuilder(tree.DefaultLimits)
-	err := scan(v.snap, keyBucket, func(key, value []byte) error {
+	err := v.scan(keyBucket, func(key, value []byte) error {
 		b, err := parseBucket(key, value)
 		if err != nil {
 			return err
@@ -154,7 +157,7 @@ func (v *View) readTree() (*tree.Tree, error) {
 // are always written together.
 func (v *View) checkHeights() error {
 	next := uint64(0)
-	err := scan(v.snap, keyDigest, func(key, value []byte) error {
+	err := v.scan(keyDigest, func(key, value []byte) error {
 		if want := heightKey(keyDigest, next); string(key) != string(want) || next >= v.version || len(value) != digestSize {
 			return fmt.Errorf("%w: found %x where %x should follow", errMalformedRecord, key, want)
 		}
@@ -171,11 +174,18 @@ func (v *View) checkHeights() error {
 }
 
 // newView opens a View of what is stored now.
-func (s *Store) newView(version uint64, t *tree.Tree) *View {
-	v := &View{store: s, version: version, tree: t, snap: s.engine.db.NewSnapshot()}
+func (s *Store) newView(version uint64, t *tree.Tree) (*View, error) {
+	v := &View{store: s, version: version, tree: t}
+	err := s.engine.wait(func() error {
+		v.snap = s.engine.db.NewSnapshot()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	v.refs.Store(1)
 	s.alive.Add(1)
-	return v
+	return v, nil
 }
 
 // View returns the newest View. It fails with ErrBusy while MaxViews Views of
@@ -246,7 +256,7 @@ func (s *Store) Close() error {
 	}
 	s.current.Store(nil)
 	s.alive.Add(-1)
-	err := v.snap.Close()
+	err := s.engine.wait(v.snap.Close)
 	s.cache.close()
 	return errors.Join(err, s.engine.close())
 }

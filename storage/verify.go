@@ -91,7 +91,7 @@ func (f *verifier) records() error {
 }
 
 func (f *verifier) blocks() error {
-	err := scan(f.view.snap, keyBlock, func(key, value []byte) error {
+	err := f.view.scan(keyBlock, func(key, value []byte) error {
 		height := uint64(f.Blocks)
 		if !bytes.Equal(key, heightKey(keyBlock, height)) || height >= f.view.version {
 			return fmt.Errorf("%w: found %x where block %d should be", errMalformedRecord, key, height)
@@ -127,7 +127,7 @@ func (f *verifier) state() error {
 		f.Buckets++
 		return err == nil
 	})
-	if err := errors.Join(err, it.Close()); err != nil {
+	if err := errors.Join(err, f.view.store.engine.wait(it.Close)); err != nil {
 		return readError("the state", err)
 	}
 	return nil
@@ -172,7 +172,7 @@ func (f *verifier) indexed(key []byte) error {
 // is, as state found, so it is enough that no index entry is beyond them.
 func (f *verifier) index() error {
 	entries := 0
-	err := scan(f.view.snap, keyIndex, func(key, value []byte) error {
+	err := f.view.scan(keyIndex, func(key, value []byte) error {
 		if len(value) != 0 {
 			return fmt.Errorf("%w: entry of key %x is not empty", errMalformedRecord, key[1:])
 		}
@@ -189,7 +189,7 @@ func (f *verifier) index() error {
 
 // findStray names the first index entry whose key has no value.
 func (f *verifier) findStray() error {
-	return scan(f.view.snap, keyIndex, func(key, _ []byte) error {
+	return f.view.scan(keyIndex, func(key, _ []byte) error {
 		if _, ok, err := f.view.GetCold(key[1:]); err != nil || ok {
 			return err
 		}
@@ -198,7 +198,7 @@ func (f *verifier) findStray() error {
 }
 
 func (f *verifier) plain() error {
-	err := scan(f.view.snap, keyPlain, func(_, _ []byte) error {
+	err := f.view.scan(keyPlain, func(_, _ []byte) error {
 		f.Plain++
 		if f.Plain%verifySteps == 0 {
 			return f.ctx.Err()

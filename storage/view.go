@@ -43,10 +43,7 @@ func (v *View) Release() {
 		panic("BUG: view released more often than taken")
 	case n == 0:
 		v.store.alive.Add(-1)
-		if v.store.health.err() != nil {
-			return // the engine may hold its lock for ever
-		}
-		if err := v.snap.Close(); err != nil {
+		if err := v.store.engine.wait(v.snap.Close); err != nil {
 			v.store.health.fail(fmt.Errorf("closing a snapshot: %w", err))
 		}
 	}
@@ -158,7 +155,8 @@ func (v *View) checkBucket(ref tree.Ref) error {
 
 // loader reads the entries of buckets.
 type loader struct {
-	it *pebble.Iterator
+	it     *pebble.Iterator
+	engine *engine
 }
 
 func (v *View) newLoader() (*loader, error) {
@@ -166,10 +164,10 @@ func (v *View) newLoader() (*loader, error) {
 	if err != nil {
 		return nil, readError("the state", err)
 	}
-	return &loader{it}, nil
+	return &loader{it, v.store.engine}, nil
 }
 
-func (l *loader) close() error { return l.it.Close() }
+func (l *loader) close() error { return l.engine.wait(l.it.Close) }
 
 // load is the tree's Loader. The first time in a process that a bucket is
 // read, every value is hashed and the whole compared with the bucket's hash;
