@@ -129,6 +129,25 @@ func TestRefusedUntilAdopted(t *testing.T) {
 	}
 }
 
+// A flipped byte anywhere in a log file that is not the last is refused with
+// the file's name, by a check and a start alike.
+func TestFlippedLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := stopped(t, 2)
+		first := m.twoLogs(t)
+		info, err := os.Stat(first)
+		must(t, err)
+		for at := int64(0); at < info.Size(); at += 41 {
+			spoilt := m.clone(t)
+			flip(t, filepath.Join(spoilt.wal, filepath.Base(first)), at)
+			want := filepath.Base(first) + " is damaged"
+			checkRefusal(t, fmt.Sprintf("check at %d", at), check(spoilt.wal, 2), want)
+			_, r := spoilt.recover(t, m.disk)
+			checkRefusal(t, fmt.Sprintf("start at %d", at), <-r.done, want)
+		}
+	})
+}
+
 // startCopy starts an engine on a copy of the moment, which may lack its
 // directory.
 func (m moment) startCopy(t *testing.T) *running {

@@ -5,9 +5,12 @@
 // The caller's duties, in order:
 //
 //  1. Open the ledger; it is the App. Its Commit must have made the block
-//     durable before it returns.
-//  2. Call New, then Run in a goroutine of its own. Run syncs through the
-//     Syncer, reads the write-ahead log, starts the engine, and returns after
+//     durable before it returns. The directory Config.WAL must be the one
+//     that this key has always voted with: it begins while the ledger is at
+//     height 0, or with Begin. CheckLedger tells a stopped node's tools
+//     whether the two fit; AdoptLedger is the operator's last resort.
+//  2. Call New, then Run in a goroutine of its own. Run reads the write-ahead
+//     log, syncs through the Syncer, starts the engine, and returns after
 //     everything it started has ended.
 //  3. Only then open inbound streams. Give each peer's consensus messages to
 //     Handle from one goroutine a peer, in the order sent, under the id of the
