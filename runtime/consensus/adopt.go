@@ -65,7 +65,8 @@ func Begin(dir string, chain abi.Hash) error {
 // newer was found to be gone.
 //
 // It refuses where nothing is wrong, so that asking at every start does not
-// work; where there are other validators, who would be betrayed and have the
+// work; at height 0, where every transaction of the chain could be played
+// again; where there are other validators, who would be betrayed and have the
 // blocks; and a directory that is another chain's or cannot be read. Log files
 // that do not fit the ledger are kept under names that end in ".aside". No
 // engine may run on the directory.
@@ -74,6 +75,9 @@ func AdoptLedger(dir string, app App) error {
 		return fmt.Errorf("consensus: the chain has %d validators: its blocks are fetched from the others, never given up", n)
 	}
 	head := app.Head().Height
+	if head == 0 {
+		return errors.New("consensus: the ledger holds no block but the genesis: to begin again from it, begin another chain")
+	}
 	_, err := CheckLedger(dir, app.ChainID(), head)
 	if err == nil {
 		return fmt.Errorf("consensus: there is nothing to adopt: the ledger at height %d has all that this validator voted for; start without", head)

@@ -84,6 +84,7 @@ var refusals = map[string]struct {
 	"record garbage": {func(t *testing.T, m *moment) {
 		must(t, os.WriteFile(filepath.Join(m.wal, signedName), []byte(strings.Repeat("garbage", 5000)), 0o600))
 	}, "damaged"},
+	"ledger lost all":    {func(t *testing.T, m *moment) { m.disk = m.disk.rewind(0) }, "blocks 1 to 3 are not there"},
 	"ledger lost blocks": {func(t *testing.T, m *moment) { m.disk = m.disk.rewind(1) }, "blocks 2 to 3 are not there"},
 	"ledger and log lost a block": {func(t *testing.T, m *moment) {
 		m.wal, m.disk = moveSigned(t, m.wal), m.disk.rewind(2)
@@ -95,7 +96,7 @@ var refusals = map[string]struct {
 }
 
 // What may hide a vote is refused at a check and at a start alike, says what
-// to do, and is left as it was. Once it is adopted the validator goes on.
+// to do, and is left as it was. Once it is adopted, above height 0, the validator goes on.
 func TestRefusedUntilAdopted(t *testing.T) {
 	for name, c := range refusals {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +114,12 @@ func TestRefusedUntilAdopted(t *testing.T) {
 				}
 				r := m.startCopy(t)
 				checkRefusal(t, "start", <-r.done, c.want)
+				if head == 0 {
+					if err := AdoptLedger(m.wal, a); err == nil || !strings.Contains(err.Error(), "another chain") || listing(t, m.wal) != before {
+						t.Fatalf("adopted at height 0: %v", err)
+					}
+					return
+				}
 				must(t, AdoptLedger(m.wal, a))
 				must(t, check(m.wal, head))
 				if err := AdoptLedger(m.wal, a); err == nil || !strings.Contains(err.Error(), "nothing to adopt") {
