@@ -88,7 +88,7 @@ func damagesOf(size int, rng *rand.Rand) []damage {
 		{"emptied", func([]byte) []byte { return []byte{} }},
 		{"doubled", func(b []byte) []byte { return append(b, b...) }},
 	}
-	for range 5 {
+	for range 5 / slower {
 		at, bit := rng.IntN(size), rng.IntN(8)
 		list = append(list,
 			damage{fmt.Sprintf("bit %d of byte %d flipped", bit, at), func(b []byte) []byte { b[at] ^= 1 << bit; return b }},

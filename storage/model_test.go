@@ -47,7 +47,7 @@ func TestModel(t *testing.T) {
 	s := mustOpen(t, cfg)
 	state, plain := map[string]string{}, map[string]string{}
 	var views []held
-	for height := range 100 {
+	for height := range 100 / slower {
 		changes := randomChanges(rng, state)
 		plainChanges := randomChanges(rng, plain)
 		root, err := commit(s, changes, plainChanges)

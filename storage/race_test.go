@@ -11,7 +11,7 @@ import (
 
 const (
 	raceKeys    = 200
-	raceBlocks  = 200
+	raceBlocks  = 200 / slower
 	raceReaders = 4
 )
 
