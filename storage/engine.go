@@ -122,9 +122,9 @@ func startEngine(cfg Config, name string, health *health, create bool) (*engine,
 	return &engine{kv: kv, db: kv.DB(), health: health}, nil
 }
 
-// openError tells a database out of reach from a damaged one. Pebble does not mark every damage as such: a missing table is, a
-// mangled manifest may be any error, so what is not the system's own refusal
-// counts as damage.
+// openError tells a database out of reach from a damaged one. Pebble does not
+// mark every damage as such: a missing table is, a mangled manifest may be any
+// error, so what is not the system's own refusal counts as damage.
 func openError(path string, err error) error {
 	if isSystemError(err) && !errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return fmt.Errorf("opening database %s: %w", path, err)

@@ -56,16 +56,24 @@ func connect(c *cli.Context, keyFile string) (*client.Client, *key.Key, error) {
 	if path == "" {
 		path = h.path("bundle.json")
 	}
-	text, err := os.ReadFile(path)
+	bundle, err := readBundle(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the trust bundle: %w; name one with --bundle, or a home with --home", err)
-	}
-	bundle, err := client.ParseBundle(text)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, err
 	}
 	cl, err := dial(c.Context, bundle, k, nodeAddr(c.String("node"), h, bundle))
 	return cl, k, err
+}
+
+func readBundle(path string) (*client.Bundle, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trust bundle: %w; name one with --bundle, or a home with --home", err)
+	}
+	bundle, err := client.ParseBundle(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return bundle, nil
 }
 
 func commandKey(c *cli.Context, keyFile string) (*key.Key, error) {

@@ -229,11 +229,7 @@ func (d *demonstration) load(ctx context.Context) (string, error) {
 
 // ask asks as a device, over a connection of its own.
 func (d *demonstration) ask(ctx context.Context, k *key.Key, action, resource string) (abi.Answer, error) {
-	text, err := os.ReadFile(d.home.path("bundle.json"))
-	if err != nil {
-		return abi.Answer{}, err
-	}
-	bundle, err := client.ParseBundle(text)
+	bundle, err := readBundle(d.home.path("bundle.json"))
 	if err != nil {
 		return abi.Answer{}, err
 	}

@@ -124,11 +124,7 @@ func dialHome(ctx context.Context, h home, addr, keyFile string) (*client.Client
 	if err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(h.path("bundle.json"))
-	if err != nil {
-		return nil, err
-	}
-	bundle, err := client.ParseBundle(text)
+	bundle, err := readBundle(h.path("bundle.json"))
 	if err != nil {
 		return nil, err
 	}

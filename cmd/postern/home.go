@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/BurntSushi/toml"
 	"github.com/urfave/cli/v2"
@@ -88,7 +89,7 @@ func (c *config) validate() error {
 		if *d.value == "" {
 			*d.value = d.def
 		}
-		if d.choice != nil && !contains(d.choice, *d.value) {
+		if d.choice != nil && !slices.Contains(d.choice, *d.value) {
 			return fmt.Errorf("%s = %q: choose one of %v", d.name, *d.value, d.choice)
 		}
 	}
@@ -103,15 +104,6 @@ func (c *config) validate() error {
 
 // minMemory is what an idle node takes, in MiB, and a little to work with.
 const minMemory = 48
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
-}
 
 func (h home) config() (config, error) {
 	var c config

@@ -128,8 +128,8 @@ func (x *execution) contractTimer(r *running, t *chain.Timer, o *chain.Outcome) 
 	return x.settle(r, before, err, o)
 }
 
-// spendTimer takes a timer's own price. A payer who has less is out of gas
-// for now, and the timer is lost.
+// spendTimer takes a timer's own price. A payer who has less loses
+// the timer.
 func (r *running) spendTimer() error {
 	if err := r.spend(gasTimer); err != nil {
 		return abi.CodeGasQuota
