@@ -33,6 +33,7 @@ type Result struct {
 	Output    []byte // nil after a trap
 	GasUsed   uint64 // right after traps too, never above Call.Gas
 	AbortCode uint16 // the contract's own code, with a Trap of CodeAborted
+	Pages     int    // of memory at the end, 64 KiB each; 0 if the call never began
 }
 
 // Env is what one call may see and change. One goroutine uses it.
@@ -109,8 +110,12 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 		return Result{}, err
 	}
 	res, err := in.frame.run(ctx, &call, pages)
+	res.Pages = int(in.mem.Size()) / wasmPage
 	in.spend(in.frame.written, err == nil)
 	r.give(ctx, in)
+	if r.cfg.Trace != nil {
+		r.cfg.Trace(&call, &res, err)
+	}
 	return res, err
 }
 

@@ -55,7 +55,10 @@ type Config struct {
 	// CodeBytes bounds compiled code that no call is using (estimated), 0
 	// means DefaultCodeBytes.
 	CodeBytes int
-	Logger    *slog.Logger
+	// Trace, where it is set, sees every call that ran, nested ones before
+	// those around them. It must not keep what it is handed.
+	Trace  func(*Call, *Result, error)
+	Logger *slog.Logger
 }
 
 // validate fills defaults.
