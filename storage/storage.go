@@ -22,6 +22,7 @@ type Config struct {
 	MemTableBytes   int64        // what is written before it goes to a table file. Default 4 MiB
 	MaxOpenFiles    int          // table files held open. Default 256
 	MaxViews        int          // Views of older heights held at once before reads are refused. Default 8
+	Memory          bool         // keep everything in memory and write nothing; for tools that need no disk
 	Logger          *slog.Logger // required
 	FS              vfs.FS       // the disk's by default; tests inject faults
 }
@@ -37,6 +38,9 @@ func (c *Config) validate() error {
 	setDefault(&c.MaxViews, 8)
 	if c.FS == nil {
 		c.FS = vfs.Default
+		if c.Memory {
+			c.FS = vfs.NewMem()
+		}
 	}
 	return nil
 }
