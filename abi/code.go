@@ -65,6 +65,8 @@ const (
 	CodeTooManyTimers    Code = 117
 	CodeBadStatus        Code = 118
 	CodeTooManyUploads   Code = 119
+	CodeUpgradePending   Code = 120
+	CodeUpgradeFailed    Code = 121
 
 	CodeAborted         Code = 150
 	CodeOutOfGas        Code = 151
@@ -222,6 +224,8 @@ var codes = map[Code]codeEntry{
 	CodeTooManyTimers:    {"too-many-timers", "the contract has as many timers as it may have"},
 	CodeBadStatus:        {"bad-status", "the device's status cannot change that way"},
 	CodeTooManyUploads:   {"too-many-uploads", "the account has too many unfinished uploads"},
+	CodeUpgradePending:   {"upgrade-pending", "an earlier upgrade of the contract waits for its activation"},
+	CodeUpgradeFailed:    {"upgrade-failed", "the new code's migrate failed; the contract goes on with the code it had"},
 
 	CodeAborted:         {"aborted", "the contract refused; its own code stands beside this one"},
 	CodeOutOfGas:        {"out-of-gas", "the contract used up its gas"},

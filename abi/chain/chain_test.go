@@ -115,6 +115,9 @@ func TestRecordsDoNotTruncate(t *testing.T) {
 		{codecOf("contract", ParseContract), pairs(3, encUint(258))},
 		{codecOf("contract", ParseContract), pairs(6, encUint(1<<16))},
 		{codecOf("contract", ParseContract), pairs(7, encUint(1<<16))},
+		{codecOf("contract-version", ParseContractVersion), pairs(7, encUint(258))},
+		{codecOf("contract-version", ParseContractVersion), pairs(8, encUint(1<<16))},
+		{codecOf("contract-version", ParseContractVersion), pairs(9, encUint(1<<16))},
 		{codecOf("quota", ParseQuota), pairs(3, encUint(1<<63))},
 	} {
 		if _, err := tt.c.again(tt.in); err == nil {
@@ -359,10 +362,13 @@ func TestStateKeysApart(t *testing.T) {
 	if bytes.Equal(StateKey("a", []byte("b\x00")), StateKey("ab", []byte("\x00"))) || bytes.HasPrefix(StateKey("ab", nil), StatePrefix("a")) {
 		t.Error("two contracts share a prefix")
 	}
+	if bytes.Equal(VersionKey("a", 0x62<<56), VersionKey("ab", 0)[:11]) || bytes.Compare(VersionKey("a", 255), VersionKey("a", 256)) >= 0 {
+		t.Error("versions of two contracts share a key, or their numbers do not sort")
+	}
 	id := hash("x")
 	keys := [][]byte{ParamsKey(), ValidatorsKey(), TimerNumberKey(), AccountKey(id), KeyIndexKey(id[:]), QuotaKey(id), LaneKey(id, 1),
 		DeviceKey(id), SerialKey("a", "b"), UploadKey(id, id), CodeChunkKey(id, id, 1), CodeKey(id), ContractKey("a"), DomainKey("a"),
-		TimerKey(1, 1), TokenKey(id), WindowKey(1), StateKey("a", nil), TxIndexKey(id)}
+		VersionKey("a", 1), TimerKey(1, 1), TokenKey(id), WindowKey(1), StateKey("a", nil), TxIndexKey(id)}
 	seen := map[byte]bool{}
 	for _, k := range keys {
 		if seen[k[0]] {
@@ -378,7 +384,7 @@ func TestStateKeysApart(t *testing.T) {
 }
 
 func TestOpNames(t *testing.T) {
-	for op := OpGrant; op <= OpRevokeToken; op++ {
+	for op := OpGrant; op <= OpUpgrade; op++ {
 		if strings.HasPrefix(op.String(), "op-") {
 			t.Errorf("operation %d has no name", op)
 		}

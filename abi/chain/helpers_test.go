@@ -138,7 +138,7 @@ var messages = []codec{
 	codecOf("grant", ParseGrant), codecOf("rotate", ParseRotate), codecOf("enrol", ParseEnrol),
 	codecOf("enrolment", ParseEnrolment), codecOf("device-status", ParseDeviceStatus), codecOf("upload", ParseUpload),
 	codecOf("chunk", ParseChunk), codecOf("deploy", ParseDeploy), codecOf("call", ParseCall), codecOf("bind", ParseBind),
-	codecOf("issue-token", ParseIssueToken), codecOf("revoke-token", ParseRevokeToken),
+	codecOf("issue-token", ParseIssueToken), codecOf("revoke-token", ParseRevokeToken), codecOf("upgrade", ParseUpgrade),
 	codecOf("certificate", ParseCertificate), codecOf("validator-set", ParseValidatorSet),
 	codecFunc("rotation-body", ParseRotationBody, func(b []byte, id abi.Hash) []byte { return append(b, RotationBody(id)...) }),
 	codecFunc("header", ParseHeader, func(b []byte, h Header) []byte { return AppendHeader(b, &h) }),
@@ -154,6 +154,7 @@ var records = []codec{
 	codecOf("params", ParseParams), codecOf("account", ParseAccount), codecOf("quota", ParseQuota),
 	codecOf("device", ParseDevice), codecOf("code", ParseCode), codecOf("pending-upload", ParsePendingUpload),
 	codecOf("contract", ParseContract), codecOf("domain", ParseDomain), codecOf("token", ParseToken), codecOf("timer", ParseTimer),
+	codecOf("contract-version", ParseContractVersion),
 }
 
 // checkMessage: what a message's parser accepts is the one encoding.

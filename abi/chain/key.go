@@ -22,6 +22,7 @@ import (
 //	b code hash | account id | i (4) a chunk of the code, raw
 //	h code hash                      Code
 //	c name                           Contract
+//	v length of name (1) | name | number (8)  ContractVersion
 //	p domain                         Domain
 //	t due ms (8) | number (8)        Timer
 //	T token hash                     Token
@@ -82,6 +83,12 @@ func CodeKey(code abi.Hash) []byte { return hashKey('h', code) }
 
 // ContractKey is the key of a contract.
 func ContractKey(name string) []byte { return append([]byte{'c'}, name...) }
+
+// VersionKey is the key of a version of a contract.
+func VersionKey(contract string, number uint64) []byte {
+	b := append([]byte{'v', byte(len(contract))}, contract...)
+	return binary.BigEndian.AppendUint64(b, number)
+}
 
 // DomainKey is the key of a policy domain.
 func DomainKey(domain string) []byte { return append([]byte{'p'}, domain...) }

@@ -78,6 +78,15 @@ type Deploy struct {
 	Note string
 }
 
+// Upgrade gives a contract the code of a complete upload or one that is there.
+// {1: name, 2: code hash, 3: migrate message, 4: note}
+type Upgrade struct {
+	Name    string
+	Code    abi.Hash
+	Migrate []byte
+	Note    string
+}
+
 // Call runs a contract's execute. {1: contract, 2: message}
 type Call struct {
 	Contract string
@@ -351,6 +360,19 @@ func ParseDeploy(b []byte) (a Deploy, err error) {
 		return true
 	})
 	return a, err
+}
+
+// Append appends the encoding of a.
+func (a *Upgrade) Append(b []byte) []byte {
+	d := Deploy{Name: a.Name, Code: a.Code, Init: a.Migrate, Note: a.Note}
+	return d.Append(b)
+}
+
+// ParseUpgrade reads the arguments of OpUpgrade, which have the form of
+// OpDeploy's.
+func ParseUpgrade(b []byte) (Upgrade, error) {
+	d, err := ParseDeploy(b)
+	return Upgrade{Name: d.Name, Code: d.Code, Migrate: d.Init, Note: d.Note}, err
 }
 
 // Append appends the encoding of a.

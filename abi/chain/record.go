@@ -261,7 +261,9 @@ func (s ContractStatus) String() string {
 // Contract is the record of a contract:
 // {1: code hash, 2: owner, 3: status, 4: activation time ms, 5: height of the
 // deployment, 6: code of init's failure, 7: abort code of init's failure,
-// 8: note, 9: live timers}
+// 8: note, 9: live timers, 10: number of the version that answers, or of the
+// first while none has, 11: number of the newest version, 12: number of the
+// version that waits for its activation beside the one that answers}
 type Contract struct {
 	Code        abi.Hash
 	Owner       abi.Hash
@@ -272,6 +274,9 @@ type Contract struct {
 	FailureCode uint16
 	Note        string
 	Timers      uint64
+	Version     uint64
+	Versions    uint64
+	Pending     uint64
 }
 
 // Append appends the encoding of c.
@@ -286,6 +291,9 @@ func (c *Contract) Append(b []byte) []byte {
 	f.optUint(7, uint64(c.FailureCode))
 	f.optText(8, c.Note)
 	f.optUint(9, c.Timers)
+	f.uint(10, c.Version)
+	f.uint(11, c.Versions)
+	f.optUint(12, c.Pending)
 	return f.appendTo(b)
 }
 
@@ -311,11 +319,116 @@ func ParseContract(b []byte) (c Contract, err error) {
 			c.Note = r.Text()
 		case 9:
 			c.Timers = r.Uint()
+		case 10:
+			c.Version = r.Uint()
+		case 11:
+			c.Versions = r.Uint()
+		case 12:
+			c.Pending = r.Uint()
 		default:
 			r.Skip()
 		}
 	})
 	return c, err
+}
+
+// VersionStatus is where a version of a contract stands.
+type VersionStatus uint8
+
+// The statuses of a version: it waits for its activation time, answers, failed
+// in init or migrate and never answered, or answered until another did.
+const (
+	VersionPending VersionStatus = iota + 1
+	VersionActive
+	VersionFailed
+	VersionSuperseded
+)
+
+func (s VersionStatus) String() string {
+	switch s {
+	case VersionPending:
+		return "pending"
+	case VersionActive:
+		return "active"
+	case VersionFailed:
+		return "failed"
+	case VersionSuperseded:
+		return "superseded"
+	}
+	return "unknown"
+}
+
+// ContractVersion is the record of one deployment or upgrade of a contract:
+// {1: code hash, 2: account, 3: header time ms, 4: height, 5: activation time
+// ms, 6: SHA-256 of the init or migrate message (absent if there was none),
+// 7: status, 8: failure, 9: abort code of the failure, 10: note, 11: height at
+// which it became active or failed (absent while it is pending)}
+// Account, time and height are those of the transaction.
+type ContractVersion struct {
+	Code        abi.Hash
+	Account     abi.Hash
+	Time        int64
+	Height      uint64
+	Activation  int64
+	Message     *abi.Hash
+	Status      VersionStatus
+	Failure     abi.Code
+	FailureCode uint16
+	Note        string
+	Decided     uint64
+}
+
+// Append appends the encoding of v.
+func (v *ContractVersion) Append(b []byte) []byte {
+	var f fields
+	f.bytes(1, v.Code[:])
+	f.bytes(2, v.Account[:])
+	f.int(3, v.Time)
+	f.uint(4, v.Height)
+	f.int(5, v.Activation)
+	if v.Message != nil {
+		f.bytes(6, v.Message[:])
+	}
+	f.uint(7, uint64(v.Status))
+	f.optUint(8, uint64(v.Failure))
+	f.optUint(9, uint64(v.FailureCode))
+	f.optText(10, v.Note)
+	f.optUint(11, v.Decided)
+	return f.appendTo(b)
+}
+
+// ParseContractVersion reads the record of a version.
+func ParseContractVersion(b []byte) (v ContractVersion, err error) {
+	err = parseRecord(b, func(k uint64, r *cbor.Reader) {
+		switch k {
+		case 1:
+			v.Code = hashOf(r)
+		case 2:
+			v.Account = hashOf(r)
+		case 3:
+			v.Time = r.Int()
+		case 4:
+			v.Height = r.Uint()
+		case 5:
+			v.Activation = r.Int()
+		case 6:
+			h := hashOf(r)
+			v.Message = &h
+		case 7:
+			v.Status = VersionStatus(uintUpTo(r, math.MaxUint8))
+		case 8:
+			v.Failure = abi.Code(uintUpTo(r, math.MaxUint16))
+		case 9:
+			v.FailureCode = uint16(uintUpTo(r, math.MaxUint16))
+		case 10:
+			v.Note = r.Text()
+		case 11:
+			v.Decided = r.Uint()
+		default:
+			r.Skip()
+		}
+	})
+	return v, err
 }
 
 // Domain is the record of a policy domain: {1: contract, 2: account that
@@ -398,18 +511,19 @@ func ParseToken(b []byte) (t Token, err error) {
 // TimerKind is what a timer runs.
 type TimerKind uint64
 
-// A timer runs a contract's timer entry, activates a contract, or drops an
-// upload whose time is over.
+// A timer runs a contract's timer entry, activates a contract, drops an upload
+// whose time is over, or activates a contract's pending version.
 const (
 	TimerContract TimerKind = 1
 	TimerActivate TimerKind = 2
 	TimerUpload   TimerKind = 3
+	TimerUpgrade  TimerKind = 4
 )
 
 // Timer is the record of a timer, kept under its due time and number:
 // {1: kind, 2: contract, 3: message, 4: account, 5: code hash}; 2 and 3 for
-// TimerContract (3 is init's message for TimerActivate), 4 and 5 for
-// TimerUpload; 4 is also who pays for what runs.
+// TimerContract (3 is init's message for TimerActivate, migrate's for
+// TimerUpgrade), 4 and 5 for TimerUpload; 4 is also who pays for what runs.
 type Timer struct {
 	Kind     TimerKind
 	Contract string

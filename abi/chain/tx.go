@@ -25,11 +25,12 @@ const (
 	OpBind         Op = 9  // Bind: a policy domain to a contract
 	OpIssueToken   Op = 10 // IssueToken for an enforcement point
 	OpRevokeToken  Op = 11 // RevokeToken
+	OpUpgrade      Op = 12 // Upgrade: give a contract another code
 )
 
 var opNames = map[Op]string{OpGrant: "grant", OpRotate: "rotate", OpEnrol: "enrol", OpDeviceStatus: "device-status",
 	OpUpload: "upload", OpChunk: "chunk", OpDeploy: "deploy", OpCall: "call", OpBind: "bind",
-	OpIssueToken: "issue-token", OpRevokeToken: "revoke-token"}
+	OpIssueToken: "issue-token", OpRevokeToken: "revoke-token", OpUpgrade: "upgrade"}
 
 func (o Op) String() string {
 	if n, ok := opNames[o]; ok {
