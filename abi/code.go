@@ -2,7 +2,6 @@ package abi
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 )
 
@@ -90,6 +89,7 @@ const (
 	CodeIntegerOverflow Code = 169
 	CodeOutOfBounds     Code = 170
 	CodeBadIndirectCall Code = 171
+	CodeExited          Code = 172
 
 	CodeModuleMalformed       Code = 200
 	CodeModuleTooLarge        Code = 201
@@ -149,25 +149,46 @@ func Malformed(err error) error {
 	if _, ok := errors.AsType[Code](err); ok {
 		return err
 	}
-	return fmt.Errorf("%w: %w", CodeMalformed, err)
+	return &caused{CodeMalformed, err}
 }
+
+// caused is a code with its cause. It is not made by fmt, which would weigh
+// as much in a guest as the contract.
+type caused struct {
+	code  Code
+	cause error
+}
+
+func (e *caused) Error() string { return e.code.Error() + ": " + e.cause.Error() }
+
+func (e *caused) Unwrap() []error { return []error{e.code, e.cause} }
+
+// because is c with a text that says why.
+func because(c Code, why string) error { return &caused{c, errors.New(why)} }
 
 // Name is the code's stable name, such as "out-of-gas".
 func (c Code) Name() string {
-	if e, ok := codes[c]; ok {
-		return e.name
+	if c.known() {
+		return codes[c].name
 	}
 	return "code-" + strconv.Itoa(int(c))
 }
 
 // Text says what happened and what to do, safe to show to anyone.
-func (c Code) Text() string { return codes[c].text }
+func (c Code) Text() string {
+	if c.known() {
+		return codes[c].text
+	}
+	return ""
+}
+
+func (c Code) known() bool { return int(c) < len(codes) && codes[c].name != "" }
 
 // Codes returns every code of the table in ascending order.
 func Codes() []Code {
 	list := make([]Code, 0, len(codes))
-	for c := Code(0); c < 1000; c++ {
-		if _, ok := codes[c]; ok {
+	for c := range Code(len(codes)) {
+		if c.known() {
 			list = append(list, c)
 		}
 	}
@@ -176,7 +197,9 @@ func Codes() []Code {
 
 type codeEntry struct{ name, text string }
 
-var codes = map[Code]codeEntry{
+// codes is an array, gaps and all: it is data, where a map would be built by
+// each guest when it starts.
+var codes = [...]codeEntry{
 	OK: {"ok", "it was done"},
 
 	CodeMalformed:      {"malformed", "the bytes are not the canonical CBOR of this message"},
@@ -249,6 +272,7 @@ var codes = map[Code]codeEntry{
 	CodeIntegerOverflow: {"integer-overflow", "a division or conversion overflowed"},
 	CodeOutOfBounds:     {"out-of-bounds", "the contract accessed memory or a table out of bounds"},
 	CodeBadIndirectCall: {"bad-indirect-call", "an indirect call met an empty or mistyped table entry"},
+	CodeExited:          {"exited", "the contract ended its own program, as a Go contract does when it panics; the node's debug log has its last words"},
 
 	CodeModuleMalformed:       {"module-malformed", "the bytes are not a WebAssembly module"},
 	CodeModuleTooLarge:        {"module-too-large", "the module is larger than the profile admits"},

@@ -1,7 +1,7 @@
 package abi
 
 import (
-	"fmt"
+	"strconv"
 
 	"github.com/seed79541315/postern/abi/cbor"
 )
@@ -236,14 +236,14 @@ func ParseVerdict(b []byte) (Verdict, error) {
 		case 8:
 			v.ByTransaction = r.Bool()
 		default:
-			r.Fail(fmt.Errorf("%w: field %d is not known", CodeMalformed, f.Key()))
+			r.Fail(because(CodeMalformed, "field "+strconv.FormatUint(f.Key(), 10)+" is not known"))
 		}
 	}
 	if err := r.Done(); err != nil {
-		return Verdict{}, fmt.Errorf("%w: %w", CodeBadResult, err)
+		return Verdict{}, &caused{CodeBadResult, err}
 	}
 	if !decided {
-		return Verdict{}, fmt.Errorf("%w: the verdict has no decision", CodeBadResult)
+		return Verdict{}, because(CodeBadResult, "the verdict has no decision")
 	}
 	return v, nil
 }

@@ -1,10 +1,9 @@
 package abi
 
 import (
-	"encoding/binary"
-	"fmt"
 	"io"
 	"math"
+	"strconv"
 
 	"github.com/seed79541315/postern/abi/cbor"
 )
@@ -150,7 +149,7 @@ func ParseResponse(b []byte) (Response, error) {
 		return Response{}, Malformed(err)
 	}
 	if fields := seen - min(len(p.Body), 1); fields != 2 || p.Code != OK && p.Body != nil {
-		return Response{}, fmt.Errorf("%w: fields of a response do not fit together", CodeMalformed)
+		return Response{}, because(CodeMalformed, "fields of a response do not fit together")
 	}
 	return p, nil
 }
@@ -161,7 +160,7 @@ func codeOf(r *cbor.Reader) Code { return Code(uintUpTo(r, math.MaxUint16)) }
 func uintUpTo(r *cbor.Reader, limit uint64) uint64 {
 	v := r.Uint()
 	if v > limit {
-		r.Fail(fmt.Errorf("%w: %d is above %d", CodeMalformed, v, limit))
+		r.Fail(because(CodeMalformed, strconv.FormatUint(v, 10)+" is above "+strconv.FormatUint(limit, 10)))
 		return 0
 	}
 	return v
@@ -184,7 +183,8 @@ func BeginFrame(b []byte) []byte { return append(b, 0, 0, 0, 0) }
 
 // EndFrame writes the length of the frame that began at offset start.
 func EndFrame(b []byte, start int) []byte {
-	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-frameHead))
+	n := len(b) - start - frameHead
+	copy(b[start:], []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 	return b
 }
 
@@ -205,9 +205,9 @@ func ReadFrame(r io.Reader, buf []byte) ([]byte, error) {
 	if _, err := io.ReadFull(r, head); err != nil {
 		return nil, err
 	}
-	size := binary.BigEndian.Uint32(head)
+	size := uint32(head[0])<<24 | uint32(head[1])<<16 | uint32(head[2])<<8 | uint32(head[3])
 	if size > MaxFrame {
-		return nil, fmt.Errorf("frame of %d bytes: %w", size, CodeFrameTooLarge)
+		return nil, because(CodeFrameTooLarge, "frame of "+strconv.FormatUint(uint64(size), 10)+" bytes")
 	}
 	n := int(size)
 	buf = buf[:0]
@@ -356,14 +356,14 @@ func readAnswer(r *cbor.Reader) (a Answer) {
 		}
 	}
 	if !decided || a.Permit && a.Code != OK {
-		r.Fail(fmt.Errorf("%w: the answer has no decision, or a permit with an error", CodeMalformed))
+		r.Fail(because(CodeMalformed, "the answer has no decision, or a permit with an error"))
 	}
 	return a
 }
 
 func rawArray(r *cbor.Reader) []byte {
 	if r.Kind() != cbor.KindArray {
-		r.Fail(fmt.Errorf("%w: found %s, want array", CodeMalformed, r.Kind()))
+		r.Fail(because(CodeMalformed, "found "+r.Kind().String()+", want array"))
 	}
 	return r.Raw()
 }

@@ -21,8 +21,9 @@ package cbor
 
 import (
 	"errors"
-	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -167,14 +168,43 @@ func (r *Reader) Fail(err error) {
 // Done returns the first error, or an error if bytes are left over.
 func (r *Reader) Done() error {
 	if r.err == nil && r.off != len(r.buf) {
-		r.failf("%d bytes left over", len(r.buf)-r.off)
+		r.failN("# bytes left over", uint64(len(r.buf)-r.off))
 	}
 	return r.err
 }
 
-func (r *Reader) failf(format string, args ...any) {
+// malformed is what a Reader found wrong. Its text is put together when
+// somebody reads it: a guest that only refuses pays for no formatting.
+type malformed struct {
+	offset int
+	what   string
+	n      uint64 // stands for the # in what
+}
+
+func (e *malformed) Error() string {
+	what := e.what
+	if i := strings.IndexByte(what, '#'); i >= 0 {
+		what = what[:i] + strconv.FormatUint(e.n, 10) + what[i+1:]
+	}
+	return ErrMalformed.Error() + " at byte " + strconv.Itoa(e.offset) + ": " + what
+}
+
+func (e *malformed) Unwrap() error { return ErrMalformed }
+
+// fail makes what is wrong at the present offset the reader's error.
+func (r *Reader) fail(what string) { r.failN(what, 0) }
+
+// failN is fail with a number that stands for the # in what.
+func (r *Reader) failN(what string, n uint64) {
 	if r.err == nil {
-		r.err = fmt.Errorf("%w at byte %d: %s", ErrMalformed, r.off, fmt.Sprintf(format, args...))
+		r.err = &malformed{r.off, what, n}
+	}
+}
+
+// failKind refuses the kind of the next item.
+func (r *Reader) failKind(want string) {
+	if r.err == nil {
+		r.fail("found " + r.Kind().String() + ", want " + want)
 	}
 }
 
@@ -185,7 +215,7 @@ func (r *Reader) head() (major byte, arg uint64) {
 		return 0xff, 0
 	}
 	if r.off >= len(r.buf) {
-		r.failf("unexpected end of input")
+		r.fail("unexpected end of input")
 		return 0xff, 0
 	}
 	first := r.buf[r.off]
@@ -195,23 +225,23 @@ func (r *Reader) head() (major byte, arg uint64) {
 		return major, uint64(info)
 	}
 	if info > 27 {
-		r.failf("reserved or indefinite head 0x%02x", first)
+		r.fail("reserved or indefinite head 0x" + strconv.FormatUint(uint64(first), 16))
 		return 0xff, 0
 	}
 	size := 1 << (info - 24)
 	if len(r.buf)-r.off-1 < size {
-		r.failf("unexpected end of input")
+		r.fail("unexpected end of input")
 		return 0xff, 0
 	}
 	for _, c := range r.buf[r.off+1 : r.off+1+size] {
 		arg = arg<<8 | uint64(c)
 	}
 	if major == majorOther {
-		r.failf("floats and extended simple values are not admitted (0x%02x)", first)
+		r.fail("floats and extended simple values are not admitted (0x" + strconv.FormatUint(uint64(first), 16) + ")")
 		return 0xff, 0
 	}
 	if size == 1 && arg < 24 || size > 1 && arg>>(size*4) == 0 {
-		r.failf("head is not in its shortest form")
+		r.fail("head is not in its shortest form")
 		return 0xff, 0
 	}
 	r.off += 1 + size
@@ -238,7 +268,7 @@ func (r *Reader) Kind() Kind {
 
 func (r *Reader) expect(want Kind) (uint64, bool) {
 	if got := r.Kind(); r.err == nil && got != want {
-		r.failf("found %s, want %s", got, want)
+		r.failKind(want.String())
 	}
 	_, arg := r.head()
 	return arg, r.err == nil
@@ -263,7 +293,7 @@ func (r *Reader) Int() int64 {
 	}
 	if v > math.MaxInt64 {
 		r.off = start
-		r.failf("integer does not fit in 64 bits")
+		r.fail("integer does not fit in 64 bits")
 		return 0
 	}
 	if want == KindNint {
@@ -274,7 +304,7 @@ func (r *Reader) Int() int64 {
 
 func (r *Reader) take(n uint64) []byte {
 	if uint64(len(r.buf)-r.off) < n {
-		r.failf("string of %d bytes runs past the end", n)
+		r.failN("string of # bytes runs past the end", n)
 		return nil
 	}
 	b := r.buf[r.off : r.off+int(n) : r.off+int(n)]
@@ -295,7 +325,7 @@ func (r *Reader) Bytes() []byte {
 func (r *Reader) BytesN(n int) []byte {
 	b := r.Bytes()
 	if r.err == nil && len(b) != n {
-		r.failf("byte string has %d bytes, want %d", len(b), n)
+		r.failN("byte string has # bytes, want "+strconv.Itoa(n), uint64(len(b)))
 		return nil
 	}
 	return b
@@ -313,7 +343,7 @@ func (r *Reader) TextBytes() []byte {
 func (r *Reader) takeText(n uint64) []byte {
 	b := r.take(n)
 	if !utf8.Valid(b) {
-		r.failf("text is not valid UTF-8")
+		r.fail("text is not valid UTF-8")
 		return nil
 	}
 	return b
@@ -325,7 +355,7 @@ func (r *Reader) Text() string { return string(r.TextBytes()) }
 // Bool reads a boolean.
 func (r *Reader) Bool() bool {
 	if r.Kind() != KindBool {
-		r.failf("found %s, want boolean", r.Kind())
+		r.failKind("boolean")
 		return false
 	}
 	v := r.buf[r.off] == simpleTrue
@@ -336,7 +366,7 @@ func (r *Reader) Bool() bool {
 // Null reads null.
 func (r *Reader) Null() {
 	if r.Kind() != KindNull {
-		r.failf("found %s, want null", r.Kind())
+		r.failKind("null")
 		return
 	}
 	r.off++
@@ -360,7 +390,7 @@ func (r *Reader) count(want Kind, perItem int) int {
 // follow.
 func (r *Reader) fits(want Kind, n uint64, perItem int) int {
 	if n > uint64(len(r.buf)-r.off)/uint64(perItem) {
-		r.failf("%s of %d runs past the end", want, n)
+		r.failN(want.String()+" of # runs past the end", n)
 		return 0
 	}
 	return int(n)
@@ -373,7 +403,7 @@ func (r *Reader) Array() int { return r.count(KindArray, 1) }
 // ArrayN reads the head of an array of exactly n items.
 func (r *Reader) ArrayN(n int) {
 	if got := r.Array(); r.err == nil && got != n {
-		r.failf("array of %d items, want %d", got, n)
+		r.failN("array of # items, want "+strconv.Itoa(n), uint64(got))
 	}
 }
 
@@ -396,7 +426,7 @@ func (r *Reader) Raw() []byte {
 func (r *Reader) RawTextMap() []byte {
 	start := r.off
 	if got := r.Kind(); got != KindMap {
-		r.failf("found %s, want %s", got, KindMap)
+		r.failKind(KindMap.String())
 	}
 	items := MaxItems - 1
 	r.skipPairs(r.Map(), 0, &items, true)
@@ -415,11 +445,11 @@ func (r *Reader) Skip() { r.Raw() }
 
 func (r *Reader) skip(depth int, items *int) {
 	if depth > MaxDepth {
-		r.failf("nesting is deeper than %d", MaxDepth)
+		r.failN("nesting is deeper than #", MaxDepth)
 		return
 	}
 	if *items--; *items < 0 {
-		r.failf("more than %d items", MaxItems)
+		r.failN("more than # items", MaxItems)
 		return
 	}
 	start := r.off
@@ -444,7 +474,7 @@ func (r *Reader) skip(depth int, items *int) {
 	case majorOther:
 		if first := r.buf[start]; first != simpleFalse && first != simpleTrue && first != simpleNull {
 			r.off = start
-			r.failf("simple value is not admitted")
+			r.fail("simple value is not admitted")
 		}
 	}
 }
@@ -455,14 +485,14 @@ func (r *Reader) skipPairs(n, depth int, items *int, textKeys bool) {
 	for ; n > 0 && r.err == nil; n-- {
 		start := r.off
 		if k := r.Kind(); textKeys && k != KindText || k > KindText {
-			r.failf("a map key may not be a %s here", k)
+			r.fail("a map key may not be a " + k.String() + " here")
 			return
 		}
 		r.skip(depth+1, items)
 		key := r.buf[start:r.off]
 		if last != nil && string(key) <= string(last) {
 			r.off = start
-			r.failf("map key is out of order or repeated")
+			r.fail("map key is out of order or repeated")
 			return
 		}
 		last = key
@@ -511,7 +541,7 @@ func (f *Fields) Next() bool {
 	}
 	if key > math.MaxInt64 || int64(key) <= f.last {
 		f.r.off = start
-		f.r.failf("map key %d is out of order or repeated", key)
+		f.r.failN("map key # is out of order or repeated", key)
 		return false
 	}
 	f.last = int64(key)

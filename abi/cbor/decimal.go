@@ -90,13 +90,13 @@ func (r *Reader) Decimal() Decimal {
 	start := r.off
 	if tag := r.Tag(); r.err == nil && tag != TagDecimal {
 		r.off = start
-		r.failf("tag %d is not a decimal fraction", tag)
+		r.failN("tag # is not a decimal fraction", tag)
 	}
 	r.ArrayN(2)
 	d := Decimal{Exponent: r.Int(), Mantissa: r.Int()}
 	if r.err == nil && (d.Exponent >= 0 || d.Exponent < -MaxDecimalPlaces || d.Mantissa%10 == 0) {
 		r.off = start
-		r.failf("decimal fraction is not canonical")
+		r.fail("decimal fraction is not canonical")
 	}
 	if r.err != nil {
 		return Decimal{}

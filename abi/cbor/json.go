@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -53,7 +52,7 @@ type jsonPair struct{ key, value, end int }
 func (s *jsonScanner) value(depth int, room []jsonPair) error {
 	c := s.peek()
 	if depth > MaxDepth {
-		return jsonErrorf("nesting is deeper than %d", MaxDepth)
+		return jsonError("nesting is deeper than " + strconv.Itoa(MaxDepth))
 	}
 	switch c {
 	case '{':
@@ -100,7 +99,7 @@ func (s *jsonScanner) number() error {
 	}
 	d, err := ParseDecimal(string(s.src[start:s.off]))
 	if err != nil {
-		return jsonErrorf("%s: %w", s.src[start:s.off], err)
+		return &pathError{err: inexact(s.src[start:s.off])}
 	}
 	s.out = AppendDecimal(s.out, d)
 	return nil
@@ -168,12 +167,12 @@ func (s *jsonScanner) unicode() error {
 	rest := s.src[s.off-2:]
 	char, size := escapedUnit(rest), 6
 	if char < 0 {
-		return jsonErrorf(`\u wants four hexadecimal digits`)
+		return jsonError(`\u wants four hexadecimal digits`)
 	}
 	if utf16.IsSurrogate(char) {
 		char, size = utf16.DecodeRune(char, escapedUnit(rest[6:])), 12
 		if char == utf8.RuneError {
-			return jsonErrorf("string escapes half a surrogate pair")
+			return jsonError("string escapes half a surrogate pair")
 		}
 	}
 	s.off += size - 2
@@ -279,7 +278,7 @@ func (s *jsonScanner) sort(pairs []jsonPair) error {
 	}
 	for i := 1; i < len(pairs); i++ {
 		if p := pairs[i]; compare(pairs[i-1], p) == 0 {
-			return jsonErrorf("key %q is repeated", s.name(p))
+			return jsonError("key " + strconv.Quote(s.name(p)) + " is repeated")
 		}
 	}
 	if !sorted {
@@ -365,12 +364,17 @@ func (s *jsonScanner) unexpected(want string) error {
 		return &pathError{err: io.ErrUnexpectedEOF}
 	}
 	c, _ := utf8.DecodeRune(s.src[s.off:])
-	return jsonErrorf("found %q, want %s", c, want)
+	return jsonError("found " + strconv.QuoteRune(c) + ", want " + want)
 }
 
-func jsonErrorf(format string, args ...any) error {
-	return &pathError{err: fmt.Errorf(format, args...)}
-}
+// inexact is the text of a number that has no exact form.
+type inexact string
+
+func (e inexact) Error() string { return string(e) + ": " + ErrInexact.Error() }
+
+func (e inexact) Unwrap() error { return ErrInexact }
+
+func jsonError(what string) error { return &pathError{err: errors.New(what)} }
 
 // pathError says where in a JSON value an error lies. The path grows while the
 // recursion unwinds, so that a value without errors pays nothing for it. Every
@@ -410,7 +414,7 @@ func AppendAsJSON(b, src []byte) ([]byte, error) {
 
 func (r *Reader) appendJSON(b []byte, depth int) []byte {
 	if depth > MaxDepth {
-		r.failf("nesting is deeper than %d", MaxDepth)
+		r.failN("nesting is deeper than #", MaxDepth)
 		return b
 	}
 	switch r.Kind() {
@@ -443,7 +447,7 @@ func (r *Reader) appendJSON(b []byte, depth int) []byte {
 		return r.appendJSONMap(b, depth)
 	}
 	r.head()
-	r.failf("item has no JSON form")
+	r.fail("item has no JSON form")
 	return b
 }
 
@@ -459,10 +463,10 @@ func (r *Reader) appendJSONMap(b []byte, depth int) []byte {
 		b = r.appendJSONKey(b)
 		key := r.buf[start:r.off]
 		if last != nil && string(key) <= string(last) {
-			r.failf("map key is out of order or repeated")
+			r.fail("map key is out of order or repeated")
 		}
 		if last != nil && text != (last[0]>>5 == majorText) {
-			r.failf("map keys of two kinds have no JSON form")
+			r.fail("map keys of two kinds have no JSON form")
 		}
 		last = key
 		b = append(b, ':')
