@@ -140,6 +140,8 @@ func keyOf(name string) signer {
 // ID is the account id of a name.
 func ID(name string) abi.Hash { return chain.AccountID(keyOf(name).Public()) }
 
+func codeHash(code []byte) abi.Hash { return sha256.Sum256(code) }
+
 // Now is the chain's clock in ms since 1970.
 func (c *Chain) Now() int64 { return c.now }
 
@@ -177,9 +179,19 @@ func (c *Chain) Deploy(ctx context.Context, by, name string, code, init []byte) 
 	return out, c.must(ctx, by, chain.OpBind, &chain.Bind{Domain: name, Contract: name})
 }
 
+// Upgrade uploads a code and puts it in the place of a contract's. The
+// outcome is that of migrate.
+func (c *Chain) Upgrade(ctx context.Context, by, name string, code, migrate []byte) (chain.Outcome, error) {
+	hash, err := c.upload(ctx, by, code)
+	if err != nil {
+		return chain.Outcome{}, err
+	}
+	return c.activated(ctx, by, chain.OpUpgrade, &chain.Upgrade{Name: name, Code: hash, Migrate: migrate})
+}
+
 // upload brings a code onto the ledger, unless it is there.
 func (c *Chain) upload(ctx context.Context, by string, code []byte) (abi.Hash, error) {
-	hash := abi.Hash(sha256.Sum256(code))
+	hash := codeHash(code)
 	out, err := c.transact(ctx, by, chain.OpUpload, &chain.Upload{Code: hash, Length: uint64(len(code))})
 	if err != nil || out.Code == abi.CodeCodeExists {
 		return hash, err
