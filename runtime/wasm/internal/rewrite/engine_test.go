@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,42 +26,75 @@ func vector(t testing.TB, name string) []byte {
 	return blob
 }
 
-// The vectors are modules that a compiler of wazero v1.12.0 runs wrongly, on
-// amd64 or arm64; its interpreter is right. Rewritten, they run rightly
-// everywhere.
+// engineVectors are modules that a compiler of wazero v1.12.0 runs wrongly on
+// the processors named; its interpreter is right everywhere.
+var engineVectors = []struct {
+	name, f string
+	args    []uint64
+	wrong   string // processors
+}{
+	{"branch-on-and-below-zero", "t0", []uint64{3, 1}, "amd64"},
+	{"branch-on-and-below-zero", "t0", []uint64{3, 4}, "arm64"},
+	{"popcnt-of-load8", "f", nil, "arm64"},
+	{"rem-under-pressure", "t0", []uint64{12345, 678}, "arm64"},
+	{"rem-under-pressure", "t0", []uint64{1 << 31, 0xffffffff}, "arm64"},
+}
+
+// callsOfVector is how often a vector is called: one fault differs from call
+// to call.
+const callsOfVector = 8
+
+// Rewritten, the vectors run rightly on every engine.
 func TestEngineVectors(t *testing.T) {
 	ctx := context.Background()
-	for _, v := range []struct {
-		name, f string
-		args    []uint64
-	}{
-		{"branch-on-and-below-zero", "t0", []uint64{3, 1}},
-		{"branch-on-and-below-zero", "t0", []uint64{3, 4}},
-		{"popcnt-of-load8", "f", nil},
-		{"rem-under-pressure", "t0", []uint64{12345, 678}},
-		{"rem-under-pressure", "t0", []uint64{1 << 31, 0xffffffff}},
-	} {
+	for _, v := range engineVectors {
 		blob := vector(t, v.name)
-		original, _ := load(ctx, t, newEngine(ctx, t, interpreterConfig()), blob, v.f)
-		want, err := original.Call(ctx, v.args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for engine, rc := range bothConfigs() {
-			f, _ := load(ctx, t, newEngine(ctx, t, rc), rewriteAll(t, blob), v.f)
-			for range 3 { // one of the faults differs from call to call
-				got, err := f.Call(ctx, v.args...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if uint32(got[0]) != uint32(want[0]) {
-					t.Errorf("%s, %s: %s%v = %d, want %d", engine, v.name, v.f, v.args, got, want)
-				}
+		want := results(ctx, t, interpreterConfig(), blob, v.f, v.args)
+		for engine, rc := range engineConfigs() {
+			got := results(ctx, t, rc, rewriteAll(t, blob), v.f, v.args)
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, %s: %s%v = %d, want %d", engine, v.name, v.f, v.args, got, want)
 			}
 		}
 	}
 }
 
-func bothConfigs() map[string]wazero.RuntimeConfig {
-	return map[string]wazero.RuntimeConfig{"compiler": compilerConfig(), "interpreter": interpreterConfig()}
+// Without the rewriter they still go wrong. Where one no longer does, the
+// engine was mended: reconsider what the rewriter does about it.
+func TestEngineIsStillWrong(t *testing.T) {
+	ctx := context.Background()
+	for _, v := range engineVectors {
+		if v.wrong != runtime.GOARCH {
+			continue
+		}
+		blob := vector(t, v.name)
+		want := results(ctx, t, interpreterConfig(), blob, v.f, v.args)
+		got := results(ctx, t, compilerConfig(), blob, v.f, v.args)
+		if slices.Equal(got, want) {
+			t.Errorf("%s: %s%v = %d is right on %s; is the rewriting in lower.go still needed?", v.name, v.f, v.args, got, v.wrong)
+		}
+	}
+}
+
+// results calls a function of a module several times on an engine.
+func results(ctx context.Context, t *testing.T, rc wazero.RuntimeConfig, blob []byte, name string, args []uint64) (all []uint32) {
+	t.Helper()
+	f, _ := load(ctx, t, newEngine(ctx, t, rc), blob, name)
+	for range callsOfVector {
+		got, err := f.Call(ctx, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, uint32(got[0]))
+	}
+	return all
+}
+
+// engineConfigs are the engines that this processor has.
+func engineConfigs() map[string]wazero.RuntimeConfig {
+	configs := map[string]wazero.RuntimeConfig{"interpreter": interpreterConfig()}
+	if compilerExists {
+		configs["compiler"] = compilerConfig()
+	}
+	return configs
 }

@@ -2,6 +2,7 @@ package rewrite_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -28,6 +29,9 @@ var wide = module.Limits{
 	Blocks: 1 << 20, Branches: 1 << 20, Loops: 1 << 20, Calls: 1 << 20, Accesses: 1 << 20, Nesting: 2000, BrTable: 1 << 20, Table: 1 << 20, Globals: 1000, Exports: 1000,
 	Segments: 1000, CustomSections: 100, MemoryPages: 65535, ChainPages: 65535, Frames: 250, Floats: true,
 }
+
+// compilerExists says whether the engine has a compiler for this processor.
+const compilerExists = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64"
 
 func compilerConfig() wazero.RuntimeConfig    { return wazero.NewRuntimeConfigCompiler() }
 func interpreterConfig() wazero.RuntimeConfig { return wazero.NewRuntimeConfigInterpreter() }
