@@ -1,0 +1,497 @@
+package wasm
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed79541315/postern/runtime/wasm/internal/check"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
+	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
+)
+
+// The calibration compares what code costs with what it is charged. A kernel
+// is a loop around many copies of one instruction, or of a pattern that is
+// dearer than its instructions; its figure is CPU time for a unit of gas.
+
+var calibrationRounds = flag.Int("rounds", 5, "measurements of each row of the calibration, of which the least counts")
+
+// row is one measurement.
+type row struct {
+	group, name string
+	ns          float64 // CPU time of one operation
+	gas         float64 // its price
+}
+
+func (r row) perGas() float64 { return r.ns / r.gas }
+
+// summary is what the rule is about: the dearest row against the median.
+func summary(rows []row) (median float64, worst row) {
+	rates := make([]float64, len(rows))
+	for i, r := range rows {
+		rates[i] = r.perGas()
+		if r.perGas() > worst.perGas() || i == 0 {
+			worst = r
+		}
+	}
+	slices.Sort(rates)
+	return rates[len(rates)/2], worst
+}
+
+// kernel is a module whose function f(n i32) runs its code n times.
+type kernel struct {
+	group, name string
+	ops         int // copies of the operation in one round
+	module      *wasmtest.Module
+}
+
+const copies = 64
+
+// Locals of a kernel's function: 0 is n, then the values that an operation
+// works on and the operands that stay as they are, by type.
+var (
+	value   = map[byte]uint32{'i': 1, 'l': 2, 'f': 3, 'd': 4}
+	operand = map[byte]uint32{'i': 5, 'l': 6, 'f': 7, 'd': 8}
+)
+
+const kernelLocals = "ilfdilfdiill"
+
+// loop makes f of a module: setup, then n rounds of body.
+func loop(m *wasmtest.Module, setup, body *wasmtest.Asm) *wasmtest.Module {
+	a := wasmtest.Code().Op(setup.Bytes...).Loop(wasmtest.Void).Op(body.Bytes...).
+		Get(0).I32(1).Op(0x6b).Tee(0).BrIf(0).End().Get(value['l'])
+	m.Export("f", m.Func("i", "l", kernelLocals, a))
+	return m
+}
+
+// unrolled repeats an operation.
+func unrolled(group, name string, m *wasmtest.Module, setup *wasmtest.Asm, op func(a *wasmtest.Asm, i int)) kernel {
+	body := wasmtest.Code()
+	for i := range copies {
+		op(body, i)
+	}
+	if m.Memory == nil {
+		m.Memory = &module.Size{Min: 1}
+	}
+	m.Datas = append(m.Datas, module.Data{At: valuesAt, Bytes: valueBytes()})
+	return kernel{group, name, copies, loop(m, setup, body)}
+}
+
+// valuesAt is where a kernel's memory holds what its locals begin with.
+const valuesAt = 1024
+
+// kernelValues are integers with all bits in use, divisors that keep them so,
+// floats that stay finite. They lie in the memory, so that the compiler cannot
+// know them.
+var kernelValues = []struct {
+	local uint32
+	load  byte
+	bits  uint64
+}{
+	{value['i'], 0x28, 0x7abcdef1}, {operand['i'], 0x28, 1},
+	{value['l'], 0x29, 0x7abcdef123456789}, {operand['l'], 0x29, 1},
+	{value['f'], 0x2a, 0x3f8ccccd}, {operand['f'], 0x2a, 0x3f800000}, // 1.1 and 1
+	{value['d'], 0x2b, 0x3ff199999999999a}, {operand['d'], 0x2b, 0x3ff0000000000000},
+}
+
+// values sets the locals.
+func values() *wasmtest.Asm {
+	a := wasmtest.Code()
+	for i, v := range kernelValues {
+		a.I32(valuesAt+8*int32(i)).Mem(v.load, 0).Set(v.local)
+	}
+	return a
+}
+
+func valueBytes() (b []byte) {
+	for _, v := range kernelValues {
+		b = binary.LittleEndian.AppendUint64(b, v.bits)
+	}
+	return b
+}
+
+// sink stores a value of a type.
+var sink = map[byte]byte{'i': 0x36, 'l': 0x37, 'f': 0x38, 'd': 0x39}
+
+// opcodeKernels has one kernel for each instruction whose operands the table
+// of opcodes names: each works on what the one before left.
+func opcodeKernels() (list []kernel) {
+	for op := module.Op(0); op < 0xfc0c; op++ {
+		info := op.Info()
+		if info.Class == module.ClassNone || info.Push == "" && info.Class != module.ClassStore ||
+			op == module.OpMemoryGrow || op >= 0x100 && op < 0xfc00 {
+			continue
+		}
+		setup := values()
+		memory := info.Class == module.ClassLoad || info.Class == module.ClassStore
+		if memory {
+			setup.I32(64).Set(value['i'])
+		}
+		chained := info.Pop != "" && info.Push == info.Pop[:1]
+		list = append(list, unrolled("opcode", opName(op), &wasmtest.Module{}, setup, func(a *wasmtest.Asm, i int) {
+			if info.Push != "" && !chained {
+				a.I32(int32(8 * i)) // where the result goes, so that somebody wants it
+			}
+			for i := range len(info.Pop) {
+				from := operand
+				if i == 0 {
+					from = value
+				}
+				a.Get(from[info.Pop[i]])
+			}
+			opcode(a, op)
+			if memory {
+				a.Op(0, 0)
+			}
+			if chained {
+				a.Set(value[info.Push[0]])
+			} else if info.Push != "" {
+				a.Mem(sink[info.Push[0]], 0)
+			}
+		}))
+	}
+	return list
+}
+
+// opcode appends an opcode with those immediates that are always the same.
+func opcode(a *wasmtest.Asm, op module.Op) {
+	if op >= 0xfc00 {
+		a.Op(0xfc, byte(op))
+		return
+	}
+	a.Op(byte(op))
+	switch op {
+	case module.OpI32Const, module.OpI64Const:
+		a.Op(5)
+	case module.OpF32Const:
+		a.Op(0, 0, 0x80, 0x3f)
+	case module.OpF64Const:
+		a.Op(0, 0, 0, 0, 0, 0, 0xf0, 0x3f)
+	case module.OpMemorySize:
+		a.Op(0)
+	}
+}
+
+func opName(op module.Op) string { return fmt.Sprintf("%#02x", uint16(op)) }
+
+// structureKernels has a kernel for each instruction without operands of its
+// own: locals, globals, blocks, branches, calls.
+func structureKernels() (list []kernel) {
+	add := func(name string, m *wasmtest.Module, op func(a *wasmtest.Asm, i int)) {
+		list = append(list, unrolled("structure", name, m, values(), op))
+	}
+	plain := func() *wasmtest.Module { return &wasmtest.Module{} }
+	add("local.get, drop", plain(), func(a *wasmtest.Asm, _ int) { a.Get(1).Op(0x1a) })
+	add("i32.const, drop", plain(), func(a *wasmtest.Asm, i int) { a.I32(int32(i)).Op(0x1a) })
+	add("i64.const, drop", plain(), func(a *wasmtest.Asm, i int) { a.I64(int64(i) << 40).Op(0x1a) })
+	add("f64.const, drop", plain(), func(a *wasmtest.Asm, i int) { a.Op(0x44, 1, 2, 3, 4, 5, 6, 7, byte(i)).Op(0x1a) })
+	add("local.get, local.set", plain(), func(a *wasmtest.Asm, i int) { a.Get(uint32(1 + i%2*8)).Set(uint32(9 + i%2)) })
+	add("local.get, local.tee, drop", plain(), func(a *wasmtest.Asm, _ int) { a.Get(1).Tee(5).Op(0x1a) })
+	add("select", plain(), func(a *wasmtest.Asm, _ int) { a.Get(2).Get(6).Get(1).Op(0x1b).Set(2) })
+	add("nop", plain(), func(a *wasmtest.Asm, _ int) { a.Op(0x01) })
+	add("block", plain(), func(a *wasmtest.Asm, _ int) { a.Block(wasmtest.Void).End() })
+	add("loop", plain(), func(a *wasmtest.Asm, _ int) { a.Loop(wasmtest.Void).End() })
+	add("if taken", plain(), func(a *wasmtest.Asm, _ int) { a.Get(5).If(wasmtest.Void).End() })
+	add("if else, not taken", plain(), func(a *wasmtest.Asm, _ int) {
+		a.Get(5).Op(0x45).If(wasmtest.Void).Get(1).Set(9).Else().Get(5).Set(9).End()
+	})
+	add("br", plain(), func(a *wasmtest.Asm, _ int) { a.Block(wasmtest.Void).Br(0).End() })
+	add("br_if taken", plain(), func(a *wasmtest.Asm, _ int) { a.Block(wasmtest.Void).Get(5).BrIf(0).End() })
+	add("br_if not taken", plain(), func(a *wasmtest.Asm, _ int) { a.Block(wasmtest.Void).Get(5).Op(0x45).BrIf(0).End() })
+	add("br_table", plain(), func(a *wasmtest.Asm, _ int) {
+		a.Block(wasmtest.Void).Block(wasmtest.Void).Block(wasmtest.Void).Get(5).BrTable(0, 1, 2).End().End().End()
+	})
+	globals := func() *wasmtest.Module { m := plain(); m.Global(3); return m }
+	add("global.get", globals(), func(a *wasmtest.Asm, _ int) { a.GlobalGet(0).Set(2) })
+	add("global.set", globals(), func(a *wasmtest.Asm, _ int) { a.Get(2).GlobalSet(0) })
+	for _, k := range calledFuncs() {
+		m := plain()
+		f := k.add(m)
+		add("call: "+k.name, m, func(a *wasmtest.Asm, _ int) { k.call(a, f) })
+	}
+	return list
+}
+
+// calledFunc is a function and how to call it.
+type calledFunc struct {
+	name string
+	add  func(m *wasmtest.Module) uint32
+	call func(a *wasmtest.Asm, f uint32)
+}
+
+func calledFuncs() []calledFunc {
+	code := wasmtest.Code
+	call := func(a *wasmtest.Asm, f uint32) { a.Call(f) }
+	locals := func(n int) string { return string(slices.Repeat([]byte{'l'}, n)) }
+	return []calledFunc{
+		{"leaf", func(m *wasmtest.Module) uint32 { return m.Func("", "", "", code()) }, call},
+		{"leaf, returns early", func(m *wasmtest.Module) uint32 { return m.Func("", "", "", code().Op(0x0f)) }, call},
+		{"one deeper", func(m *wasmtest.Module) uint32 {
+			f := m.Func("", "", "", code())
+			return m.Func("", "", "", code().Call(f))
+		}, call},
+		{"16 parameters", func(m *wasmtest.Module) uint32 { return m.Func("llllllllllllllll", "l", "", code().Get(3)) },
+			func(a *wasmtest.Asm, f uint32) {
+				for range 16 {
+					a.Get(2)
+				}
+				a.Call(f).Set(2)
+			}},
+		{"100 locals", func(m *wasmtest.Module) uint32 { return m.Func("", "", locals(100), code()) }, call},
+		{"100 locals in use", func(m *wasmtest.Module) uint32 {
+			a := code()
+			for i := range uint32(100) {
+				a.Get(i).Set((i + 1) % 100)
+			}
+			return m.Func("", "", locals(100), a)
+		}, call},
+		{"recursion, 200 deep", func(m *wasmtest.Module) uint32 {
+			self := uint32(m.NumFuncs())
+			return m.Func("i", "", "", code().Get(0).If(wasmtest.Void).Get(0).I32(1).Op(0x6b).Call(self).End())
+		}, func(a *wasmtest.Asm, f uint32) { a.I32(200).Call(f) }},
+		{"indirect", func(m *wasmtest.Module) uint32 {
+			f := m.Func("", "", "", code())
+			table(m, f)
+			return f
+		}, func(a *wasmtest.Asm, f uint32) { a.I32(0).CallIndirect(0) }},
+	}
+}
+
+// table gives m a table of functions.
+func table(m *wasmtest.Module, funcs ...uint32) {
+	m.Table = &module.Size{Min: uint32(len(funcs)), Max: uint32(len(funcs)), HasMax: true}
+	m.Elems = []module.Elem{{Funcs: funcs}}
+}
+
+// bulkKernels copy and fill by size, and ask for the memory to grow by none.
+func bulkKernels() (list []kernel) {
+	m := func() *wasmtest.Module {
+		m := &wasmtest.Module{}
+		m.Memory = &module.Size{Min: 16}
+		return m
+	}
+	for _, n := range []int32{0, 8, 64, 1 << 10, 64 << 10, 256 << 10} {
+		list = append(list,
+			unrolled("bulk", fmt.Sprintf("memory.copy %d", n), m(), values(), func(a *wasmtest.Asm, i int) {
+				a.I32(int32(i&1)).I32(512<<10).I32(n).Op(0xfc, 10, 0, 0)
+			}),
+			unrolled("bulk", fmt.Sprintf("memory.fill %d", n), m(), values(), func(a *wasmtest.Asm, _ int) {
+				a.I32(1).I32(7).I32(n).Op(0xfc, 11, 0)
+			}))
+	}
+	return append(list, unrolled("bulk", "memory.grow 0", m(), values(), func(a *wasmtest.Asm, _ int) {
+		a.I32(0).Grow().Op(0x1a)
+	}))
+}
+
+// random appends a step of a generator of random bits in local 11 (an i64).
+func random(a *wasmtest.Asm) *wasmtest.Asm {
+	return a.Get(11).I64(6364136223846793005).Op(0x7e).I64(1442695040888963407).Op(0x7c).Set(11)
+}
+
+// bits pushes n random bits as an i32, at most 16.
+func bits(a *wasmtest.Asm, n int) *wasmtest.Asm {
+	return random(a).Get(11).I64(int64(64-n)).Op(0x88, 0xa7)
+}
+
+// patternKernels are dearer than the sum of what they are made of.
+func patternKernels() (list []kernel) {
+	add := func(name string, m *wasmtest.Module, op func(a *wasmtest.Asm, i int)) {
+		list = append(list, unrolled("pattern", name, m, values(), op))
+	}
+	plain := func() *wasmtest.Module { return &wasmtest.Module{} }
+	add("unpredictable if", plain(), func(a *wasmtest.Asm, _ int) {
+		bits(a, 1).If(wasmtest.Void).Get(6).Set(2).End()
+	})
+	add("unpredictable br_if", plain(), func(a *wasmtest.Asm, _ int) {
+		a.Block(wasmtest.Void)
+		bits(a, 1).BrIf(0).Get(6).Set(2).End()
+	})
+	add("unpredictable br_table", plain(), func(a *wasmtest.Asm, _ int) {
+		for range 8 {
+			a.Block(wasmtest.Void)
+		}
+		bits(a, 3).BrTable(0, 1, 2, 3, 4, 5, 6, 7)
+		for i := range 8 {
+			a.End().I32(int32(i)).Set(1)
+		}
+	})
+	indirect := plain()
+	funcs := make([]uint32, 64)
+	for i := range funcs {
+		funcs[i] = indirect.Func("", "l", "", wasmtest.Code().I64(int64(i)))
+	}
+	table(indirect, funcs...)
+	add("unpredictable call_indirect", indirect, func(a *wasmtest.Asm, _ int) { bits(a, 6).CallIndirect(0).Set(2) })
+	for _, op := range []byte{0x6d, 0x6e, 0x6f, 0x70} {
+		add(fmt.Sprintf("chain of %#x", op), plain(), func(a *wasmtest.Asm, _ int) {
+			a.Get(1).Get(5).Op(op).I32(0x70000001).Op(0x72).Set(1)
+		})
+	}
+	for _, op := range []byte{0x7f, 0x80, 0x81, 0x82} {
+		add(fmt.Sprintf("chain of %#x", op), plain(), func(a *wasmtest.Asm, _ int) {
+			a.Get(2).Get(6).Op(op).I64(0x7000000000000001).Op(0x84).Set(2)
+		})
+	}
+	for _, pages := range []uint32{16, 128} {
+		for name, op := range map[string]byte{"load": 0x28, "store": 0x36} {
+			m := plain()
+			m.Memory = &module.Size{Min: pages}
+			add(fmt.Sprintf("%s anywhere in %d pages", name, pages), m, func(a *wasmtest.Asm, _ int) { anywhere(a, op, pages) })
+		}
+	}
+	return list
+}
+
+// anywhere loads or stores at a random address, which depends on the load
+// before, so that none may begin before that ends.
+func anywhere(a *wasmtest.Asm, op byte, pages uint32) {
+	mask := int32(pages<<16 - 4)
+	random(a).Get(11).I64(32).Op(0x88, 0xa7)
+	if op == 0x28 {
+		a.Get(1).Op(0x6a).I32(mask).Op(0x71).Mem(op, 0).Set(1)
+		return
+	}
+	a.I32(mask).Op(0x71).Get(1).Mem(op, 0)
+}
+
+// allKernels lists what runs within a guest.
+func allKernels() []kernel {
+	return slices.Concat(opcodeKernels(), structureKernels(), bulkKernels(), patternKernels())
+}
+
+// kernelLimits admit every kernel, floats included.
+func kernelLimits() *module.Limits {
+	l := module.Lean
+	l.Body, l.Blocks, l.Branches, l.Loops, l.Calls, l.Accesses = 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20
+	l.MemoryPages, l.Floats = 128, true
+	return &l
+}
+
+// metered rewrites a kernel with the gas table in use.
+func (k kernel) metered(t testing.TB, track bool) []byte {
+	t.Helper()
+	limits := kernelLimits()
+	m, refusal := module.Parse(k.module.Bytes(), limits)
+	if refusal != nil {
+		t.Fatalf("%s: %v", k.name, refusal)
+	}
+	funcs, refusal := check.Module(m, limits)
+	if refusal != nil {
+		t.Fatalf("%s: %v", k.name, refusal)
+	}
+	return rewrite.Module(m, funcs, rewrite.Options{
+		Costs: &gasCosts, Limits: limits, Keep: func(string) bool { return true }, Track: track,
+	})
+}
+
+// running is a kernel on an engine.
+type running struct {
+	f           api.Function
+	gas, height api.MutableGlobal
+	n           uint64 // rounds of one measurement
+	row         row
+}
+
+func start(t testing.TB, k kernel, e Engine) *running {
+	t.Helper()
+	ctx := context.Background()
+	rc := wazero.NewRuntimeConfigInterpreter()
+	if e == EngineCompiler {
+		rc = wazero.NewRuntimeConfigCompiler()
+	}
+	engine := wazero.NewRuntimeWithConfig(ctx, rc.WithCoreFeatures(api.CoreFeaturesV2))
+	t.Cleanup(func() { engine.Close(ctx) })
+	mod, err := engine.InstantiateWithConfig(ctx, k.metered(t, e == EngineCompiler), wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		t.Fatalf("%s: %v", k.name, err)
+	}
+	dirty, _ := mod.Memory().Read(0, mod.Memory().Size())
+	for i := 4096; i < len(dirty); i += 512 { // pages that nobody wrote are all the same one
+		dirty[i] = 1
+	}
+	r := &running{
+		f:      mod.ExportedFunction("f"),
+		gas:    mod.ExportedGlobal(rewrite.GasExport).(api.MutableGlobal),
+		height: mod.ExportedGlobal(rewrite.HeightExport).(api.MutableGlobal),
+		row:    row{group: k.group, name: k.name},
+	}
+	r.n = 1
+	for r.once(t) < 1e6 && r.n < 1<<24 {
+		r.n *= 2
+	}
+	ops := float64(r.n) * float64(k.ops)
+	r.row.gas = float64(GasMax-int64(r.gas.Get())) / ops
+	return r
+}
+
+// once runs the kernel and returns its CPU time in ns.
+func (r *running) once(t testing.TB) float64 {
+	r.gas.Set(GasMax)
+	r.height.Set(250)
+	stack := []uint64{r.n}
+	before := threadTime(t)
+	if err := r.f.CallWithStack(context.Background(), stack); err != nil {
+		t.Fatalf("%s: %v", r.row.name, err)
+	}
+	return float64(threadTime(t) - before)
+}
+
+// threadTime is the CPU time of this process in ns.
+func threadTime(t testing.TB) int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// measureKernels takes the least of several rounds over all kernels, so that
+// a slow moment of the machine does not fall on one of them.
+func measureKernels(t testing.TB, e Engine, kernels []kernel) []row {
+	t.Helper()
+	list := make([]*running, len(kernels))
+	for i, k := range kernels {
+		list[i] = start(t, k, e)
+	}
+	for round := range *calibrationRounds {
+		for i, r := range list {
+			ns := r.once(t) / float64(r.n) / float64(kernels[i].ops)
+			if round == 0 || ns < r.row.ns {
+				r.row.ns = ns
+			}
+		}
+	}
+	rows := make([]row, len(list))
+	for i, r := range list {
+		rows[i] = r.row
+	}
+	return rows
+}
+
+// BenchmarkCalibration prints, for each engine, the median CPU time of a unit
+// of gas and the dearest row against it; with -v every row.
+func BenchmarkCalibration(b *testing.B) {
+	for _, e := range engines() {
+		b.Run(e.String(), func(b *testing.B) {
+			rows := measureKernels(b, e, allKernels())
+			median, worst := summary(rows)
+			slices.SortFunc(rows, func(x, y row) int { return cmp.Compare(y.perGas(), x.perGas()) })
+			for _, r := range rows {
+				b.Logf("%-10s %-36s %9.2f ns %9.3f gas %8.3f ns/gas %6.2f", r.group, r.name, r.ns, r.gas, r.perGas(), r.perGas()/median)
+			}
+			b.ReportMetric(median, "median-ns/gas")
+			b.ReportMetric(worst.perGas()/median, "worst/median")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
