@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -92,10 +91,13 @@ func writtenAboveMark(mod api.Module, before []byte) bool {
 
 // differs says in what e is not o, gas aside.
 func (e *execution) differs(o *execution) string {
-	for i := range e.results {
+	for i := range min(len(e.results), len(o.results)) {
 		if e.results[i] != o.results[i] {
 			return e.results[i] + ", want " + o.results[i]
 		}
+	}
+	if len(e.results) != len(o.results) {
+		return fmt.Sprintf("%d results, want %d", len(e.results), len(o.results))
 	}
 	if !bytes.Equal(e.memory, o.memory) {
 		return "memory differs"
@@ -177,26 +179,27 @@ func keepModule(t testing.TB, name string, blob []byte) string {
 	return file + " " + hex.EncodeToString(blob)
 }
 
-// inParallel runs work(pair, i) for i below n on all processors.
-func inParallel(t *testing.T, n uint64, work func(p *pair, i uint64)) {
+// inParallel runs work for each i below n, spread over all processors, until
+// one fails.
+func inParallel(t *testing.T, n uint64, work func(t *testing.T, p *pair, i uint64)) {
 	t.Helper()
-	ctx := context.Background()
 	var next atomic.Uint64
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		p := newPair(ctx, t)
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < n && !t.Failed(); i = next.Add(1) - 1 {
-				work(&p, i)
-			}
-		})
-	}
-	wg.Wait()
+	t.Run("workers", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run(fmt.Sprint(worker), func(t *testing.T) {
+				t.Parallel()
+				p := newPair(context.Background(), t)
+				for i := next.Add(1) - 1; i < n && !t.Failed(); i = next.Add(1) - 1 {
+					work(t, &p, i)
+				}
+			})
+		}
+	})
 }
 
 func TestRandomModules(t *testing.T) {
 	ctx := context.Background()
-	inParallel(t, *seeds, func(p *pair, i uint64) { p.compare(ctx, t, *first+i) })
+	inParallel(t, *seeds, func(t *testing.T, p *pair, i uint64) { p.compare(ctx, t, *first+i) })
 }
 
 func FuzzRandomModules(f *testing.F) {
@@ -213,7 +216,7 @@ const goldenSeeds = 64
 func TestGoldenRandomModules(t *testing.T) {
 	ctx := context.Background()
 	var digests [goldenSeeds]string
-	inParallel(t, goldenSeeds, func(p *pair, i uint64) {
+	inParallel(t, goldenSeeds, func(t *testing.T, p *pair, i uint64) {
 		e := p.compare(ctx, t, i)
 		digests[i] = fmt.Sprintf("%d %x\n", i, e.digest()[:16])
 	})
