@@ -23,8 +23,9 @@ type Use struct {
 type Info struct {
 	Entries     []abi.Entry
 	Imports     []abi.HostFunc
-	MemoryPages uint32 // initial, 64 KiB each
-	MaxPages    uint32 // the memory's bound by its own declaration and the profile
+	WASI        []string // imports of wasi_snapshot_preview1
+	MemoryPages uint32   // initial, 64 KiB each
+	MaxPages    uint32   // the memory's bound by its own declaration and the profile
 	Uses        []Use
 	// RewrittenBytes is the size of the metered module, 0 from Check.
 	RewrittenBytes int
@@ -71,6 +72,7 @@ type admitted struct {
 	funcs   []check.Func
 	entries []abi.Entry
 	imports []abi.HostFunc
+	wasi    []string
 }
 
 func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
@@ -88,6 +90,9 @@ func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
 	if err := a.checkExports(); err != nil {
 		return nil, err
 	}
+	if err := a.takeInitialiser(); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -99,8 +104,9 @@ func (a *admitted) rewrite(track bool) []byte {
 
 // Names of the exports that are not entry points.
 const (
-	exportMemory = "memory"
-	exportAlloc  = "alloc"
+	exportMemory     = "memory"
+	exportAlloc      = "alloc"
+	exportInitialise = "_initialize" // of WASI reactors, as Go makes them
 )
 
 var entryByName = func() map[string]abi.Entry {
@@ -127,6 +133,12 @@ func isABIExport(name string) bool {
 // checkImports requires that each import is a host function with its type.
 func (a *admitted) checkImports() *Refusal {
 	for _, im := range a.module.Imports {
+		if wasi := wasiByName[im.Name]; im.Module == wasiModule && wasi != nil {
+			if err := a.checkWASI(&im, wasi); err != nil {
+				return err
+			}
+			continue
+		}
 		f, ok := hostByName[im.Name]
 		if im.Module != abi.HostModule || !ok {
 			return module.Refuse(abi.CodeModuleImport, im.Offset, "%q.%q is no host function", im.Module, im.Name)
@@ -136,6 +148,40 @@ func (a *admitted) checkImports() *Refusal {
 			return module.Refuse(abi.CodeModuleImport, im.Offset, "%q has the type (%s) -> (%s)", im.Name, want.Params, want.Results)
 		}
 		a.imports = append(a.imports, f)
+	}
+	return nil
+}
+
+// checkWASI requires that an import of a WASI function has its type and is
+// made under a profile that has these functions.
+func (a *admitted) checkWASI(im *module.Import, want *wasiFunc) *Refusal {
+	if !a.limits.WASI {
+		return module.Refuse(abi.CodeModuleImport, im.Offset, "%q.%q needs the wide profile", im.Module, im.Name)
+	}
+	if int(im.Type) >= len(a.module.Types) || !hasType(&a.module.Types[im.Type], want.params, want.results) {
+		return module.Refuse(abi.CodeModuleImport, im.Offset, "%q has the type (%s) -> (%s)", im.Name, want.params, want.results)
+	}
+	a.wasi = append(a.wasi, im.Name)
+	return nil
+}
+
+// takeInitialiser makes the function that a WASI reactor exports for its
+// initialisation the module's start function.
+func (a *admitted) takeInitialiser() *Refusal {
+	if !a.limits.WASI {
+		return nil
+	}
+	for _, e := range a.module.Exports {
+		if e.Name != exportInitialise {
+			continue
+		}
+		if e.Kind != module.KindFunc || !hasType(a.module.FuncType(e.Index), "", "") {
+			return module.Refuse(abi.CodeModuleExport, e.Offset, "export %q has a wrong kind or type", e.Name)
+		}
+		if a.module.Start != nil {
+			return module.Refuse(abi.CodeModuleStart, e.Offset, "a start function beside %q", e.Name)
+		}
+		a.module.Start = &e.Index
 	}
 	return nil
 }
@@ -190,7 +236,7 @@ func (a *admitted) checkExports() *Refusal {
 
 func (a *admitted) info() Info {
 	m, l := a.module, a.limits
-	info := Info{Entries: a.entries, Imports: a.imports, MemoryPages: m.Memory.Min, MaxPages: uint32(l.MemoryPages)}
+	info := Info{Entries: a.entries, Imports: a.imports, WASI: a.wasi, MemoryPages: m.Memory.Min, MaxPages: uint32(l.MemoryPages)}
 	if m.Memory.HasMax {
 		info.MaxPages = min(info.MaxPages, m.Memory.Max)
 	}

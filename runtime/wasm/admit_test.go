@@ -321,7 +321,7 @@ func TestInfo(t *testing.T) {
 	if err != nil || admitted.RewrittenBytes < len(blob) || admitted.CompiledBytes < admitted.RewrittenBytes {
 		t.Fatalf("%+v, %v", admitted, err)
 	}
-	if _, err := Check(blob, abi.ProfileWide); err == nil {
+	if _, err := Check(blob, 9); err == nil {
 		t.Error("a profile without limits admitted something")
 	}
 }

@@ -19,10 +19,11 @@ type code struct {
 	entries  [abi.EntryCount]bool
 	globals  []string // exports of the source's mutable globals
 	start    bool     // the source has a start function
-	minPages int
+	minPages int      // of the image
 	maxPages int
-	frames   int   // call depth
-	base     int64 // gas of a call before its first instruction
+	frames   int    // call depth
+	base     int64  // gas of a call before its first instruction
+	clock    uint64 // what WASI's clocks show when a call begins, in ns
 
 	// image is the memory and globals after the start function. startTrap is
 	// that function's end, if it was a bad one: then nothing can be called.
@@ -161,15 +162,21 @@ func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 		names:    a.module.Names,
 		globals:  globalExports(a.module),
 		start:    a.module.Start != nil,
-		minPages: int(a.module.Memory.Min),
+		clock:    wasiEpoch,
 		maxPages: a.limits.MemoryPages,
 		frames:   a.limits.Frames,
 	}
-	c.base = GasCallBase + GasCallPage*int64(c.minPages)
+	c.setPages(int(a.module.Memory.Min))
 	for _, e := range a.entries {
 		c.entries[e] = true
 	}
 	return c
+}
+
+// setPages notes how many pages the memory has when a call begins.
+func (c *code) setPages(n int) {
+	c.minPages = n
+	c.base = GasCallBase + GasCallPage*int64(n)
 }
 
 // evictCodes drops the least recently used codes that no call is using while

@@ -297,7 +297,7 @@ func TestConfig(t *testing.T) {
 	if _, err := New(ctx, Config{Protocol: 2}); !errors.Is(err, abi.CodeUnknownVersion) {
 		t.Error(err)
 	}
-	if _, err := New(ctx, Config{Protocol: 1, Profile: abi.ProfileWide}); err == nil {
+	if _, err := New(ctx, Config{Protocol: 1, Profile: 9}); err == nil {
 		t.Error("an unknown profile was taken")
 	}
 	r, err := New(ctx, Config{Protocol: 1})
@@ -369,7 +369,8 @@ func TestStart(t *testing.T) {
 	}{
 		"loops":    {wasmtest.Code().Loop(void).Br(0).End(), abi.CodeOutOfGas},
 		"traps":    {wasmtest.Code().Op(0x00), abi.CodeUnreachable},
-		"grows":    {wasmtest.Code().I32(1).Grow().Op(0x1a), abi.CodeMemoryLimit},
+		"grows":    {wasmtest.Code().I32(1).Grow().Op(0x1a), abi.OK},
+		"grows on": {wasmtest.Code().Loop(void).I32(1).Grow().Op(0x1a).Br(0).End(), abi.CodeMemoryLimit},
 		"calls us": {wasmtest.Code().I32(0).I32(0).Call(0), abi.CodeNotAllowedHere},
 	} {
 		if o := both(t, started(c.start), abi.EntryQuery, 1<<30, noEnv); o.code != c.want {

@@ -109,8 +109,11 @@ func compilerSupported() bool {
 
 // limitsOf gives the limits of a profile.
 func limitsOf(p abi.Profile) (*module.Limits, error) {
-	if p == abi.ProfileLean {
+	switch p {
+	case abi.ProfileLean:
 		return &module.Lean, nil
+	case abi.ProfileWide:
+		return &module.Wide, nil
 	}
 	return nil, fmt.Errorf("profile %d is not part of protocol version %d", p, Protocol)
 }

@@ -167,7 +167,7 @@ func (r *Runtime) initialise(ctx context.Context, c *code) error {
 	defer in.mod.Close(ctx)
 	if c.start {
 		f := &in.frame
-		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, 0)
+		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, c.maxPages)
 		if err := f.invoke(in.mod.ExportedFunction(rewrite.StartExport), nil); err != nil {
 			trap, ok := err.(*Trap)
 			if !ok {
@@ -176,9 +176,11 @@ func (r *Runtime) initialise(ctx context.Context, c *code) error {
 			c.startTrap = trap
 		}
 		f.end()
+		c.clock = f.clock
 	}
 	mem, _ := in.mem.Read(0, in.mem.Size())
 	c.image = newImage(mem, in.globals)
+	c.setPages(len(mem) / wasmPage)
 	return nil
 }
 
@@ -199,6 +201,7 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 			return nil, err
 		}
 		if c.start {
+			in.mem.Grow(uint32(c.minPages) - in.mem.Size()/wasmPage)
 			in.spend(0, false)
 		}
 	}

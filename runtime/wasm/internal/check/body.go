@@ -179,6 +179,9 @@ var letters = [256]module.ValType{'i': module.I32, 'l': module.I64, 'f': module.
 // popped first and its results pushed last.
 func (b *body) instruction() {
 	info := b.in.Info
+	if info.NaN {
+		b.f.NaNs++
+	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {
 		b.popType(letters[info.Pop[i]])
 	}

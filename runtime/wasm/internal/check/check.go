@@ -19,6 +19,7 @@ type Func struct {
 	Calls    int // direct and indirect; none in a leaf
 	Accesses int // loads and stores
 	Stores   int // of these, the stores
+	NaNs     int // float operations whose result may be a NaN
 	Nesting  int // deepest block
 }
 

@@ -27,6 +27,7 @@ type Limits struct {
 	ChainPages     int  // of all instances in one chain of nested calls
 	Frames         int  // call depth in frames of up to 64 values
 	Floats         bool // whether floating point is admitted
+	WASI           bool // whether functions of wasi_snapshot_preview1 can be imported
 }
 
 // Lean is the profile of small guests. Wasm call depth stays far below the
@@ -55,4 +56,37 @@ var Lean = Limits{
 	MemoryPages:    16,
 	ChainPages:     32,
 	Frames:         250,
+}
+
+// Wide is the profile that also admits what Go compiles to: functions that
+// nest a block for each place where a goroutine may resume and dispatch by one
+// br_table, and as many data segments as there are gaps between zeros. The
+// values are about twice what guests with fmt, encoding/json and crypto/sha256
+// take.
+var Wide = Limits{
+	Blob:           4 << 20,
+	Types:          256,
+	Imports:        64,
+	Funcs:          8000,
+	Params:         16,
+	Results:        1,
+	Locals:         100,
+	Body:           64 << 10,
+	Blocks:         2048,
+	Branches:       4096,
+	Loops:          128,
+	Calls:          2048,
+	Accesses:       4096,
+	Nesting:        1024,
+	BrTable:        2048,
+	Table:          16 << 10,
+	Globals:        64,
+	Exports:        64,
+	Segments:       64 << 10,
+	CustomSections: 16,
+	MemoryPages:    128,
+	ChainPages:     256,
+	Frames:         250,
+	Floats:         true,
+	WASI:           true,
 }

@@ -34,6 +34,8 @@ const (
 	OpI64Const     Op = 0x42
 	OpF32Const     Op = 0x43
 	OpF64Const     Op = 0x44
+	OpF32Eq        Op = 0x5b
+	OpF64Eq        Op = 0x61
 	OpI32Eqz       Op = 0x45
 	OpI32Eq        Op = 0x46
 	OpI32GtU       Op = 0x4b
@@ -120,8 +122,11 @@ type OpInfo struct {
 	Pop, Push string
 	Class     Class
 	Float     bool // has a float operand or result
-	Align     uint32
-	imm       immediate
+	// NaN says that the result may be a NaN of which WebAssembly leaves open
+	// which: arithmetic, as opposed to what moves bits.
+	NaN   bool
+	Align uint32
+	imm   immediate
 }
 
 // Info describes op; its Class is ClassNone if op is not admitted.
@@ -220,10 +225,14 @@ var opRows = []opRow{
 	{0x7e, 0x7e, OpInfo{Pop: "ll", Push: "l", Class: ClassMul}},
 	{0x7f, 0x82, OpInfo{Pop: "ll", Push: "l", Class: ClassDivide}},
 	{0x83, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
-	{0x8b, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}},
-	{0x92, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}},
-	{0x99, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},
-	{0xa0, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}},
+	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}}, // abs, neg
+	{0x8d, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x92, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
+	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},  // abs, neg
+	{0x9b, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0xa0, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}}, // copysign
 
 	{0xa7, 0xa7, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
 	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true}},
@@ -233,10 +242,10 @@ var opRows = []opRow{
 	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true}},
 	{0xb2, 0xb3, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
 	{0xb4, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true}},
+	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true, NaN: true}}, // demote
 	{0xb7, 0xb8, OpInfo{Pop: "i", Push: "d", Class: ClassFloat, Float: true}},
 	{0xb9, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
-	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true}},
+	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true, NaN: true}}, // promote
 	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassFloat, Float: true}},
 	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassFloat, Float: true}},
 	{0xbe, 0xbe, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},

@@ -42,6 +42,7 @@ type function struct {
 	weight int64     // units of height
 	result byte      // block type of the function's result
 	leaf   bool
+	floats uint32 // locals that hold a float result, an f32 and an f64
 	track  tracker
 }
 
@@ -60,7 +61,7 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
 	}
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
-	f.locals(c)
+	f.locals(c, info)
 	f.out.block(module.BlockEmpty)
 	if f.track.on {
 		for p := range t.Params {
@@ -82,14 +83,19 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 }
 
 // locals declares the source's locals, and after them gas, unless the function
-// is a leaf height, and those of the tracker.
-func (f *function) locals(c *module.Code) {
+// is a leaf height, those for float results and those of the tracker.
+func (f *function) locals(c *module.Code, info *check.Func) {
 	own := []module.LocalRun{{Count: 2, Type: module.I64}}
 	if f.leaf {
 		own[0].Count = 1
 	}
+	next := f.gas + own[0].Count
+	if info.NaNs > 0 {
+		f.floats, next = next, next+2
+		own = append(own, module.LocalRun{Count: 1, Type: module.F32}, module.LocalRun{Count: 1, Type: module.F64})
+	}
 	if f.track.on {
-		own = append(own, f.track.locals(f.gas+own[0].Count, f.w.opt.Limits.Floats)...)
+		own = append(own, f.track.locals(next, f.w.opt.Limits.Floats)...)
 	}
 	f.out = module.AppendU32(f.out, uint32(len(c.Locals)+len(own)))
 	for _, run := range slices.Concat(c.Locals, own) {

@@ -51,6 +51,9 @@ func (f *function) lower(in *module.Instr) {
 		f.block.op(module.OpI64Or)
 	default:
 		f.block.raw(in)
+		if in.Info.NaN {
+			f.canonical(in.Info.Push[0])
+		}
 	}
 }
 
