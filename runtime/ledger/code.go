@@ -113,22 +113,20 @@ func (r *running) deploy(a *chain.Deploy) error {
 	if taken && (old.Status != chain.ContractFailed || old.Owner != r.sender.id) {
 		return abi.CodeContractExists
 	}
-	if _, there, err := x.state.get(chain.CodeKey(a.Code)); err != nil {
+	if err := r.needCode(a.Code); err != nil {
 		return err
-	} else if !there {
-		if err := r.completeUpload(a.Code); err != nil {
-			return err
-		}
 	}
 	c := chain.Contract{
 		Code: a.Code, Owner: r.sender.id, Status: chain.ContractPending,
-		Activation: max(x.header.Time+x.params.ActivationDelay, x.header.Time+1),
-		Height:     x.header.Height, Note: a.Note,
+		Height: x.header.Height, Note: a.Note, Versions: old.Versions,
 	}
+	if c.Activation, err = r.addVersion(a.Name, &c, a.Code, a.Init, a.Note); err != nil {
+		return err
+	}
+	c.Version = c.Versions
 	if err := x.state.set(chain.ContractKey(a.Name), c.Append(nil)); err != nil {
 		return err
 	}
-	r.deployed = &a.Code
 	_, err = x.addTimer(c.Activation, &chain.Timer{Kind: chain.TimerActivate, Contract: a.Name, Message: a.Init, Account: r.sender.id})
 	return err
 }

@@ -296,7 +296,7 @@ func TestRunBeginsWithContracts(t *testing.T) {
 func TestRefusedDeploymentIsNotCompiled(t *testing.T) {
 	w := newWorld(t, func(g *chain.Genesis) { g.Params.StorageRefill = 0 })
 	blob := append(append([]byte{}, scriptWasm...), 0, 3, 2, 'n', 'o')
-	w.must(operator, chain.OpGrant, &chain.Grant{Key: nobody.Public(), Roles: abi.RoleDeveloper, StorageQuota: uint64(len(blob)) + 400})
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: nobody.Public(), Roles: abi.RoleDeveloper, StorageQuota: uint64(len(blob)) + 600})
 	hash := w.upload(nobody, blob)
 	w.want(w.do(nobody, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash, Init: make([]byte, 1000)}), abi.CodeStorageQuota)
 	if len(w.l.compiles) != 0 || w.count([]byte{'h'}) != 0 {

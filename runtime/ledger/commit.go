@@ -149,7 +149,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 }
 
 // wantContracts queues the codes that will be needed first: those of the
-// contracts that wait for their activation and of those that decide.
+// contracts and versions that wait for their activation and of those that
+// decide.
 func (l *Ledger) wantContracts() error {
 	v, err := l.store.HeadView()
 	if err != nil {
@@ -157,10 +158,20 @@ func (l *Ledger) wantContracts() error {
 	}
 	defer v.Release()
 	r := cold{v}
-	err = each(r, chain.ContractPrefix(), func(_, value []byte) (bool, error) {
+	err = each(r, chain.ContractPrefix(), func(key, value []byte) (bool, error) {
 		c, err := chain.ParseContract(value)
-		if err == nil && c.Status == chain.ContractPending {
+		if err != nil {
+			return false, err
+		}
+		if c.Status == chain.ContractPending {
 			l.wantCompiled(c.Code)
+		}
+		if c.Pending == 0 {
+			return true, nil
+		}
+		v, ok, err := load(r, chain.VersionKey(string(key[1:]), c.Pending), chain.ParseContractVersion)
+		if ok {
+			l.wantCompiled(v.Code)
 		}
 		return true, err
 	})

@@ -243,6 +243,8 @@ func (r *running) operate(t *chain.Tx) error {
 		return argued(r, t, chain.ParseChunk, (*running).chunk)
 	case chain.OpDeploy:
 		return argued(r, t, chain.ParseDeploy, (*running).deploy)
+	case chain.OpUpgrade:
+		return argued(r, t, chain.ParseUpgrade, (*running).upgrade)
 	case chain.OpCall:
 		return argued(r, t, chain.ParseCall, (*running).call)
 	case chain.OpBind:

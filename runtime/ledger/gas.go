@@ -22,6 +22,7 @@ var gasOp = map[chain.Op]uint64{
 	chain.OpUpload:       40_000,
 	chain.OpChunk:        20_000,
 	chain.OpDeploy:       60_000,
+	chain.OpUpgrade:      60_000,
 	chain.OpCall:         10_000,
 	chain.OpBind:         20_000,
 	chain.OpIssueToken:   20_000,

@@ -98,6 +98,7 @@ type world struct {
 	stale   uint64
 	submit  func(context.Context, []byte) error
 	salt    int64
+	runtime *wasm.Runtime // nil: the shared one
 }
 
 func newWorld(t testing.TB, change func(*chain.Genesis)) *world {
@@ -120,8 +121,11 @@ func (w *world) open(fresh bool) {
 			w.t.Fatal(err)
 		}
 	}
+	if w.runtime == nil {
+		w.runtime = testRuntime(w.t)
+	}
 	w.l, err = Open(context.Background(), Config{
-		Store: w.store, Runtime: testRuntime(w.t), Logger: discard,
+		Store: w.store, Runtime: w.runtime, Logger: discard,
 		Clock:     func() (int64, bool) { return w.now, w.trusted },
 		Staleness: func() uint64 { return w.stale },
 		Submit:    w.submit,

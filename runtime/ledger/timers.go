@@ -95,6 +95,8 @@ func (x *execution) timer(d dueTimer) error {
 		err = x.contractTimer(r, &t, &o)
 	case chain.TimerActivate:
 		err = x.activate(r, &t, &o)
+	case chain.TimerUpgrade:
+		err = x.activateUpgrade(r, &t, &o)
 	case chain.TimerUpload:
 		r.used = min(gasTimer, r.limit)
 		err = x.settle(r, x.state.mark(), x.expireUpload(&t), &o)
@@ -145,30 +147,23 @@ func (x *execution) activate(r *running, t *chain.Timer, o *chain.Outcome) error
 	if err != nil || !ok {
 		return errors.Join(err, missing(ok, "contract to be activated"))
 	}
-	owner, ok, err := load(x.state, chain.AccountKey(c.Owner), chain.ParseAccount)
-	if err != nil || !ok {
-		return errors.Join(err, missing(ok, "owner of a contract"))
-	}
-	before := x.state.mark()
-	err = r.spendTimer()
-	if err == nil {
-		err = r.enter(abi.EntryInit, t.Contract, &c, &abi.Input{Caller: &c.Owner, Roles: owner.Roles, Message: t.Message})
-		if err == error(abi.CodeNoEntryPoint) && len(t.Message) == 0 {
-			err = nil
-		}
-	}
-	if err := x.settle(r, before, err, o); err != nil {
+	if err := x.settle(r, x.state.mark(), x.begun(r, abi.EntryInit, t, &c), o); err != nil {
 		return err
 	}
 	// Init may have scheduled timers, which count in the record.
 	if c, _, err = load(x.state, key, chain.ParseContract); err != nil {
 		return err
 	}
+	status := chain.VersionActive
 	c.Status, c.Failure, c.FailureCode = chain.ContractActive, 0, 0
 	if o.Code != abi.OK {
+		status = chain.VersionFailed
 		c.Status, c.Failure, c.FailureCode = chain.ContractFailed, o.Code, o.Abort
 	}
-	return x.state.setFree(key, c.Append(nil))
+	if err := x.state.setFree(key, c.Append(nil)); err != nil {
+		return err
+	}
+	return x.decideVersion(t.Contract, c.Version, status, o)
 }
 
 // tick tells whether a tick's timer is due in this block. A tick does nothing

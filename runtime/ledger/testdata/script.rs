@@ -8,6 +8,9 @@
 //!     rustc --edition 2021 --target wasm32-unknown-unknown --crate-type cdylib \
 //!         -C opt-level=z -C panic=abort -C lto -C strip=symbols \
 //!         -C link-arg=-zstack-size=16384 -o script.wasm script.rs
+//!
+//! and, with `--cfg plain -o plain.wasm`, as another code that says so where
+//! it is asked and has no migrate.
 #![no_std]
 
 #[panic_handler]
@@ -31,6 +34,15 @@ extern "C" {
     fn now() -> i64;
     fn abort(code: i32, t: *const u8, tl: usize) -> !;
 }
+
+#[cfg(not(plain))]
+const NAME: &[u8] = b"script";
+#[cfg(not(plain))]
+const PERMIT: &[u8] = &[0xa1, 0x01, 0xf5];
+#[cfg(plain)]
+const NAME: &[u8] = b"plain";
+#[cfg(plain)]
+const PERMIT: &[u8] = &[0xa2, 0x01, 0xf5, 0x02, 0x05]; // with the reason 5
 
 const SIZE: usize = 96 << 10;
 static mut INPUT: [u8; SIZE] = [0; SIZE];
@@ -149,6 +161,8 @@ unsafe fn step(input: &[u8], op: u8, n: i64, a: &[u8], b: &[u8]) {
             core::ptr::write_volatile(INPUT.as_mut_ptr(), 1);
         },
         b'r' => put(a),
+        b'V' => put(NAME),
+        b'E' => emit(a.as_ptr(), a.len(), NAME.as_ptr(), NAME.len()),
         b'i' => put(input),
         b'm' => put(message(input)),
         _ => abort(9999, a.as_ptr(), 0),
@@ -186,6 +200,12 @@ pub unsafe extern "C" fn init(ptr: *const u8, len: usize) -> u64 {
     entry(ptr, len)
 }
 
+#[cfg(not(plain))]
+#[no_mangle]
+pub unsafe extern "C" fn migrate(ptr: *const u8, len: usize) -> u64 {
+    entry(ptr, len)
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn execute(ptr: *const u8, len: usize) -> u64 {
     entry(ptr, len)
@@ -207,7 +227,7 @@ pub unsafe extern "C" fn query_entry(ptr: *const u8, len: usize) -> u64 {
 pub unsafe extern "C" fn decide(ptr: *const u8, len: usize) -> u64 {
     let input = core::slice::from_raw_parts(ptr, len);
     match state_get(b"decide".as_ptr(), 6, STORED.as_mut_ptr(), STORED.len()) {
-        -1 => put(&[0xa1, 0x01, 0xf5]),
+        -1 => put(PERMIT),
         n => run(input, &STORED[..n as usize]),
     }
     result()
