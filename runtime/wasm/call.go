@@ -111,13 +111,16 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 	}
 	res, err := in.frame.run(ctx, &call, pages)
 	res.Pages = int(in.mem.Size()) / wasmPage
-	in.spend(in.frame.written, err == nil)
-	r.give(ctx, in)
+	r.give(ctx, in, in.dirty(in.frame.written, err == nil))
 	if r.cfg.Trace != nil {
-		r.cfg.Trace(&call, &res, err)
+		r.trace(call, res, err)
 	}
 	return res, err
 }
+
+// trace shows copies: pointers to the originals would put those of every call
+// on the heap.
+func (r *Runtime) trace(call Call, res Result, err error) { r.cfg.Trace(&call, &res, err) }
 
 // precheck finds what makes a call impossible before it begins. It returns
 // the pages that the chain of calls has left for this one.
@@ -153,9 +156,6 @@ type frame struct {
 	chain           int    // pages that the chain had left when the call began
 	allowance       int    // pages that the memory may grow, at the beginning
 	written         uint32 // end of the memory that the host wrote
-	clock           uint64 // what WASI's clocks show, in ns
-	words           []byte // what the guest wrote to its log since it ended a line
-	lastWords       string // of these, what a Go program says when it panics
 	scans           [maxScans]scan
 	numScans        int
 	trap            *Trap // set by a host function before it panics
@@ -179,7 +179,6 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	f.chain = pages
 	f.allowance = max(0, min(c.maxPages, pages)-c.minPages)
 	f.written = 0
-	f.clock, f.lastWords = c.clock, ""
 	f.trap, f.fault, f.abortCode = nil, nil, 0
 	f.instance.gas.Set(uint64(gas))
 	f.instance.height.Set(uint64(c.frames))
@@ -193,7 +192,6 @@ func (f *frame) end() {
 		f.scans[i] = scan{}
 	}
 	f.numScans = 0
-	f.flushWords()
 	f.Context, f.env, f.scope.ctx = nil, nil, nil
 }
 

@@ -21,9 +21,10 @@ type code struct {
 	start    bool     // the source has a start function
 	minPages int      // of the image
 	maxPages int
-	frames   int    // call depth
-	base     int64  // gas of a call before its first instruction
-	clock    uint64 // what WASI's clocks show when a call begins, in ns
+	// fixedBytes is what an instance takes beside its memory.
+	fixedBytes int
+	frames     int   // call depth
+	base       int64 // gas of a call before its first instruction
 
 	// image is the memory and globals after the start function. startTrap is
 	// that function's end, if it was a bad one: then nothing can be called.
@@ -122,18 +123,29 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 	if refusal != nil {
 		return nil, refusal
 	}
+	mem := a.memory()
+	a.module.Datas = nil // they stand in mem: instances begin with the image
 	rewritten := a.rewrite(r.tracks())
 	compiled, err := r.compileNative(ctx, rewritten)
 	if err != nil {
 		return nil, err
 	}
 	c := newCode(hash, a, compiled)
-	c.bytes = len(rewritten) * compiledPerByte
-	if err := r.initialise(ctx, c); err != nil {
+	if err := r.initialise(ctx, c, mem); err != nil {
 		compiled.Close(ctx)
 		return nil, err
 	}
+	c.bytes = len(rewritten)*compiledPerByte + c.image.pages()*imagePage
 	return c, nil
+}
+
+// memory is the initial memory: zeros, and the data segments.
+func (a *admitted) memory() []byte {
+	mem := make([]byte, int(a.module.Memory.Min)*wasmPage)
+	for _, d := range a.module.Datas {
+		copy(mem[d.At:], d.Bytes)
+	}
+	return mem
 }
 
 // tracks says whether guests mark what they write. On the interpreter that
@@ -162,9 +174,12 @@ func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 		names:    a.module.Names,
 		globals:  globalExports(a.module),
 		start:    a.module.Start != nil,
-		clock:    wasiEpoch,
 		maxPages: a.limits.MemoryPages,
 		frames:   a.limits.Frames,
+	}
+	c.fixedBytes = instanceBytes
+	if a.module.Table != nil {
+		c.fixedBytes += 8 * int(a.module.Table.Min)
 	}
 	c.setPages(int(a.module.Memory.Min))
 	for _, e := range a.entries {
@@ -197,6 +212,7 @@ func (r *Runtime) evictCodes() {
 		}
 		delete(r.codes, oldest.hash)
 		r.codeBytes -= oldest.bytes
+		r.dropImage(oldest)
 		if err := oldest.compiled.Close(context.Background()); err != nil {
 			r.cfg.Logger.Warn("closing a code", "code", oldest.hash[:8], "err", err)
 		}

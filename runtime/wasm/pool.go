@@ -1,34 +1,30 @@
 package wasm
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"reflect"
 	"strconv"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
 )
 
-const (
-	wasmPage = 64 << 10
-	// imagePage is the grain at which an image tells zero from data.
-	imagePage = 4 << 10
-	// instanceBytes is what an instance takes beside its memory: the stacks
-	// of alloc and one entry point (10 KiB each) and wazero's records.
-	instanceBytes = 32 << 10
-)
+// instanceBytes is what an instance takes beside its memory and its table: the
+// stacks of alloc and one entry point (10 KiB each) and wazero's records.
+const instanceBytes = 32 << 10
 
-// instance is an instance of a code. A call owns it, or the pool.
+// instance is an instance of a code. A call owns it, or the pool. In the pool
+// its memory and globals are the image's.
 type instance struct {
 	code    *code
 	mod     api.Module
 	mem     api.Memory
+	memory  memory
 	alloc   api.Function
 	entries [abi.EntryCount]api.Function // looked up at first use
 	gas     api.MutableGlobal
@@ -36,87 +32,49 @@ type instance struct {
 	pages   api.MutableGlobal
 	mark    api.MutableGlobal // nil unless the code tracks what it writes
 	globals []api.MutableGlobal
-	// used says that memory and globals are not those of the image; the
-	// memory differs below dirty only.
-	used  bool
-	dirty uint32
-	frame frame
+	frame   frame
 }
 
-func (in *instance) bytes() int { return in.code.minPages*wasmPage + instanceBytes }
+// bytes is what the instance takes for itself.
+func (in *instance) bytes() int { return in.memory.resident() + in.code.fixedBytes }
 
-// image is the state from which every call starts.
-type image struct {
-	runs    []run
-	globals []uint64
-}
-
-// run is a stretch of memory; data is nil where it is zero.
-type run struct {
-	at, end uint32
-	data    []byte
-}
-
-// newImage copies memory, keeping of zero pages their place only.
-func newImage(mem []byte, globals []api.MutableGlobal) image {
-	var img image
-	zeros := make([]byte, imagePage)
-	for at := 0; at < len(mem); at += imagePage {
-		page := mem[at : at+imagePage]
-		zero := bytes.Equal(page, zeros)
-		if n := len(img.runs); n > 0 && (img.runs[n-1].data == nil) == zero {
-			last := &img.runs[n-1]
-			last.end += imagePage
-			if !zero {
-				last.data = append(last.data, page...)
-			}
-			continue
-		}
-		next := run{at: uint32(at), end: uint32(at) + imagePage}
-		if !zero {
-			next.data = append([]byte(nil), page...)
-		}
-		img.runs = append(img.runs, next)
+// dirty is the end of what a call may have written: of the whole memory,
+// unless the guest kept the mark to its end. written is the end of what the
+// host wrote.
+func (in *instance) dirty(written uint32, ended bool) int {
+	size := in.mem.Size()
+	if in.mark == nil || !ended {
+		return int(size)
 	}
-	for _, g := range globals {
-		img.globals = append(img.globals, g.Get())
-	}
-	return img
+	reach := max(uint64(written), uint64(api.DecodeU32(in.mark.Get()))+rewrite.MarkReach)
+	return int(min(reach, uint64(size)))
 }
 
-// restore sets memory and globals back to the image.
-func (in *instance) restore() {
-	mem, _ := in.mem.Read(0, in.dirty)
-	for i := range in.code.image.runs {
-		r := &in.code.image.runs[i]
-		if r.at >= in.dirty {
-			break
-		}
-		if r.data == nil {
-			clear(mem[r.at:min(r.end, in.dirty)])
-		} else {
-			copy(mem[r.at:], r.data)
-		}
+// reset sets memory and globals back to the image. It fails for a memory that
+// grew and cannot be made smaller.
+func (in *instance) reset(dirty int) bool {
+	in.memory.reset(dirty)
+	in.setGlobals()
+	if in.mark != nil {
+		in.mark.Set(0)
 	}
+	return int(in.mem.Size()) == in.code.image.size || in.shrink()
+}
+
+func (in *instance) setGlobals() {
 	for i, g := range in.globals {
 		g.Set(in.code.image.globals[i])
 	}
-	in.used = false
 }
 
-// spend notes that a call used the instance, and how much of the memory it
-// may have written: all, unless the guest kept the mark to its end. written
-// is the end of what the host wrote.
-func (in *instance) spend(written uint32, ended bool) {
-	in.used, in.dirty = true, in.mem.Size()
-	if in.mark == nil {
-		return
-	}
-	if ended {
-		reach := max(uint64(written), uint64(api.DecodeU32(in.mark.Get()))+rewrite.MarkReach)
-		in.dirty = uint32(min(reach, uint64(in.dirty)))
-	}
-	in.mark.Set(0)
+// shrink gives a memory that grew its first size again. wazero has no function
+// for that, but it takes from Reallocate what it gets, when it asks for another
+// page. There is none to ask for beyond the module's own maximum.
+func (in *instance) shrink() bool {
+	in.memory.setShrink(true)
+	in.mem.Grow(1)
+	in.memory.setShrink(false)
+	return int(in.mem.Size()) == in.code.image.size
 }
 
 // globalExports names the exports of a module's mutable globals.
@@ -130,11 +88,13 @@ func globalExports(m *module.Module) []string {
 	return names
 }
 
-// instantiate makes an instance. Its start function has not run.
-func (r *Runtime) instantiate(ctx context.Context, c *code) (*instance, error) {
+// instantiate makes an instance with a memory. Its start function has not run.
+func (r *Runtime) instantiate(ctx context.Context, c *code, m memory) (*instance, error) {
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	ctx = experimental.WithMemoryAllocator(ctx, allocate(m))
 	mod, err := r.engine.InstantiateModule(ctx, c.compiled, cfg)
 	if err != nil {
+		m.Free()
 		return nil, fmt.Errorf("instantiating: %w", err)
 	}
 	global := func(name string) api.MutableGlobal { return mod.ExportedGlobal(name).(api.MutableGlobal) }
@@ -142,6 +102,7 @@ func (r *Runtime) instantiate(ctx context.Context, c *code) (*instance, error) {
 		code:   c,
 		mod:    mod,
 		mem:    mod.Memory(),
+		memory: m,
 		alloc:  mod.ExportedFunction(exportAlloc),
 		gas:    global(rewrite.GasExport),
 		height: global(rewrite.HeightExport),
@@ -157,17 +118,19 @@ func (r *Runtime) instantiate(ctx context.Context, c *code) (*instance, error) {
 	return in, nil
 }
 
-// initialise runs the start function and takes the image of what it leaves.
-// A trap in it is the code's, found by every later call; an error is ours.
-func (r *Runtime) initialise(ctx context.Context, c *code) error {
-	in, err := r.instantiate(ctx, c)
+// initialise runs the start function on the memory that the data segments make
+// and takes the image of what it leaves. A trap in it is the code's, found by
+// every later call; an error is ours.
+func (r *Runtime) initialise(ctx context.Context, c *code, mem []byte) error {
+	first := newImage(mem)
+	in, err := r.instantiate(ctx, c, newPlainMemory(&first))
 	if err != nil {
 		return err
 	}
 	defer in.mod.Close(ctx)
 	if c.start {
 		f := &in.frame
-		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, c.maxPages)
+		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, 0)
 		if err := f.invoke(in.mod.ExportedFunction(rewrite.StartExport), nil); err != nil {
 			trap, ok := err.(*Trap)
 			if !ok {
@@ -176,12 +139,41 @@ func (r *Runtime) initialise(ctx context.Context, c *code) error {
 			c.startTrap = trap
 		}
 		f.end()
-		c.clock = f.clock
 	}
-	mem, _ := in.mem.Read(0, in.mem.Size())
-	c.image = newImage(mem, in.globals)
-	c.setPages(len(mem) / wasmPage)
+	left, _ := in.mem.Read(0, in.mem.Size())
+	c.image = newImage(left)
+	for _, g := range in.globals {
+		c.image.globals = append(c.image.globals, g.Get())
+	}
+	c.setPages(len(left) / wasmPage)
+	r.keepImage(&c.image)
 	return nil
+}
+
+// keepImage moves an image to where instances can share it, if it can.
+func (r *Runtime) keepImage(img *image) {
+	if r.images == nil {
+		return
+	}
+	if err := r.images.keep(img); err != nil {
+		r.cfg.Logger.Warn("an image stays on the heap", "err", err)
+	}
+}
+
+// dropImage frees the image of a code without instances.
+func (r *Runtime) dropImage(c *code) {
+	if c.image.kept() {
+		r.images.drop(&c.image)
+	}
+}
+
+// newMemory makes a memory for an instance of c.
+func (r *Runtime) newMemory(c *code) (memory, error) {
+	if !c.image.kept() {
+		return newPlainMemory(&c.image), nil
+	}
+	// One page more than the guest can reach lets an instance shrink.
+	return r.images.memory(&c.image, (c.maxPages+1)*wasmPage)
 }
 
 // take gives an instance in the image's state.
@@ -196,32 +188,29 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 	}
 	r.mu.Unlock()
 	if in == nil {
-		var err error
-		if in, err = r.instantiate(ctx, c); err != nil {
+		m, err := r.newMemory(c)
+		if err != nil {
 			return nil, err
 		}
-		if c.start {
-			in.mem.Grow(uint32(c.minPages) - in.mem.Size()/wasmPage)
-			in.spend(0, false)
+		if in, err = r.instantiate(ctx, c, m); err != nil {
+			return nil, err
 		}
+		in.setGlobals()
 	}
-	if in.used {
-		in.restore()
-		if r.paranoid {
-			in.compare()
-		}
+	if r.paranoid {
+		in.compare()
 	}
 	return in, nil
 }
 
-// give returns an instance after a call, and unpins its code. One whose
-// memory grew is not kept: wazero cannot shrink it again.
-func (r *Runtime) give(ctx context.Context, in *instance) {
-	c := in.code
-	keep := int(in.mem.Size()) == c.minPages*wasmPage
-	if keep && r.paranoid {
-		in.poison()
+// give returns an instance after a call that wrote nothing at dirty or above,
+// and unpins its code.
+func (r *Runtime) give(ctx context.Context, in *instance, dirty int) {
+	if r.paranoid {
+		in.poison(dirty)
 	}
+	c := in.code
+	keep := in.reset(dirty)
 	if !keep {
 		r.closeInstance(ctx, in)
 	}
@@ -236,9 +225,9 @@ func (r *Runtime) give(ctx context.Context, in *instance) {
 	r.evictCodes()
 }
 
-// poison overwrites what restore will set back.
-func (in *instance) poison() {
-	mem, _ := in.mem.Read(0, in.dirty)
+// poison overwrites what reset will set back without looking.
+func (in *instance) poison(dirty int) {
+	mem, _ := in.mem.Read(0, uint32(min(dirty, straightBytes)))
 	for i := range mem {
 		mem[i] = 0xa5
 	}
@@ -250,8 +239,11 @@ func (in *instance) poison() {
 // compare panics unless the instance is in the image's state.
 func (in *instance) compare() {
 	mem, _ := in.mem.Read(0, in.mem.Size())
-	now := newImage(mem, in.globals)
-	if !reflect.DeepEqual(now, in.code.image) {
+	same := in.code.image.equal(mem)
+	for i, g := range in.globals {
+		same = same && g.Get() == in.code.image.globals[i]
+	}
+	if !same {
 		panic("BUG: an instance was not set back")
 	}
 }

@@ -19,6 +19,7 @@ type Runtime struct {
 	limits *module.Limits
 	engine wazero.Runtime
 	cache  wazero.CompilationCache // nil without a cache directory
+	images *imageFile              // nil where memories cannot share pages
 
 	slots     chan struct{} // one element for each running top-level call
 	blockSlot chan struct{} // the same for block execution
@@ -55,6 +56,10 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err := r.openEngine(ctx); err != nil {
 		return nil, err
 	}
+	if r.images, err = openImageFile(); err != nil {
+		cfg.Logger.Info("instances do not share memory", "reason", err)
+		r.images = nil
+	}
 	cfg.Logger.Info("contract host", "engine", cfg.Engine.String(), "protocol", cfg.Protocol)
 	return r, nil
 }
@@ -77,18 +82,10 @@ func (r *Runtime) openEngine(ctx context.Context) error {
 		}
 	}
 	features := api.CoreFeatureMutableGlobal | api.CoreFeatureSignExtensionOps | api.CoreFeatureBulkMemoryOperations
-	if r.limits.Floats {
-		features |= api.CoreFeatureNonTrappingFloatToIntConversion
-	}
-	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.limits.MemoryPages))
+	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.limits.MemoryPages) + 1) // one more for instance.shrink
 	r.engine = wazero.NewRuntimeWithConfig(ctx, rc)
 	if err := instantiateHost(ctx, r.engine); err != nil {
 		return fmt.Errorf("instantiating the host module: %w", err)
-	}
-	if r.limits.WASI {
-		if err := instantiateWASI(ctx, r.engine); err != nil {
-			return fmt.Errorf("instantiating the module of WASI functions: %w", err)
-		}
 	}
 	return nil
 }
@@ -99,6 +96,12 @@ func (r *Runtime) Engine() Engine { return r.cfg.Engine }
 // Close frees everything. No call may be running.
 func (r *Runtime) Close(ctx context.Context) error {
 	err := r.engine.Close(ctx)
+	for _, c := range r.codes {
+		r.dropImage(c)
+	}
+	if r.images != nil {
+		r.images.close()
+	}
 	if r.cache != nil {
 		if cacheErr := r.cache.Close(ctx); err == nil {
 			err = cacheErr

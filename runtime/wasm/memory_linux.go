@@ -1,0 +1,283 @@
+package wasm
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// freshEvery is the number of resets after which a memory gives up its
+	// private pages, when it has more than keptPages: so a call that wrote
+	// much does not burden all that follow, and giving up, which lets every
+	// page fault again, happens seldom.
+	freshEvery = 256
+	keptPages  = 16
+)
+
+// Bits of an entry of /proc/self/pagemap, one for each page of an address
+// space, as the kernel's Documentation/admin-guide/mm/pagemap.rst has them.
+const (
+	pagePresent = 1 << 63
+	pageSwapped = 1 << 62
+	pageOfFile  = 1 << 61 // of a file: in a private mapping, not written to
+)
+
+// extent is a stretch of the image file.
+type extent struct {
+	at, end int64
+}
+
+// imageFile holds the images of all codes in one unnamed file in memory, of
+// which the memories of instances are private mappings: the kernel copies a
+// page when it is first written to.
+type imageFile struct {
+	fd       int
+	pageSize int
+	pagemap  int // -1 where the kernel does not tell
+
+	mu  sync.Mutex
+	end int64 // guarded by mu
+}
+
+// openImageFile makes an image file. Where memory files are forbidden, or
+// pages are larger than a page of WebAssembly, it fails.
+func openImageFile() (*imageFile, error) {
+	f := &imageFile{pageSize: os.Getpagesize(), pagemap: -1}
+	if wasmPage%f.pageSize != 0 || f.pageSize%imagePage != 0 {
+		return nil, fmt.Errorf("pages of %d bytes", f.pageSize)
+	}
+	var err error
+	f.fd, err = unix.MemfdCreate("postern-images", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err == unix.EINVAL { // before Linux 6.3
+		f.fd, err = unix.MemfdCreate("postern-images", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a memory file: %w", err)
+	}
+	f.openPagemap()
+	return f, nil
+}
+
+// close frees the images. No memory may be in use.
+func (f *imageFile) close() {
+	f.closePagemap()
+	unix.Close(f.fd)
+}
+
+// openPagemap opens the pagemap and tries it: some kernels, and processes that
+// may not look into themselves, have none or one that says nothing.
+func (f *imageFile) openPagemap() {
+	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	f.pagemap = fd
+	probe := make([]byte, 2*wasmPage)
+	probe[0], probe[wasmPage] = 1, 1
+	img := newImage(probe)
+	ok := f.keep(&img) == nil
+	if ok {
+		ok = f.probe(&img)
+		f.drop(&img)
+	}
+	if !ok {
+		f.closePagemap()
+	}
+}
+
+func (f *imageFile) closePagemap() {
+	if f.pagemap >= 0 {
+		unix.Close(f.pagemap)
+		f.pagemap = -1
+	}
+}
+
+// probe says whether the pagemap tells a written page from one that was read.
+func (f *imageFile) probe(img *image) bool {
+	made, err := f.memory(img, img.size)
+	if err != nil {
+		return false
+	}
+	defer made.Free()
+	m := made.(*mappedMemory)
+	buf := m.Reallocate(uint64(img.size))
+	buf[wasmPage] += buf[0]
+	seen := 0
+	err = m.private(func(at int) { seen += at })
+	return err == nil && seen == wasmPage
+}
+
+// keep moves an image's data into the file.
+func (f *imageFile) keep(img *image) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := f.end
+	f.end += int64(img.size) // even if this fails: what was written stays
+	if err := unix.Ftruncate(f.fd, f.end); err != nil {
+		return fmt.Errorf("enlarging the image file: %w", err)
+	}
+	for i := range img.at {
+		page := img.page(i)
+		for done := 0; done < len(page); {
+			n, err := unix.Pwrite(f.fd, page[done:], at+int64(i*imagePage+done))
+			if err != nil {
+				return fmt.Errorf("writing an image: %w", err)
+			}
+			done += n
+		}
+	}
+	mapped, err := unix.Mmap(f.fd, at, img.size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("mapping an image: %w", err)
+	}
+	img.data, img.file = mapped, extent{at: at, end: at + int64(img.size)}
+	for i := range img.at {
+		if img.at[i] >= 0 {
+			img.at[i] = int32(i)
+		}
+	}
+	return nil
+}
+
+// drop frees an image that was kept. Offsets in the file are never used
+// again: only the pages are given back.
+func (f *imageFile) drop(img *image) {
+	if !img.kept() {
+		return
+	}
+	unix.Munmap(img.data)
+	unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, img.file.at, int64(img.size))
+	img.data, img.file = nil, extent{}
+}
+
+// mappedMemory is a memory whose pages are those of the image until they are
+// written to. Its addresses are reserved up to its maximum, so it never moves.
+type mappedMemory struct {
+	file     *imageFile
+	image    *image
+	base     unsafe.Pointer
+	reserved int
+	usable   int // bytes from base that may be accessed
+	size     int
+	shrink   bool
+	written  int // bytes of pages that are not the image's any more
+	resets   int
+}
+
+// memory maps an image that was kept. maximum is in bytes.
+func (f *imageFile) memory(img *image, maximum int) (memory, error) {
+	maximum = max(maximum, img.size)
+	base, err := unix.MmapPtr(-1, 0, nil, uintptr(maximum), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("reserving a memory of %d bytes: %w", maximum, err)
+	}
+	m := &mappedMemory{file: f, image: img, base: base, reserved: maximum, usable: img.size, size: img.size}
+	_, err = unix.MmapPtr(f.fd, img.file.at, base, uintptr(img.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
+	if err != nil {
+		m.Free()
+		return nil, fmt.Errorf("mapping a memory of %d bytes: %w", img.size, err)
+	}
+	return m, nil
+}
+
+// bytes is the memory from its beginning.
+func (m *mappedMemory) bytes(n int) []byte { return unsafe.Slice((*byte)(m.base), n) }
+
+// Reallocate implements experimental.LinearMemory. It gives nil, which the
+// guest sees as a growth that failed, when the system has no more.
+func (m *mappedMemory) Reallocate(size uint64) []byte {
+	n := max(int(size), m.image.size)
+	if m.shrink {
+		n = m.image.size
+	}
+	if n > m.reserved {
+		return nil
+	}
+	if n > m.usable {
+		if err := unix.Mprotect(m.bytes(n)[m.usable:], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+			return nil
+		}
+		m.usable = n
+	}
+	m.size = n
+	return m.bytes(n)
+}
+
+// Free implements experimental.LinearMemory.
+func (m *mappedMemory) Free() {
+	if m.base != nil {
+		unix.MunmapPtr(m.base, uintptr(m.reserved))
+		m.base = nil
+	}
+}
+
+func (m *mappedMemory) setShrink(on bool) { m.shrink = on }
+
+func (m *mappedMemory) resident() int { return m.written }
+
+func (m *mappedMemory) reset(dirty int) {
+	if dirty <= straightBytes {
+		m.image.setBack(m.bytes(dirty), 0, dirty)
+		m.written = max(m.written, (dirty+m.file.pageSize-1)&^(m.file.pageSize-1))
+		return
+	}
+	m.resets++
+	stale := m.resets%freshEvery == 0 && m.written > keptPages*m.file.pageSize
+	if stale || m.file.pagemap < 0 || !m.setBackPrivate(dirty) {
+		m.giveUp()
+	}
+}
+
+// setBackPrivate sets back the pages below dirty that were written to since
+// they were mapped, which are few. It fails when the kernel does not tell.
+func (m *mappedMemory) setBackPrivate(dirty int) bool {
+	mem, written := m.bytes(m.size), 0
+	err := m.private(func(at int) {
+		written += m.file.pageSize
+		if at < dirty {
+			m.image.setBack(mem, at, at+m.file.pageSize)
+		}
+	})
+	m.written = written
+	return err == nil
+}
+
+// private calls found for each page that is not the image's any more.
+func (m *mappedMemory) private(found func(at int)) error {
+	var entries [512]uint64
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&entries)), 8*len(entries))
+	first := int64(uintptr(m.base)) / int64(m.file.pageSize)
+	pages := m.size / m.file.pageSize
+	for done := 0; done < pages; {
+		want := min(len(entries), pages-done)
+		n, err := unix.Pread(m.file.pagemap, raw[:8*want], 8*(first+int64(done)))
+		if err != nil {
+			return fmt.Errorf("reading the pagemap: %w", err)
+		}
+		if n != 8*want {
+			return fmt.Errorf("reading the pagemap: %d bytes of %d", n, 8*want)
+		}
+		for i, e := range entries[:want] {
+			if e&(pagePresent|pageSwapped) != 0 && e&pageOfFile == 0 {
+				found((done + i) * m.file.pageSize)
+			}
+		}
+		done += want
+	}
+	return nil
+}
+
+// giveUp lets go of every page that was written to: what is read next is the
+// image, and zero beyond it.
+func (m *mappedMemory) giveUp() {
+	if err := unix.Madvise(m.bytes(m.usable), unix.MADV_DONTNEED); err != nil {
+		m.image.setBack(m.bytes(m.usable), 0, m.usable)
+		m.written = m.usable
+		return
+	}
+	m.written = 0
+}
