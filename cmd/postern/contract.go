@@ -3,10 +3,8 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,17 +19,9 @@ import (
 func contractCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "contract",
-		Usage: "check, deploy and call contracts",
+		Usage: "write, test, deploy and call contracts",
 		Subcommands: []*cli.Command{
-			{
-				Name: "check", Usage: "say whether a module would be admitted, without a node", ArgsUsage: "FILE",
-				Description: `It ends with exit code 4 on refusal and names code, function and offset.
-
-Example:
-
-   postern contract check target/wasm32-unknown-unknown/release/mine.wasm`,
-				Flags: []cli.Flag{jsonFlag}, Action: contractCheck,
-			},
+			contractBuildCommand(), contractCheckCommand(), contractInspectCommand(), contractTestCommand(), contractBenchCommand(),
 			{
 				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access",
 				Description: `"access" is the standard access contract that comes with this program. The
@@ -70,63 +60,6 @@ Example:
 			},
 		},
 	}
-}
-
-// checkOutput is what contract check prints.
-type checkOutput struct {
-	Admitted bool        `json:"admitted"`
-	Code     string      `json:"code,omitempty"`
-	Number   abi.Code    `json:"number,omitempty"`
-	Function string      `json:"function,omitempty"`
-	Offset   int         `json:"offset,omitempty"`
-	Detail   string      `json:"detail,omitempty"`
-	Bytes    int         `json:"bytes,omitempty"`
-	Entries  []string    `json:"entries,omitempty"`
-	Pages    uint32      `json:"memory_pages,omitempty"`
-	Uses     []useOutput `json:"uses,omitempty"`
-}
-
-type useOutput struct {
-	Name  string `json:"name"`
-	Used  int    `json:"used"`
-	Limit int    `json:"limit"`
-}
-
-func contractCheck(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return usagef("name one module: postern contract check FILE")
-	}
-	blob, err := moduleBytes(c.Args().First())
-	if err != nil {
-		return err
-	}
-	out := printer(c)
-	info, err := wasm.Check(blob, abi.ProfileLean)
-	var refusal *wasm.Refusal
-	if errors.As(err, &refusal) {
-		v := checkOutput{Code: refusal.Code.Name(), Number: refusal.Code, Function: refusal.Func, Offset: refusal.Offset, Detail: refusal.Detail}
-		if err := out.show(v, "refused: %v", refusal); err != nil {
-			return err
-		}
-		return &quietExit{exitRefused}
-	}
-	if err != nil {
-		return err
-	}
-	v := checkOutput{Admitted: true, Bytes: len(blob), Entries: entryNames(info), Pages: info.MemoryPages, Uses: []useOutput{}}
-	text := ""
-	for _, u := range info.Uses {
-		v.Uses = append(v.Uses, useOutput{u.Name, u.Used, u.Limit})
-		text += fmt.Sprintf("\n  %-24s %6d of %6d", u.Name, u.Used, u.Limit)
-	}
-	return out.show(v, "admitted: %d bytes, entry points %s%s", len(blob), strings.Join(v.Entries, ", "), text)
-}
-
-func entryNames(info wasm.Info) (names []string) {
-	for _, e := range info.Entries {
-		names = append(names, e.String())
-	}
-	return names
 }
 
 // moduleBytes reads a module, or takes a standard contract by its name.
@@ -176,10 +109,10 @@ func contractDeploy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := wasm.Check(blob, abi.ProfileLean); err != nil {
-		return fmt.Errorf("%s would not be admitted: %w", c.Args().First(), err)
-	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		if err := admittedBy(cl, c.Args().First(), blob); err != nil {
+			return err
+		}
 		if err := domainIsFree(ctx, cl, c.String("domain"), c.String("name"), c.Bool("rebind")); err != nil {
 			return err
 		}
@@ -192,6 +125,16 @@ func contractDeploy(c *cli.Context) error {
 		}
 		return showContract(ctx, cl, out, d.Name)
 	})
+}
+
+// admittedBy checks a module by the profile of the client's chain, before
+// anything is uploaded.
+func admittedBy(cl *client.Client, file string, blob []byte) error {
+	profile := cl.Genesis().Params.Profile
+	if _, err := wasm.Check(blob, profile); err != nil {
+		return fmt.Errorf("the %s profile of this chain does not admit %s: %w", profileName(profile), file, err)
+	}
+	return nil
 }
 
 // domainIsFree refuses to take a domain from the contract that decides for it

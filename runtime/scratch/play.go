@@ -67,7 +67,16 @@ func (r *Report) Failed() bool {
 // Play runs a script on a chain of its own, to its first step that fails. The
 // error is a fault of chain or host, never of the contract.
 func (t *Trial) Play(ctx context.Context, s *Script) (*Report, error) {
-	p := player{trial: t, report: &Report{Script: s.Name, Entries: make(map[abi.Entry]EntryReport)}, code: t.Code}
+	p, err := t.play(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return p.report, p.chain.Close()
+}
+
+// play is Play that leaves the chain open.
+func (t *Trial) play(ctx context.Context, s *Script) (*player, error) {
+	p := &player{trial: t, report: &Report{Script: s.Name, Entries: make(map[abi.Entry]EntryReport)}, code: t.Code}
 	var err error
 	p.chain, err = Open(ctx, Config{Engine: t.Engine, Profile: t.Profile, Trace: p.trace, Logger: slog.New(&p.logs)})
 	if err != nil {
@@ -75,15 +84,14 @@ func (t *Trial) Play(ctx context.Context, s *Script) (*Report, error) {
 	}
 	for i := range s.steps {
 		st := &s.steps[i]
-		if err = p.step(ctx, st); err != nil {
-			err = fmt.Errorf("%s:%d: %s: %w", s.Name, st.line, st.text, err)
-			break
+		if err := p.step(ctx, st); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s:%d: %s: %w", s.Name, st.line, st.text, err), p.chain.Close())
 		}
 		if p.report.Failed() {
 			break
 		}
 	}
-	return p.report, errors.Join(err, p.chain.Close())
+	return p, nil
 }
 
 // player plays one script.
@@ -94,6 +102,7 @@ type player struct {
 	code   []byte // of the contract under test now
 	logs   contractLog
 	trap   string // of the last call that trapped in this step
+	abort  uint16 // the contract's own code, of the last call
 	gas    uint64
 }
 
@@ -110,6 +119,7 @@ type came struct {
 }
 
 func (p *player) trace(call *wasm.Call, res *wasm.Result, err error) {
+	p.abort = res.AbortCode
 	if err != nil {
 		p.trap = err.Error()
 	}
@@ -184,7 +194,7 @@ func (p *player) do(ctx context.Context, st *step) (*came, error) {
 		result, err := p.chain.Query(ctx, name, st.value)
 		got, err := cameOf(err)
 		if got != nil {
-			got.result = result
+			got.result, got.abort = result, p.abort
 		}
 		return got, err
 	case "decide":

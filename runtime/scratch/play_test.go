@@ -70,6 +70,8 @@ func TestPlay(t *testing.T) {
 		"  no events",
 		"call ann "+do('u', 0, "", ""),
 		"  unreachable",
+		"query "+do('x', 9, "why", ""),
+		"  aborted 9",
 		"call nobody "+do('u', 0, "", ""),
 		"  unknown-account",
 		"call ann "+do('t', scratch.DefaultStart+3_600_000, do2('e', "late", "\x03"), ""),

@@ -1,0 +1,66 @@
+package scratch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// ErrNotRepeatable is the error of a script whose last step is no decide,
+// query or call.
+var ErrNotRepeatable = errors.New("the script's last step is no decide, query or call")
+
+// Bench is what repeating a step measured.
+type Bench struct {
+	Step   string
+	Runs   int
+	Median time.Duration // of one run
+	Gas    uint64        // of the last run
+	Pages  int           // of memory at most, 64 KiB each
+}
+
+// maxRuns bounds the times that are kept for the median.
+const maxRuns = 1 << 20
+
+// Repeat plays a script and then runs its last step again and again for a
+// time. What must hold of the step is compared at its first run only: state
+// that it changes makes the later ones differ. The error tells what does not
+// hold.
+func (t *Trial) Repeat(ctx context.Context, s *Script, length time.Duration) (*Bench, error) {
+	if len(s.steps) == 0 {
+		return nil, fmt.Errorf("%s: %w", s.Name, ErrNotRepeatable)
+	}
+	last := &s.steps[len(s.steps)-1]
+	switch last.verb {
+	case "decide", "query", "call":
+	default:
+		return nil, fmt.Errorf("%s: %w", s.Name, ErrNotRepeatable)
+	}
+	p, err := t.play(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer p.chain.Close()
+	if r := p.report; r.Failed() {
+		end := r.Steps[len(r.Steps)-1]
+		return nil, fmt.Errorf("%s:%d: %s: %v", s.Name, end.Line, end.Text, end.Failures)
+	}
+	b := &Bench{Step: last.text}
+	var times []time.Duration
+	for began := time.Now(); len(times) == 0 || time.Since(began) < length && len(times) < maxRuns; {
+		p.gas = 0
+		at := time.Now()
+		if _, err := p.do(ctx, last); err != nil {
+			return nil, err
+		}
+		times = append(times, time.Since(at))
+	}
+	slices.Sort(times)
+	b.Runs, b.Median, b.Gas = len(times), times[len(times)/2], p.gas
+	for _, e := range p.report.Entries {
+		b.Pages = max(b.Pages, e.Pages)
+	}
+	return b, nil
+}
