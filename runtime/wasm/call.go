@@ -156,6 +156,9 @@ type frame struct {
 	chain           int    // pages that the chain had left when the call began
 	allowance       int    // pages that the memory may grow, at the beginning
 	written         uint32 // end of the memory that the host wrote
+	clock           uint64 // what WASI's clocks show, in ns
+	words           []byte // what the guest wrote to its log since it ended a line
+	lastWords       string // of these, what a Go program says when it panics
 	scans           [maxScans]scan
 	numScans        int
 	trap            *Trap // set by a host function before it panics
@@ -179,6 +182,7 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	f.chain = pages
 	f.allowance = max(0, min(c.maxPages, pages)-c.minPages)
 	f.written = 0
+	f.clock, f.lastWords = c.clock, ""
 	f.trap, f.fault, f.abortCode = nil, nil, 0
 	f.instance.gas.Set(uint64(gas))
 	f.instance.height.Set(uint64(c.frames))
@@ -192,6 +196,7 @@ func (f *frame) end() {
 		f.scans[i] = scan{}
 	}
 	f.numScans = 0
+	f.flushWords()
 	f.Context, f.env, f.scope.ctx = nil, nil, nil
 }
 

@@ -23,8 +23,9 @@ type code struct {
 	maxPages int
 	// fixedBytes is what an instance takes beside its memory.
 	fixedBytes int
-	frames     int   // call depth
-	base       int64 // gas of a call before its first instruction
+	frames     int    // call depth
+	base       int64  // gas of a call before its first instruction
+	clock      uint64 // what WASI's clocks show when a call begins, in ns
 
 	// image is the memory and globals after the start function. startTrap is
 	// that function's end, if it was a bad one: then nothing can be called.
@@ -174,6 +175,7 @@ func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 		names:    a.module.Names,
 		globals:  globalExports(a.module),
 		start:    a.module.Start != nil,
+		clock:    wasiEpoch,
 		maxPages: a.limits.MemoryPages,
 		frames:   a.limits.Frames,
 	}

@@ -130,7 +130,7 @@ func (r *Runtime) initialise(ctx context.Context, c *code, mem []byte) error {
 	defer in.mod.Close(ctx)
 	if c.start {
 		f := &in.frame
-		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, 0)
+		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, c.maxPages)
 		if err := f.invoke(in.mod.ExportedFunction(rewrite.StartExport), nil); err != nil {
 			trap, ok := err.(*Trap)
 			if !ok {
@@ -139,6 +139,7 @@ func (r *Runtime) initialise(ctx context.Context, c *code, mem []byte) error {
 			c.startTrap = trap
 		}
 		f.end()
+		c.clock = f.clock
 	}
 	left, _ := in.mem.Read(0, in.mem.Size())
 	c.image = newImage(left)

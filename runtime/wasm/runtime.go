@@ -82,10 +82,18 @@ func (r *Runtime) openEngine(ctx context.Context) error {
 		}
 	}
 	features := api.CoreFeatureMutableGlobal | api.CoreFeatureSignExtensionOps | api.CoreFeatureBulkMemoryOperations
+	if r.limits.Floats {
+		features |= api.CoreFeatureNonTrappingFloatToIntConversion
+	}
 	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.limits.MemoryPages) + 1) // one more for instance.shrink
 	r.engine = wazero.NewRuntimeWithConfig(ctx, rc)
 	if err := instantiateHost(ctx, r.engine); err != nil {
 		return fmt.Errorf("instantiating the host module: %w", err)
+	}
+	if r.limits.WASI {
+		if err := instantiateWASI(ctx, r.engine); err != nil {
+			return fmt.Errorf("instantiating the module of WASI functions: %w", err)
+		}
 	}
 	return nil
 }
