@@ -30,7 +30,7 @@ const activationPoll = 100 * time.Millisecond
 // init's own code beside it; ctx bounds the wait for the activation time.
 func (c *Client) Deploy(ctx context.Context, d Deployment) error {
 	code := abi.Hash(sha256.Sum256(d.Code))
-	if err := c.upload(ctx, code, &d); err != nil {
+	if err := c.upload(ctx, code, d.Code, d.Progress); err != nil {
 		return fmt.Errorf("uploading code %x: %w", code[:4], err)
 	}
 	args := &chain.Deploy{Name: d.Name, Code: code, Init: d.Init, Note: d.Note}
@@ -41,10 +41,13 @@ func (c *Client) Deploy(ctx context.Context, d Deployment) error {
 	return c.awaitActive(ctx, d.Name, code, done.Height)
 }
 
-// upload brings the code onto the ledger.
-func (c *Client) upload(ctx context.Context, code abi.Hash, d *Deployment) error {
-	chunks := (len(d.Code) + abi.MaxChunk - 1) / abi.MaxChunk
-	arrived, complete, err := c.declare(ctx, code, len(d.Code))
+// upload brings a code onto the ledger. progress may be nil.
+func (c *Client) upload(ctx context.Context, code abi.Hash, blob []byte, progress func(done, total int)) error {
+	if progress == nil {
+		progress = func(int, int) {}
+	}
+	chunks := (len(blob) + abi.MaxChunk - 1) / abi.MaxChunk
+	arrived, complete, err := c.declare(ctx, code, len(blob))
 	if err != nil {
 		return err
 	}
@@ -52,22 +55,16 @@ func (c *Client) upload(ctx context.Context, code abi.Hash, d *Deployment) error
 		if i/8 < len(arrived) && arrived[i/8]>>(i%8)&1 == 1 {
 			continue
 		}
-		data := d.Code[i*abi.MaxChunk : min((i+1)*abi.MaxChunk, len(d.Code))]
+		data := blob[i*abi.MaxChunk : min((i+1)*abi.MaxChunk, len(blob))]
 		if _, err := c.Transact(ctx, chain.OpChunk, &chain.Chunk{Code: code, Index: uint64(i), Data: data}, 0); err != nil {
 			return fmt.Errorf("chunk %d of %d: %w", i+1, chunks, err)
 		}
-		d.progress(i*abi.MaxChunk + len(data))
+		progress(i*abi.MaxChunk+len(data), len(blob))
 	}
 	if complete {
-		d.progress(len(d.Code))
+		progress(len(blob), len(blob))
 	}
 	return nil
-}
-
-func (d *Deployment) progress(done int) {
-	if d.Progress != nil {
-		d.Progress(done, len(d.Code))
-	}
 }
 
 // declare begins the upload, or goes on with one that broke off: arrived has a

@@ -169,7 +169,8 @@ type deployer struct {
 	chunks  map[uint64][]byte
 	arrived []uint64 // chunks in the order they came
 	status  chain.ContractStatus
-	fail    uint64 // the chunk that is refused once, counted from 1
+	version chain.VersionStatus // of an upgrade
+	fail    uint64              // the chunk that is refused once, counted from 1
 }
 
 func (d *deployer) apply(tx *chain.Tx) chain.Outcome {
@@ -208,6 +209,15 @@ func (d *deployer) apply(tx *chain.Tx) chain.Outcome {
 		d.state[string(chain.CodeKey(a.Code))] = []byte{1}
 		record := chain.Contract{Code: a.Code, Status: d.status, Height: d.header.Height + 1, Failure: abi.CodeTrap}
 		d.state[string(chain.ContractKey(a.Name))] = record.Append(nil)
+	case chain.OpUpgrade:
+		a, _ := chain.ParseUpgrade(tx.Args)
+		o.Result = []byte{2}
+		record := chain.Contract{Status: chain.ContractActive, Version: 1, Versions: 2}
+		d.state[string(chain.ContractKey(a.Name))] = record.Append(nil)
+		for i, status := range []chain.VersionStatus{chain.VersionActive, d.version} {
+			v := chain.ContractVersion{Code: a.Code, Status: status, Note: a.Note, Failure: abi.CodeTrap}
+			d.state[string(chain.VersionKey(a.Name, uint64(i+1)))] = v.Append(nil)
+		}
 	}
 	return o
 }
