@@ -264,7 +264,7 @@ func refusals() map[string]struct {
 		"unknown import":       {imports("postern", "exec", "ii", ""), abi.CodeModuleImport},
 		"mistyped import":      {imports("postern", "log", "il", ""), abi.CodeModuleImport},
 		"mistyped result":      {imports("postern", "log", "ii", "i"), abi.CodeModuleImport},
-		"reserved name":        {export(rewrite.GasExport, module.KindFunc, 0), abi.CodeModuleReservedName},
+		"reserved name":        {export(rewrite.FuelExport, module.KindFunc, 0), abi.CodeModuleReservedName},
 		"reserved prefix":      {export("postern:", module.KindMemory, 0), abi.CodeModuleReservedName},
 		"repeated export":      {export("decide", module.KindFunc, 0), abi.CodeModuleInvalid},
 		"mistyped entry":       {export("execute", module.KindFunc, 0), abi.CodeModuleExport},

@@ -396,10 +396,10 @@ func (k kernel) metered(t testing.TB, track bool) []byte {
 
 // running is a kernel on an engine.
 type running struct {
-	f           api.Function
-	gas, height api.MutableGlobal
-	n           uint64 // rounds of one measurement
-	row         row
+	f    api.Function
+	fuel api.MutableGlobal
+	n    uint64 // rounds of one measurement
+	row  row
 }
 
 func start(t testing.TB, k kernel, e Engine) *running {
@@ -420,24 +420,23 @@ func start(t testing.TB, k kernel, e Engine) *running {
 		dirty[i] = 1
 	}
 	r := &running{
-		f:      mod.ExportedFunction("f"),
-		gas:    mod.ExportedGlobal(rewrite.GasExport).(api.MutableGlobal),
-		height: mod.ExportedGlobal(rewrite.HeightExport).(api.MutableGlobal),
-		row:    row{group: k.group, name: k.name},
+		f:    mod.ExportedFunction("f"),
+		fuel: mod.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal),
+		row:  row{group: k.group, name: k.name},
 	}
 	r.n = 1
 	for r.once(t) < 1e6 && r.n < 1<<24 {
 		r.n *= 2
 	}
 	ops := float64(r.n) * float64(k.ops)
-	r.row.gas = float64(GasMax-int64(r.gas.Get())) / ops
+	left, _ := rewrite.Split(r.fuel.Get())
+	r.row.gas = float64(GasMax-left) / ops
 	return r
 }
 
 // once runs the kernel and returns its CPU time in ns.
 func (r *running) once(t testing.TB) float64 {
-	r.gas.Set(GasMax)
-	r.height.Set(250)
+	r.fuel.Set(rewrite.Fuel(GasMax, 250))
 	stack := []uint64{r.n}
 	before := threadTime(t)
 	if err := r.f.CallWithStack(context.Background(), stack); err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
 )
 
 // Call is one call of a contract's entry point.
@@ -184,8 +185,7 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	f.written = 0
 	f.clock, f.lastWords = c.clock, ""
 	f.trap, f.fault, f.abortCode = nil, nil, 0
-	f.instance.gas.Set(uint64(gas))
-	f.instance.height.Set(uint64(c.frames))
+	f.instance.fuel.Set(rewrite.Fuel(gas, int64(c.frames)))
 	f.instance.pages.Set(uint64(f.allowance))
 }
 
@@ -281,10 +281,10 @@ func (f *frame) failure(err error) error {
 		return fmt.Errorf("executing a contract: %w", err)
 	}
 	t := &Trap{Code: trap, Func: trapFunc(err, f.instance.code)}
-	switch {
-	case f.gasLeft() < 0:
+	switch gas, height := f.fuel(); {
+	case gas < 0:
 		t.Code = abi.CodeOutOfGas
-	case trap == abi.CodeUnreachable && int64(f.instance.height.Get()) < 0:
+	case trap == abi.CodeUnreachable && height < 0:
 		t.Code = abi.CodeStackLimit
 	case trap == abi.CodeUnreachable && int64(f.instance.pages.Get()) < 0:
 		t.Code = abi.CodeMemoryLimit
@@ -292,9 +292,17 @@ func (f *frame) failure(err error) error {
 	return t
 }
 
-func (f *frame) gasLeft() int64 { return int64(f.instance.gas.Get()) }
+func (f *frame) gasLeft() int64 {
+	gas, _ := f.fuel()
+	return gas
+}
 
-func (f *frame) setGas(left int64) { f.instance.gas.Set(uint64(left)) }
+func (f *frame) fuel() (gas, height int64) { return rewrite.Split(f.instance.fuel.Get()) }
+
+func (f *frame) setGas(left int64) {
+	_, height := f.fuel()
+	f.instance.fuel.Set(rewrite.Fuel(left, height))
+}
 
 // asCode finds the abi.Code in an error of an Env.
 func asCode(err error) (abi.Code, bool) {

@@ -12,7 +12,7 @@ import (
 
 // GasMax is the highest gas of a call: it leaves room in 64 bits for every
 // charge that can be made before gas is tested.
-const GasMax = 1 << 56
+const GasMax = rewrite.MaxGas
 
 // Prices of a call, in units.
 const (

@@ -96,7 +96,7 @@ func newBareCall(t testing.TB, r *Runtime, blob []byte, env Env, input []byte) *
 	b := &bareCall{env: env, input: input, decide: mod.ExportedFunction("decide")}
 	b.in = instance{
 		code: c, mod: mod, mem: mod.Memory(), alloc: mod.ExportedFunction("alloc"),
-		gas: global(rewrite.GasExport), height: global(rewrite.HeightExport), pages: global(rewrite.PagesExport),
+		fuel: global(rewrite.FuelExport), pages: global(rewrite.PagesExport),
 	}
 	b.in.frame.instance = &b.in
 	mem, _ := b.in.mem.Read(0, b.in.mem.Size())

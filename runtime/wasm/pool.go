@@ -27,8 +27,7 @@ type instance struct {
 	memory  memory
 	alloc   api.Function
 	entries [abi.EntryCount]api.Function // looked up at first use
-	gas     api.MutableGlobal
-	height  api.MutableGlobal
+	fuel    api.MutableGlobal            // gas and height, see rewrite.Fuel
 	pages   api.MutableGlobal
 	mark    api.MutableGlobal // nil unless the code tracks what it writes
 	globals []api.MutableGlobal
@@ -104,8 +103,7 @@ func (r *Runtime) instantiate(ctx context.Context, c *code, m memory) (*instance
 		mem:    mod.Memory(),
 		memory: m,
 		alloc:  mod.ExportedFunction(exportAlloc),
-		gas:    global(rewrite.GasExport),
-		height: global(rewrite.HeightExport),
+		fuel:   global(rewrite.FuelExport),
 		pages:  global(rewrite.PagesExport),
 	}
 	if r.tracks() {

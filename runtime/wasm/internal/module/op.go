@@ -55,6 +55,7 @@ const (
 	OpI64RemU      Op = 0x82
 	OpI64And       Op = 0x83
 	OpI64Or        Op = 0x84
+	OpI64Shl       Op = 0x86
 	OpI64ShrU      Op = 0x88
 	OpI32WrapI64   Op = 0xa7
 	OpI64ExtendU   Op = 0xad

@@ -15,11 +15,13 @@ import (
 //	  block $exit
 //	    the body; return becomes a branch to $exit
 //	  end
-//	  give height back, store gas
+//	  give height back, store fuel
 //	  return
 //	end
-//	store gas
+//	store fuel
 //	unreachable
+//
+// A brief function has $exit alone.
 //
 // Labels of the source keep their numbers, since $exit stands where the
 // function's own label was.
@@ -31,17 +33,17 @@ type function struct {
 	out    assembler // finished code
 	block  assembler // code of the current basic block, before its charge
 	cost   uint64    // eighths, of the current basic block
-	traps  bool      // the current basic block can trap or call
+	traps  bool      // the current basic block can trap, or call what needs the global
 	head   bool      // the current basic block begins a loop
 	opened bool      // the function's first basic block is finished
 	start  uint32    // open blocks of the source where the basic block began
 	depth  uint32    // open blocks of the source now
 	dead   uint32    // open blocks since code became unreachable, 0 if reachable
-	gas    uint32    // local that holds the gas
-	height uint32    // local that holds the height
+	fuel   uint32    // local that holds the fuel
 	weight int64     // units of height
 	result byte      // block type of the function's result
-	leaf   bool
+	leaf   bool      // it calls nothing but brief functions
+	brief  bool
 	floats uint32 // locals that hold a float result, an f32 and an f64
 	track  tracker
 }
@@ -50,11 +52,11 @@ type function struct {
 func (w *rewriter) function(i int, info *check.Func) []byte {
 	c := &w.src.Codes[i]
 	t := w.src.FuncType(uint32(len(w.src.Imports) + i))
-	f := function{w: w, gas: uint32(info.Locals), height: uint32(info.Locals) + 1, leaf: info.Calls == 0}
+	f := function{w: w, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok}
 	if f.result = module.BlockEmpty; len(t.Results) > 0 {
 		f.result = t.Results[0]
 	}
-	f.weight = 1 + int64((info.Locals+info.Operands)/w.opt.Costs.FrameSlots)
+	f.weight = min(1+int64((info.Locals+info.Operands)/w.opt.Costs.FrameSlots), maxWeight)
 	f.cost = uint64(w.opt.Costs.Entry) + uint64(w.opt.Costs.Local)*uint64(info.Locals-len(t.Params))
 
 	if w.opt.Track && info.Stores > 0 {
@@ -62,7 +64,9 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	}
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c, info)
-	f.out.block(module.BlockEmpty)
+	if !f.brief {
+		f.out.block(module.BlockEmpty) // $trap
+	}
 	if f.track.on {
 		for p := range t.Params {
 			if f.track.bases[p] {
@@ -82,14 +86,15 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	return f.out
 }
 
-// locals declares the source's locals, and after them gas, unless the function
-// is a leaf height, those for float results and those of the tracker.
+// locals declares the source's locals, and after them fuel, unless the function
+// is brief, those for float results and those of the tracker.
 func (f *function) locals(c *module.Code, info *check.Func) {
-	own := []module.LocalRun{{Count: 2, Type: module.I64}}
-	if f.leaf {
-		own[0].Count = 1
+	var own []module.LocalRun
+	next := f.fuel
+	if !f.brief {
+		own = append(own, module.LocalRun{Count: 1, Type: module.I64})
+		next++
 	}
-	next := f.gas + own[0].Count
 	if info.NaNs > 0 {
 		f.floats, next = next, next+2
 		own = append(own, module.LocalRun{Count: 1, Type: module.F32}, module.LocalRun{Count: 1, Type: module.F64})
@@ -107,8 +112,7 @@ func (f *function) instruction(in *module.Instr) {
 	if f.dead > 0 && !f.revive(in) {
 		return
 	}
-	f.cost += uint64(f.w.opt.Costs.Classes[in.Info.Class])
-	f.traps = f.traps || in.Info.Class.Traps()
+	f.price(in)
 	if f.track.on && f.tracked(in) {
 		return
 	}
@@ -139,6 +143,19 @@ func (f *function) instruction(in *module.Instr) {
 	default:
 		f.lower(in)
 	}
+}
+
+// price counts an instruction in the current basic block.
+func (f *function) price(in *module.Instr) {
+	f.cost += uint64(f.w.opt.Costs.Classes[in.Info.Class])
+	if in.Op == module.OpCall {
+		if b := f.w.brief(in.Index); b.ok {
+			f.cost += b.cost
+			f.traps = f.traps || b.traps
+			return
+		}
+	}
+	f.traps = f.traps || in.Info.Class.Traps()
 }
 
 // end closes a block. What follows may be reached by branches, so it is a
@@ -174,9 +191,15 @@ func (f *function) revive(in *module.Instr) bool {
 
 // flush ends the current basic block: its charge, then its code.
 func (f *function) flush() {
-	if f.opened {
+	switch {
+	case f.brief:
+		if !f.opened {
+			f.opened = true
+			f.out.block(f.result)
+		}
+	case f.opened:
 		f.charge()
-	} else {
+	default:
 		f.enter()
 	}
 	f.out = append(f.out, f.block...)
@@ -186,11 +209,15 @@ func (f *function) flush() {
 
 // units is the price of the current basic block.
 func (f *function) units() int64 {
-	units := int64((f.cost + 7) / 8)
-	if f.head {
-		return max(units, 1) // a loop must never be free
+	cost := f.cost
+	switch c := f.w.opt.Costs; {
+	case f.head: // charged even if there is nothing in it: no loop is free
+		cost += uint64(c.Charge) + uint64(c.Loop)
+		return max(int64((cost+7)/8), 1)
+	case cost > 0:
+		cost += uint64(c.Charge)
 	}
-	return units
+	return int64((cost + 7) / 8)
 }
 
 // charge appends the charge of a basic block; that of a loop is tested.
@@ -199,17 +226,17 @@ func (f *function) charge() {
 	if units == 0 {
 		return
 	}
-	f.out.index(module.OpLocalGet, f.gas)
-	f.out.i64(units)
+	f.out.index(module.OpLocalGet, f.fuel)
+	f.out.i64(units << heightBits)
 	f.out.op(module.OpI64Sub)
 	if f.head {
-		f.out.index(module.OpLocalTee, f.gas)
+		f.out.index(module.OpLocalTee, f.fuel)
 		f.out.branchIfNegative(f.start + 1)
 	} else {
-		f.out.index(module.OpLocalSet, f.gas)
+		f.out.index(module.OpLocalSet, f.fuel)
 	}
 	if f.traps {
-		f.storeGas()
+		f.storeFuel()
 	}
 }
 
@@ -218,46 +245,50 @@ func (f *function) charge() {
 // alone: they add one frame at most.
 func (f *function) enter() {
 	f.opened = true
-	f.out.index(module.OpGlobalGet, f.w.gas)
-	f.out.i64(f.units())
-	f.out.op(module.OpI64Sub)
-	f.out.index(module.OpLocalTee, f.gas)
+	taken := f.units() << heightBits
 	if !f.leaf {
-		f.out.index(module.OpGlobalGet, f.w.height)
-		f.out.i64(f.weight)
-		f.out.op(module.OpI64Sub)
-		f.out.index(module.OpLocalTee, f.height)
-		f.out.index(module.OpGlobalSet, f.w.height)
-		f.out.index(module.OpLocalGet, f.height)
+		taken += f.weight
+	}
+	f.out.index(module.OpGlobalGet, f.w.fuel)
+	f.out.i64(taken)
+	f.out.op(module.OpI64Sub)
+	f.out.index(module.OpLocalTee, f.fuel)
+	if !f.leaf { // the sign of the height, moved to where that of gas is
+		f.out.i64(64 - heightBits)
+		f.out.op(module.OpI64Shl)
+		f.out.index(module.OpLocalGet, f.fuel)
 		f.out.op(module.OpI64Or)
 	}
 	f.out.branchIfNegative(0)
 	if f.traps {
-		f.storeGas()
+		f.storeFuel()
 	}
 	f.out.block(f.result)
 }
 
-func (f *function) storeGas() {
-	f.out.index(module.OpLocalGet, f.gas)
-	f.out.index(module.OpGlobalSet, f.w.gas)
+func (f *function) storeFuel() {
+	f.out.index(module.OpLocalGet, f.fuel)
+	f.out.index(module.OpGlobalSet, f.w.fuel)
 }
 
 func (f *function) epilogue() {
 	f.out.op(module.OpEnd)
-	if !f.leaf {
-		f.out.index(module.OpLocalGet, f.height)
-		f.out.i64(f.weight)
-		f.out.op(module.OpI64Add)
-		f.out.index(module.OpGlobalSet, f.w.height)
-	}
 	if f.track.on || f.track.whole {
 		f.raiseMark()
 	}
-	f.storeGas()
+	if f.brief {
+		f.out.op(module.OpEnd)
+		return
+	}
+	f.out.index(module.OpLocalGet, f.fuel)
+	if !f.leaf {
+		f.out.i64(f.weight)
+		f.out.op(module.OpI64Add)
+	}
+	f.out.index(module.OpGlobalSet, f.w.fuel)
 	f.out.op(module.OpReturn)
 	f.out.op(module.OpEnd)
-	f.storeGas()
+	f.storeFuel()
 	f.out.op(module.OpUnreachable)
 	f.out.op(module.OpEnd)
 }

@@ -94,11 +94,13 @@ func (a *assembler) trapIf() {
 
 // charge takes an i64 off the gas and traps if it becomes negative.
 func (w *rewriter) charge(a *assembler, price func()) {
-	a.index(module.OpGlobalGet, w.gas)
+	a.index(module.OpGlobalGet, w.fuel)
 	price()
+	a.i64(heightBits)
+	a.op(module.OpI64Shl)
 	a.op(module.OpI64Sub)
-	a.index(module.OpGlobalSet, w.gas)
-	a.index(module.OpGlobalGet, w.gas)
+	a.index(module.OpGlobalSet, w.fuel)
+	a.index(module.OpGlobalGet, w.fuel)
 	a.i64(0)
 	a.op(module.OpI64LtS)
 	a.trapIf()

@@ -62,7 +62,7 @@ func rewriteWith(t testing.TB, blob []byte, track bool) []byte {
 	return rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: keep, Track: track})
 }
 
-const plenty = 1 << 60
+const plenty = rewrite.MaxGas
 
 // load instantiates a module and looks up a function. reset gives the module
 // gas again, if it is a rewritten one, and returns what was used since.
@@ -79,13 +79,13 @@ func load(ctx context.Context, t testing.TB, r wazero.Runtime, blob []byte, name
 
 // refill gives a rewritten module gas, height and pages.
 func refill(mod api.Module, amount int64) (used int64) {
-	gas, ok := mod.ExportedGlobal(rewrite.GasExport).(api.MutableGlobal)
+	fuel, ok := mod.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal)
 	if !ok {
 		return 0
 	}
-	used = amount - int64(gas.Get())
-	gas.Set(uint64(amount))
-	mod.ExportedGlobal(rewrite.HeightExport).(api.MutableGlobal).Set(250)
+	left, _ := rewrite.Split(fuel.Get())
+	used = amount - left
+	fuel.Set(rewrite.Fuel(amount, 250))
 	mod.ExportedGlobal(rewrite.PagesExport).(api.MutableGlobal).Set(1 << 33)
 	return used
 }

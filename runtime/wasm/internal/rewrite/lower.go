@@ -15,18 +15,23 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 //     in between hides the and from it.
 func (f *function) lower(in *module.Instr) {
 	switch in.Op {
-	case module.OpCall, module.OpCallIndirect:
+	case module.OpCall:
 		f.block.raw(in)
-		f.reloadGas()
+		if !f.w.brief(in.Index).ok {
+			f.reloadFuel()
+		}
+	case module.OpCallIndirect:
+		f.block.raw(in)
+		f.reloadFuel()
 	case module.OpMemoryGrow:
 		f.callHelper(helperGrow)
-		f.reloadGas()
+		f.reloadFuel()
 	case module.OpMemoryCopy:
 		f.callHelper(helperCopy)
-		f.reloadGas()
+		f.reloadFuel()
 	case module.OpMemoryFill:
 		f.callHelper(helperFill)
-		f.reloadGas()
+		f.reloadFuel()
 	case module.OpI32RemS:
 		f.callHelper(helperRem32S)
 	case module.OpI32RemU:
@@ -57,9 +62,9 @@ func (f *function) lower(in *module.Instr) {
 	}
 }
 
-func (f *function) reloadGas() {
-	f.block.index(module.OpGlobalGet, f.w.gas)
-	f.block.index(module.OpLocalSet, f.gas)
+func (f *function) reloadFuel() {
+	f.block.index(module.OpGlobalGet, f.w.fuel)
+	f.block.index(module.OpLocalSet, f.fuel)
 }
 
 func (f *function) callHelper(h helper) {

@@ -1,20 +1,22 @@
 // Package rewrite turns a checked module into one that meters itself and that
 // every engine executes alike:
 //
-//   - gas: a mutable global, kept in a local within a function and charged once
-//     a basic block; tested at function entry and loop heads, and by the host
-//     at every host call and at the end;
-//   - height: a global that falls by a frame's weight on entry of a function
-//     that calls others and rises on its way out; its test is merged with gas';
+//   - fuel: a mutable global that holds gas and height in one number (Fuel).
+//     It is kept in a local within a function. Gas is charged once a basic
+//     block, and tested at function entry and loop heads, and by the host at
+//     every host call and at the end. The height falls by a frame's weight on
+//     entry of a function that calls others and rises on its way out; it is
+//     tested with gas;
+//   - functions so small that their price counts in their callers (see brief);
 //   - pages: how many pages the memory may still grow;
 //   - memory.grow, memory.copy, memory.fill and the remainders become calls of
 //     appended functions; three patterns that wazero's compilers translate
 //     wrongly are avoided (see lower).
 //
 // Gas is exact whenever the module can be interrupted: a block stores it
-// before its first instruction that can trap or call. After a trap a negative
-// gas global means out of gas, a negative height global the stack limit, and a
-// negative pages global the memory limit.
+// before its first instruction that can trap or call. After a trap negative
+// gas means out of gas, a negative height the stack limit, and a negative
+// pages global the memory limit.
 //
 // The result depends on the module, the limits and the costs only.
 package rewrite
@@ -33,8 +35,7 @@ const Prefix = "postern:"
 // Names of the added exports. GlobalPrefix is followed by the index of a
 // mutable global of the source.
 const (
-	GasExport    = Prefix + "gas"
-	HeightExport = Prefix + "height"
+	FuelExport   = Prefix + "fuel"
 	PagesExport  = Prefix + "pages"
 	MarkExport   = Prefix + "mark"
 	StartExport  = Prefix + "start"
@@ -45,6 +46,8 @@ const (
 // a block's sum is rounded up.
 type Costs struct {
 	Classes    [module.ClassCount]uint16 // eighths, by class of instruction
+	Charge     uint16                    // eighths of charging a basic block
+	Loop       uint16                    // eighths of testing gas at a loop's head
 	Entry      uint16                    // eighths of a function's prologue and epilogue
 	Local      uint16                    // eighths to zero one local
 	Grow       int64                     // units for memory.grow
@@ -74,11 +77,11 @@ type rewriter struct {
 	src     *module.Module
 	out     module.Module
 	bodies  [][]byte
-	gas     uint32 // indices of the added globals
-	height  uint32
+	fuel    uint32 // indices of the added globals
 	pages   uint32
 	mark    uint32   // with Options.Track
 	helpers []helper // those needed, in order of first use
+	briefs  []brief  // by defined function
 }
 
 // Module rewrites m, of which check found funcs.
@@ -89,6 +92,7 @@ func Module(m *module.Module, funcs []check.Func, opt Options) []byte {
 	if w.out.Memory != nil {
 		w.out.Memory = capMemory(m.Memory, uint32(opt.Limits.MemoryPages))
 	}
+	w.findBriefs(funcs)
 	w.out.Types = append([]module.FuncType(nil), m.Types...)
 	w.out.Funcs = append([]uint32(nil), m.Funcs...)
 	w.bodies = make([][]byte, 0, len(m.Codes)+int(helperCount))
@@ -108,15 +112,15 @@ func capMemory(s *module.Size, limit uint32) *module.Size {
 	return &capped
 }
 
-// globals appends gas, height and pages. Gas starts at zero: a module runs
-// nothing until the host has given it some.
+// globals appends fuel and pages. Fuel starts at zero: a module runs nothing
+// until the host has given it some.
 func (w *rewriter) globals() {
 	n := uint32(len(w.src.Globals))
-	w.gas, w.height, w.pages = n, n+1, n+2
+	w.fuel, w.pages = n, n+1
 	zero := module.Global{Type: module.I64, Mutable: true, Init: []byte{byte(module.OpI64Const), 0, byte(module.OpEnd)}}
-	w.out.Globals = append(append([]module.Global(nil), w.src.Globals...), zero, zero, zero)
+	w.out.Globals = append(append([]module.Global(nil), w.src.Globals...), zero, zero)
 	if w.opt.Track {
-		w.mark = n + 3
+		w.mark = n + 2
 		zero := module.Global{Type: module.I32, Mutable: true, Init: []byte{byte(module.OpI32Const), 0, byte(module.OpEnd)}}
 		w.out.Globals = append(w.out.Globals, zero)
 	}
@@ -132,8 +136,7 @@ func (w *rewriter) exports() {
 			w.add(e.Name, e.Kind, e.Index)
 		}
 	}
-	w.add(GasExport, module.KindGlobal, w.gas)
-	w.add(HeightExport, module.KindGlobal, w.height)
+	w.add(FuelExport, module.KindGlobal, w.fuel)
 	w.add(PagesExport, module.KindGlobal, w.pages)
 	if w.opt.Track {
 		w.add(MarkExport, module.KindGlobal, w.mark)
