@@ -97,6 +97,34 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// TestUpgrade holds that the new code answers, over the old state, and that
+// one whose migrate fails does not.
+func TestUpgrade(t *testing.T) {
+	r := play(t,
+		"account ann", "deploy",
+		"call ann "+do('s', 0, "k", "\x02"),
+		"query "+do('V', 0, "", ""),
+		"  result hex:736372697074",
+		"upgrade plain.wasm "+do('x', 3, "", ""),
+		"  no-entry-point",
+		"query "+do('V', 0, "", ""),
+		"  result hex:736372697074",
+		"upgrade plain.wasm",
+		"query "+do('V', 0, "", ""),
+		"  result hex:706c61696e",
+		`state "k" 2`,
+		"upgrade script.wasm "+do('x', 3, "", ""),
+		"  aborted 3",
+		"query "+do('V', 0, "", ""),
+		"  result hex:706c61696e",
+	)
+	for _, s := range r.Steps {
+		if len(s.Failures) > 0 {
+			t.Errorf("line %d: %s: %s: %v", s.Line, s.Text, s.Outcome, s.Failures)
+		}
+	}
+}
+
 // do2 is do as bytes within another command.
 func do2(op byte, a, b string) string {
 	raw, err := hex.DecodeString(do(op, 0, a, b)[len("hex:"):])
