@@ -84,43 +84,56 @@ func appendEntity(b []byte, e *Entity) []byte {
 // error is CodeBadArgument where a part is missing or empty, and wraps
 // CodeMalformed otherwise.
 func ParseDecisionRequest(b []byte) (DecisionRequest, error) {
-	var q DecisionRequest
 	r := cbor.NewReader(b)
+	var q DecisionRequest
+	if err := q.Read(&r, &Entity{}); err != nil {
+		return DecisionRequest{}, err
+	}
+	return q, nil
+}
+
+// Read is ParseDecisionRequest for a caller that brings the memory: all of r
+// is read into q, which is zero before, and its subject into subject.
+func (q *DecisionRequest) Read(r *cbor.Reader, subject *Entity) error {
 	seen := 0
 	for f := r.Fields(); f.Next(); {
 		switch f.Key() {
 		case 1:
-			q.Subject = &Entity{}
-			parseEntity(&r, q.Subject)
+			q.Subject = subject
+			parseEntity(r, subject)
 		case 2:
 			seen |= 1
-			for f := r.Fields(); f.Next(); {
-				switch f.Key() {
-				case 1:
-					q.Action.Name = r.Text()
-				case 2:
-					q.Action.Properties = propertyMap(&r)
-				default:
-					r.Fail(CodeMalformed)
-				}
-			}
+			parseAction(r, &q.Action)
 		case 3:
 			seen |= 2
-			parseEntity(&r, &q.Resource)
+			parseEntity(r, &q.Resource)
 		case 4:
-			q.Context = propertyMap(&r)
+			q.Context = propertyMap(r)
 		default:
 			r.Fail(CodeMalformed)
 		}
 	}
 	if err := r.Done(); err != nil {
-		return DecisionRequest{}, Malformed(err)
+		return Malformed(err)
 	}
 	if seen != 3 || q.Action.Name == "" || q.Resource.Type == "" || q.Resource.ID == "" ||
 		q.Subject != nil && (q.Subject.Type == "" || q.Subject.ID == "") {
-		return DecisionRequest{}, CodeBadArgument
+		return CodeBadArgument
 	}
-	return q, nil
+	return nil
+}
+
+func parseAction(r *cbor.Reader, a *Action) {
+	for f := r.Fields(); f.Next(); {
+		switch f.Key() {
+		case 1:
+			a.Name = r.Text()
+		case 2:
+			a.Properties = propertyMap(r)
+		default:
+			r.Fail(CodeMalformed)
+		}
+	}
 }
 
 func parseEntity(r *cbor.Reader, e *Entity) {

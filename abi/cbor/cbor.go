@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Major types (RFC 8949 section 3.1).
@@ -143,13 +144,18 @@ func AppendNull(b []byte) []byte { return append(b, simpleNull) }
 // and text strings alias the input. The first error sticks; every later read
 // returns a zero value, so a caller checks Err or Done once at the end.
 type Reader struct {
-	buf []byte
-	off int
-	err error
+	buf    []byte
+	off    int
+	err    error
+	borrow bool // texts alias buf
 }
 
 // NewReader reads from b.
 func NewReader(b []byte) Reader { return Reader{buf: b} }
+
+// NewBorrowingReader reads from b, which nobody may change any more: texts
+// alias it like byte strings, so that nothing is allocated.
+func NewBorrowingReader(b []byte) Reader { return Reader{buf: b, borrow: true} }
 
 // Err returns the first error, or nil.
 func (r *Reader) Err() error { return r.err }
@@ -350,7 +356,13 @@ func (r *Reader) takeText(n uint64) []byte {
 }
 
 // Text reads a text string.
-func (r *Reader) Text() string { return string(r.TextBytes()) }
+func (r *Reader) Text() string {
+	b := r.TextBytes()
+	if r.borrow {
+		return unsafe.String(unsafe.SliceData(b), len(b))
+	}
+	return string(b)
+}
 
 // Bool reads a boolean.
 func (r *Reader) Bool() bool {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -239,5 +240,22 @@ func TestParseDecimal(t *testing.T) {
 		if got, err := ParseDecimal(in); err != ErrInexact {
 			t.Errorf("ParseDecimal(%q) = %v, %v", in, got, err)
 		}
+	}
+}
+
+// TestBorrowingReader: texts lie in the input, and are checked as ever.
+func TestBorrowingReader(t *testing.T) {
+	b := AppendText(nil, "door")
+	r := NewBorrowingReader(b)
+	text := r.Text()
+	if err := r.Done(); err != nil || text != "door" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if unsafe.StringData(text) != &b[1] {
+		t.Error("the text was copied")
+	}
+	r = NewBorrowingReader([]byte{0x61, 0xff})
+	if text := r.Text(); text != "" || r.Err() == nil {
+		t.Errorf("%q is no UTF-8, %v", text, r.Err())
 	}
 }
