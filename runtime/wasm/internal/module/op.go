@@ -125,7 +125,10 @@ type OpInfo struct {
 	Float     bool // has a float operand or result
 	// NaN says that the result may be a NaN of which WebAssembly leaves open
 	// which: arithmetic, as opposed to what moves bits.
-	NaN   bool
+	NaN bool
+	// Blind says that the result does not depend on which NaN an operand is:
+	// arithmetic, comparisons, conversions to integers.
+	Blind bool
 	Align uint32
 	imm   immediate
 }
@@ -144,14 +147,14 @@ func (op Op) Info() *OpInfo {
 var ops = makeOps()
 
 var prefixed = [12]OpInfo{
-	0: {Pop: "f", Push: "i", Class: ClassFloat, Float: true},
-	1: {Pop: "f", Push: "i", Class: ClassFloat, Float: true},
-	2: {Pop: "d", Push: "i", Class: ClassFloat, Float: true},
-	3: {Pop: "d", Push: "i", Class: ClassFloat, Float: true},
-	4: {Pop: "f", Push: "l", Class: ClassFloat, Float: true},
-	5: {Pop: "f", Push: "l", Class: ClassFloat, Float: true},
-	6: {Pop: "d", Push: "l", Class: ClassFloat, Float: true},
-	7: {Pop: "d", Push: "l", Class: ClassFloat, Float: true},
+	0: {Pop: "f", Push: "i", Class: ClassFloat, Float: true, Blind: true},
+	1: {Pop: "f", Push: "i", Class: ClassFloat, Float: true, Blind: true},
+	2: {Pop: "d", Push: "i", Class: ClassFloat, Float: true, Blind: true},
+	3: {Pop: "d", Push: "i", Class: ClassFloat, Float: true, Blind: true},
+	4: {Pop: "f", Push: "l", Class: ClassFloat, Float: true, Blind: true},
+	5: {Pop: "f", Push: "l", Class: ClassFloat, Float: true, Blind: true},
+	6: {Pop: "d", Push: "l", Class: ClassFloat, Float: true, Blind: true},
+	7: {Pop: "d", Push: "l", Class: ClassFloat, Float: true, Blind: true},
 	// 8 and 9 are memory.init and data.drop, which need passive segments.
 	10: {Pop: "iii", Class: ClassBulk, imm: immZeros},
 	11: {Pop: "iii", Class: ClassBulk, imm: immZero},
@@ -213,8 +216,8 @@ var opRows = []opRow{
 	{0x46, 0x4f, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
 	{0x50, 0x50, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
 	{0x51, 0x5a, OpInfo{Pop: "ll", Push: "i", Class: ClassSimple}},
-	{0x5b, 0x60, OpInfo{Pop: "ff", Push: "i", Class: ClassFloat, Float: true}},
-	{0x61, 0x66, OpInfo{Pop: "dd", Push: "i", Class: ClassFloat, Float: true}},
+	{0x5b, 0x60, OpInfo{Pop: "ff", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
+	{0x61, 0x66, OpInfo{Pop: "dd", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
 
 	{0x67, 0x69, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
 	{0x6a, 0x6b, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
@@ -227,26 +230,26 @@ var opRows = []opRow{
 	{0x7f, 0x82, OpInfo{Pop: "ll", Push: "l", Class: ClassDivide}},
 	{0x83, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
 	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}}, // abs, neg
-	{0x8d, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
-	{0x92, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x8d, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
+	{0x92, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
 	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
 	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},  // abs, neg
-	{0x9b, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
-	{0xa0, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0x9b, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
+	{0xa0, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
 	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}}, // copysign
 
 	{0xa7, 0xa7, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
-	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true}},
-	{0xaa, 0xab, OpInfo{Pop: "d", Push: "i", Class: ClassConvert, Float: true}},
+	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true, Blind: true}},
+	{0xaa, 0xab, OpInfo{Pop: "d", Push: "i", Class: ClassConvert, Float: true, Blind: true}},
 	{0xac, 0xad, OpInfo{Pop: "i", Push: "l", Class: ClassSimple}},
-	{0xae, 0xaf, OpInfo{Pop: "f", Push: "l", Class: ClassConvert, Float: true}},
-	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true}},
+	{0xae, 0xaf, OpInfo{Pop: "f", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
+	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
 	{0xb2, 0xb3, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
 	{0xb4, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true, NaN: true}}, // demote
+	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}}, // demote
 	{0xb7, 0xb8, OpInfo{Pop: "i", Push: "d", Class: ClassFloat, Float: true}},
 	{0xb9, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
-	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true, NaN: true}}, // promote
+	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}}, // promote
 	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassFloat, Float: true}},
 	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassFloat, Float: true}},
 	{0xbe, 0xbe, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},

@@ -57,9 +57,7 @@ func (w *rewriter) price(i int, info *check.Func, b *brief) {
 	code := w.src.Instructions(c, w.opt.Limits)
 	var in module.Instr
 	for code.More() && b.cost <= maxBrief {
-		if err := code.Next(&in); err != nil {
-			panic("BUG: rewriting a module that was not checked: " + err.Error())
-		}
+		next(&code, &in)
 		b.cost += uint64(costs.Classes[in.Info.Class])
 		b.traps = b.traps || in.Info.Class.Traps()
 	}

@@ -9,6 +9,41 @@ var (
 	nan64 = []byte{byte(module.OpF64Const), 0, 0, 0, 0, 0, 0, 0xf8, 0x7f}
 )
 
+// unseen finds the float results that only instructions blind to a NaN's bits
+// take: there it makes no difference which NaN they are. It tells them by
+// their instructions' places in the body.
+func (w *rewriter) unseen(c *module.Code) []bool {
+	unseen := make([]bool, c.End-c.Start)
+	var makers origins // of operands: the places of the instructions that made them
+	var in module.Instr
+	for code := w.src.Instructions(c, w.opt.Limits); code.More(); {
+		next(&code, &in)
+		switch info := in.Info; {
+		case in.Op == module.OpBrIf: // which may take operands with it
+			makers.reset()
+		case in.Op == module.OpLocalGet:
+			makers.push(nowhere, 1)
+		case in.Op == module.OpLocalTee:
+			makers.pop(1)
+			makers.push(nowhere, 1)
+		case info.Blind:
+			for range len(info.Pop) {
+				if at := makers.pop(1); at != nowhere {
+					unseen[at] = true
+				}
+			}
+			at := int32(nowhere)
+			if info.NaN {
+				at = int32(in.Offset - c.Start)
+			}
+			makers.push(at, 1)
+		default:
+			makers.step(w.src, &in)
+		}
+	}
+	return unseen
+}
+
 // canonical makes a NaN on top of the stack the canonical one of its type, in
 // the letters of module.OpInfo. WebAssembly leaves sign and payload of a
 // computed NaN open, and engines and processors differ in them.

@@ -45,6 +45,8 @@ type function struct {
 	leaf   bool      // it calls nothing but brief functions
 	brief  bool
 	floats uint32 // locals that hold a float result, an f32 and an f64
+	unseen []bool // by place in the body: float results whose bits nothing looks at
+	begin  int    // of the body, in the source
 	track  tracker
 }
 
@@ -52,7 +54,7 @@ type function struct {
 func (w *rewriter) function(i int, info *check.Func) []byte {
 	c := &w.src.Codes[i]
 	t := w.src.FuncType(uint32(len(w.src.Imports) + i))
-	f := function{w: w, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok}
+	f := function{w: w, begin: c.Start, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok}
 	if f.result = module.BlockEmpty; len(t.Results) > 0 {
 		f.result = t.Results[0]
 	}
@@ -61,6 +63,9 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 
 	if w.opt.Track && info.Stores > 0 {
 		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
+	}
+	if info.NaNs > 0 {
+		f.unseen = w.unseen(c)
 	}
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c, info)
@@ -77,9 +82,7 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 	code := w.src.Instructions(c, w.opt.Limits)
 	var in module.Instr
 	for code.More() {
-		if err := code.Next(&in); err != nil {
-			panic("BUG: rewriting a module that was not checked: " + err.Error())
-		}
+		next(&code, &in)
 		f.instruction(&in)
 	}
 	f.epilogue()

@@ -56,7 +56,7 @@ func (f *function) lower(in *module.Instr) {
 		f.block.op(module.OpI64Or)
 	default:
 		f.block.raw(in)
-		if in.Info.NaN {
+		if in.Info.NaN && !f.unseen[in.Offset-f.begin] {
 			f.canonical(in.Info.Push[0])
 		}
 	}

@@ -155,3 +155,10 @@ func (w *rewriter) exports() {
 func (w *rewriter) add(name string, kind byte, index uint32) {
 	w.out.Exports = append(w.out.Exports, module.Export{Name: name, Kind: kind, Index: index})
 }
+
+// next reads an instruction of a body that was checked.
+func next(code *module.Reader, in *module.Instr) {
+	if err := code.Next(in); err != nil {
+		panic("BUG: rewriting a module that was not checked: " + err.Error())
+	}
+}

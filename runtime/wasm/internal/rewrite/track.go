@@ -61,9 +61,7 @@ func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, 
 	far := 0 // stores that cannot be marked through a local
 	var in module.Instr
 	for code := m.Instructions(c, limits); code.More(); {
-		if err := code.Next(&in); err != nil {
-			panic("BUG: rewriting a module that was not checked: " + err.Error())
-		}
+		next(&code, &in)
 		switch base := t.from.step(m, &in); {
 		case in.Op == module.OpLocalSet || in.Op == module.OpLocalTee:
 			sets[in.Index]++
