@@ -120,12 +120,17 @@ func (h home) runFile() (runFile, error) {
 
 // onNode connects with the command's key, calls do, and closes.
 func onNode(c *cli.Context, do func(ctx context.Context, cl *client.Client) error) error {
+	return onNodeWithin(c, callTimeout, do)
+}
+
+// onNodeWithin is onNode for what takes longer than one call.
+func onNodeWithin(c *cli.Context, limit time.Duration, do func(ctx context.Context, cl *client.Client) error) error {
 	cl, _, err := connect(c, operatorKeyFile)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
+	ctx, cancel := context.WithTimeout(c.Context, limit)
 	defer cancel()
 	return do(ctx, cl)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,10 +37,11 @@ Example:
 					&cli.BoolFlag{Name: "rebind", Usage: "take the domain from the contract that has it"},
 					&cli.StringFlag{Name: "init", Usage: "init message as `JSON`"},
 					&cli.StringFlag{Name: "init-hex", Usage: "init message in `HEX`"},
-					&cli.StringFlag{Name: "note", Usage: "why, kept on the ledger"},
+					noteFlag,
 				),
 				Action: contractDeploy,
 			},
+			contractUpgradeCommand(), contractRollbackCommand(), contractHistoryCommand(),
 			{
 				Name: "bind", Usage: "have a contract decide for a policy domain from now on", ArgsUsage: "NAME DOMAIN",
 				Description: "Example:\n\n   postern contract bind doors default",
@@ -109,7 +111,7 @@ func contractDeploy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+	return onNodeWithin(c, changeTimeout, func(ctx context.Context, cl *client.Client) error {
 		if err := admittedBy(cl, c.Args().First(), blob); err != nil {
 			return err
 		}
@@ -191,16 +193,15 @@ type contractOutput struct {
 	Height  uint64   `json:"deployed_height"`
 	Failure string   `json:"failure,omitempty"`
 	Note    string   `json:"note,omitempty"`
+	Version uint64   `json:"version"`
+	Pending uint64   `json:"pending_version,omitempty"`
 }
 
 func contractOf(name string, raw []byte) (contractOutput, error) {
 	k, err := chain.ParseContract(raw)
-	v := contractOutput{Name: name, Status: k.Status.String(), Code: k.Code[:], Owner: k.Owner[:], Height: k.Height, Note: k.Note}
+	v := contractOutput{Name: name, Status: k.Status.String(), Code: k.Code[:], Owner: k.Owner[:], Height: k.Height, Note: k.Note, Version: k.Version, Pending: k.Pending}
 	if k.Status == chain.ContractFailed {
-		v.Failure = k.Failure.Name()
-		if k.Failure == abi.CodeAborted {
-			v.Failure = fmt.Sprintf("%s %d", v.Failure, k.FailureCode)
-		}
+		v.Failure = failureText(k.Failure, k.FailureCode)
 	}
 	return v, err
 }
@@ -240,8 +241,12 @@ func showContract(ctx context.Context, cl *client.Client, out output, name strin
 	if err != nil {
 		return err
 	}
-	return out.show(v, "contract  %s\nstatus    %s %s\ncode      %s\nowner     %s\ndeployed  in block %d\nproved    at height %d",
-		v.Name, v.Status, v.Failure, v.Code, v.Owner, v.Height, height)
+	version := fmt.Sprint(v.Version)
+	if v.Pending != 0 {
+		version += fmt.Sprintf(", and %d waits for its activation", v.Pending)
+	}
+	return out.show(v, "contract  %s\nstatus    %s\nversion   %s\ncode      %s\nowner     %s\ndeployed  in block %d\nproved    at height %d",
+		v.Name, strings.TrimSpace(v.Status+" "+v.Failure), version, v.Code, v.Owner, v.Height, height)
 }
 
 func contractCall(c *cli.Context) error {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -40,6 +41,11 @@ func scriptParams() testscript.Params {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("POSTERN_HOME", env.WorkDir+"/home")
+			guests, err := filepath.Abs("../../runtime/ledger/testdata") // small contracts that do what they are told
+			if err != nil {
+				return err
+			}
+			env.Setenv("GUESTS", guests)
 			nodes := &scriptNodes{running: map[string]*exec.Cmd{}}
 			env.Values["nodes"] = nodes
 			env.Defer(nodes.killAll)
@@ -52,6 +58,7 @@ func scriptParams() testscript.Params {
 			"https":     scriptHTTPS,
 			"damage":    scriptDamage,
 			"field":     scriptField,
+			"unhex":     scriptUnhex,
 		},
 	}
 }
@@ -186,4 +193,11 @@ func scriptField(ts *testscript.TestScript, _ bool, args []string) {
 	var v map[string]any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
 	ts.Setenv(args[0], fmt.Sprint(v[args[1]]))
+}
+
+// scriptUnhex: unhex FILE DIGITS writes a file of bytes.
+func scriptUnhex(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := hex.DecodeString(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
 }
