@@ -253,6 +253,7 @@ func (a *admitted) info() Info {
 		most.Loops = max(most.Loops, f.Loops)
 		most.Calls = max(most.Calls, f.Calls)
 		most.Accesses = max(most.Accesses, f.Accesses)
+		most.NaNs = max(most.NaNs, f.NaNs)
 		most.Nesting = max(most.Nesting, f.Nesting)
 		body = max(body, m.Codes[i].End-m.Codes[i].Start)
 	}
@@ -273,6 +274,9 @@ func (a *admitted) info() Info {
 		{"calls in a function", most.Calls, l.Calls},
 		{"loads and stores in a function", most.Accesses, l.Accesses},
 		{"nested blocks", most.Nesting, l.Nesting},
+	}
+	if l.Floats {
+		info.Uses = append(info.Uses, Use{"float operations in a function", most.NaNs, l.NaNs})
 	}
 	return info
 }

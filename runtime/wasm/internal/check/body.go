@@ -180,7 +180,9 @@ var letters = [256]module.ValType{'i': module.I32, 'l': module.I64, 'f': module.
 func (b *body) instruction() {
 	info := b.in.Info
 	if info.NaN {
-		b.f.NaNs++
+		if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
+			b.fail(abi.CodeModuleBodyTooLarge, "more than %d float operations", b.limits.NaNs)
+		}
 	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {
 		b.popType(letters[info.Pop[i]])

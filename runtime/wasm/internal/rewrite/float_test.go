@@ -147,6 +147,50 @@ func TestCanonicalNaNs(t *testing.T) {
 	}
 }
 
+// A NaN that leaves a block, a function or the operand stack is canonical, even
+// if on another way only arithmetic takes it.
+func TestCanonicalNaNsOnEveryWay(t *testing.T) {
+	ctx := context.Background()
+	const sqrt, add, copysign = 0x9f, 0xa0, 0xa6
+	nan := func(a *wasmtest.Asm) *wasmtest.Asm { return a.Get(3).Get(3).Op(0xa3) } // 0/0
+	code := wasmtest.Code
+	for name, a := range map[string]*wasmtest.Asm{
+		"taken by br_if":        nan(code().Block(module.F64)).I32(1).BrIf(0).Op(sqrt).End(),
+		"not taken by br_if":    nan(code().Block(module.F64)).I32(0).BrIf(0).Op(sqrt).End(),
+		"taken by br":           nan(code().Block(module.F64)).Br(0).Op(sqrt).End(),
+		"taken by br_table":     nan(code().Block(module.F64)).I32(0).BrTable(0, 0).End(),
+		"at the end of a block": nan(code().Block(module.F64)).End(),
+		"in an if":              nan(code().I32(1).If(module.F64)).Else().Get(3).End(),
+		"below a block":         nan(code()).Block(wasmtest.Void).End(),
+		"kept by tee":           nan(code()).Op(0x22, 3).Op(sqrt, 0x1a).Get(3),
+		"copysign's sign":       nan(code().Op(0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f)).Op(copysign),
+		"copysign's magnitude":  nan(code()).Get(3).Op(copysign),
+		"an argument":           nan(code()).Call(1),
+		"a result":              code().Call(2),
+		"a global":              nan(code()).GlobalSet(0).GlobalGet(0),
+		"below a call":          nan(code()).Call(2).Op(0x1a),
+		"added to itself":       nan(code()).Op(0x22, 3).Get(3).Op(add),
+	} {
+		m := &wasmtest.Module{}
+		m.Memory = &module.Size{Min: 1}
+		m.Globals = []module.Global{{Type: module.F64, Mutable: true, Init: []byte{0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0x0b}}}
+		m.Export("f", m.Func("ll", "l", "fd", toBits(a, 'd')))
+		m.Func("d", "d", "", code().Get(0))
+		m.Func("", "d", "", code().Get(0).Get(0).Op(0xa3))
+		m.Bodies[2] = append([]byte{1, 1, module.F64}, m.Bodies[2][1:]...)
+		for engine, rc := range engineConfigs() {
+			f, _ := load(ctx, t, newEngine(ctx, t, rc), rewriteTracked(t, m.Bytes()), "f")
+			got, err := f.Call(ctx, 0, 0)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			if got[0] != nan64 {
+				t.Errorf("%s, %s: %#x", engine, name, got[0])
+			}
+		}
+	}
+}
+
 func operands(letter byte) (list [][2]uint64) {
 	for i := range bits32 {
 		for j := range bits32 {
