@@ -231,7 +231,7 @@ func (b *body) special() {
 		b.popType(module.I32)
 		b.popType(in.Block)
 		b.popType(in.Block)
-		b.push(in.Block)
+		b.selected(in.Block)
 	case module.OpLocalGet, module.OpLocalSet, module.OpLocalTee:
 		b.local()
 	case module.OpGlobalGet, module.OpGlobalSet:
@@ -323,7 +323,15 @@ func (b *body) selectAny() {
 	} else if y != unknown && x != y {
 		b.invalid("select between two types")
 	}
-	b.push(x)
+	b.selected(x)
+}
+
+// selected pushes what a select took, and notes it if that is a float.
+func (b *body) selected(t module.ValType) {
+	if t == module.F32 || t == module.F64 {
+		b.f.FloatSelects = append(b.f.FloatSelects, FloatSelect{b.in.Offset, t})
+	}
+	b.push(t)
 }
 
 func (b *body) local() {

@@ -21,6 +21,15 @@ type Func struct {
 	Stores   int // of these, the stores
 	NaNs     int // float operations whose result may be a NaN
 	Nesting  int // deepest block
+	// FloatSelects are the selects between floats, in their order.
+	FloatSelects []FloatSelect
+}
+
+// FloatSelect is a select between floats: its place in the module and its
+// type, which the instruction alone does not tell.
+type FloatSelect struct {
+	Offset int
+	Type   module.ValType
 }
 
 // Module validates m and returns one Func for each defined function.

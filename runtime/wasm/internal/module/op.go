@@ -57,8 +57,14 @@ const (
 	OpI64Or        Op = 0x84
 	OpI64Shl       Op = 0x86
 	OpI64ShrU      Op = 0x88
+	OpF32Copysign  Op = 0x98
+	OpF64Copysign  Op = 0xa6
 	OpI32WrapI64   Op = 0xa7
 	OpI64ExtendU   Op = 0xad
+	OpI32OfF32     Op = 0xbc // the reinterpretations: bits of floats, floats of bits
+	OpI64OfF64     Op = 0xbd
+	OpF32OfI32     Op = 0xbe
+	OpF64OfI64     Op = 0xbf
 	OpMemoryCopy   Op = 0xfc0a
 	OpMemoryFill   Op = 0xfc0b
 )

@@ -47,14 +47,16 @@ type function struct {
 	floats uint32 // locals that hold a float result, an f32 and an f64
 	unseen []bool // by place in the body: float results whose bits nothing looks at
 	begin  int    // of the body, in the source
-	track  tracker
+	// selects are the selects between floats that are still to come.
+	selects []check.FloatSelect
+	track   tracker
 }
 
 // function returns locals and expression of the i-th defined function.
 func (w *rewriter) function(i int, info *check.Func) []byte {
 	c := &w.src.Codes[i]
 	t := w.src.FuncType(uint32(len(w.src.Imports) + i))
-	f := function{w: w, begin: c.Start, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok}
+	f := function{w: w, begin: c.Start, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok, selects: info.FloatSelects}
 	if f.result = module.BlockEmpty; len(t.Results) > 0 {
 		f.result = t.Results[0]
 	}

@@ -18,6 +18,10 @@ const (
 	helperRem32U
 	helperRem64S
 	helperRem64U
+	helperSelect32
+	helperSelect64
+	helperCopysign32
+	helperCopysign64
 	helperCount
 )
 
@@ -26,6 +30,11 @@ var (
 	typeBulk  = module.FuncType{Params: []byte{module.I32, module.I32, module.I32}}
 	typeRem32 = module.FuncType{Params: []byte{module.I32, module.I32}, Results: []byte{module.I32}}
 	typeRem64 = module.FuncType{Params: []byte{module.I64, module.I64}, Results: []byte{module.I64}}
+
+	typeSelect32   = module.FuncType{Params: []byte{module.F32, module.F32, module.I32}, Results: []byte{module.F32}}
+	typeSelect64   = module.FuncType{Params: []byte{module.F64, module.F64, module.I32}, Results: []byte{module.F64}}
+	typeCopysign32 = module.FuncType{Params: []byte{module.F32, module.F32}, Results: []byte{module.F32}}
+	typeCopysign64 = module.FuncType{Params: []byte{module.F64, module.F64}, Results: []byte{module.F64}}
 )
 
 // helperIndex gives the function index of h. The bodies follow those of the
@@ -69,16 +78,39 @@ func (w *rewriter) helperBody(h helper) (*module.FuncType, []byte) {
 	case helperFill:
 		return &typeBulk, w.bulkBody(module.OpMemoryFill, 0)
 	case helperRem32S:
-		return &typeRem32, remBody(module.OpI32RemS)
+		return &typeRem32, binaryBody(module.OpI32RemS)
 	case helperRem32U:
-		return &typeRem32, remBody(module.OpI32RemU)
+		return &typeRem32, binaryBody(module.OpI32RemU)
 	case helperRem64S:
-		return &typeRem64, remBody(module.OpI64RemS)
+		return &typeRem64, binaryBody(module.OpI64RemS)
+	case helperRem64U:
+		return &typeRem64, binaryBody(module.OpI64RemU)
+	case helperSelect32:
+		return &typeSelect32, selectBody(module.OpI32OfF32, module.OpF32OfI32)
+	case helperSelect64:
+		return &typeSelect64, selectBody(module.OpI64OfF64, module.OpF64OfI64)
+	case helperCopysign32:
+		return &typeCopysign32, binaryBody(module.OpF32Copysign)
 	}
-	return &typeRem64, remBody(module.OpI64RemU)
+	return &typeCopysign64, binaryBody(module.OpF64Copysign)
 }
 
-func remBody(op module.Op) []byte {
+// selectBody is a select between floats, made between their bits.
+func selectBody(toBits, ofBits module.Op) []byte {
+	a := assembler{0}
+	a.index(module.OpLocalGet, 0)
+	a.op(toBits)
+	a.index(module.OpLocalGet, 1)
+	a.op(toBits)
+	a.index(module.OpLocalGet, 2)
+	a.op(module.OpSelect)
+	a.op(ofBits)
+	a.op(module.OpEnd)
+	return a
+}
+
+// binaryBody is an instruction of two operands.
+func binaryBody(op module.Op) []byte {
 	a := assembler{0}
 	a.index(module.OpLocalGet, 0)
 	a.index(module.OpLocalGet, 1)

@@ -3,7 +3,7 @@ package rewrite
 import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 
 // lower appends an instruction that neither begins nor ends a basic block,
-// or what stands for it. Three patterns that the compilers of wazero v1.12.0
+// or what stands for it. Five patterns that the compilers of wazero v1.12.0
 // translate wrongly are avoided, on every processor and engine alike:
 //
 //   - a remainder under register pressure reads a stale stack slot on arm64:
@@ -12,7 +12,11 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 //     becomes i64.popcnt of the zero-extended value;
 //   - a branch on an ordering comparison of a & b with zero goes the wrong way
 //     on both, because the comparison is fused with the and: an or with zero
-//     in between hides the and from it.
+//     in between hides the and from it;
+//   - a select between floats under register pressure takes neither of them on
+//     amd64: it becomes a call of a function that selects between integers;
+//   - a copysign under register pressure takes the sign of a stale stack slot
+//     on amd64: it becomes a call of a function that holds nothing else.
 func (f *function) lower(in *module.Instr) {
 	switch in.Op {
 	case module.OpCall:
@@ -44,8 +48,12 @@ func (f *function) lower(in *module.Instr) {
 		f.block.op(module.OpI64ExtendU)
 		f.block.op(module.OpI64Popcnt)
 		f.block.op(module.OpI32WrapI64)
-	case module.OpSelectTyped: // which the engine knows with reference types only
-		f.block.op(module.OpSelect)
+	case module.OpF32Copysign:
+		f.callHelper(helperCopysign32)
+	case module.OpF64Copysign:
+		f.callHelper(helperCopysign64)
+	case module.OpSelect, module.OpSelectTyped:
+		f.selection(in)
 	case module.OpI32And:
 		f.block.raw(in)
 		f.block.i32(0)
@@ -59,6 +67,22 @@ func (f *function) lower(in *module.Instr) {
 		if in.Info.NaN && !f.unseen[in.Offset-f.begin] {
 			f.canonical(in.Info.Push[0])
 		}
+	}
+}
+
+// selection appends a select: of those between floats the checker made a list.
+// The typed form is one that the engine knows with reference types only.
+func (f *function) selection(in *module.Instr) {
+	for len(f.selects) > 0 && f.selects[0].Offset < in.Offset {
+		f.selects = f.selects[1:] // in unreachable code
+	}
+	switch {
+	case len(f.selects) == 0 || f.selects[0].Offset > in.Offset:
+		f.block.op(module.OpSelect)
+	case f.selects[0].Type == module.F32:
+		f.callHelper(helperSelect32)
+	default:
+		f.callHelper(helperSelect64)
 	}
 }
 
