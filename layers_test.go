@@ -48,6 +48,7 @@ var layers = []layer{
 	{folder: "abi/chain", may: []string{"abi", "abi/cbor"}, only: []string{"github.com/oasisprotocol/curve25519-voi", "golang.org/x/mod"}},
 	{folder: "abi/proof", may: []string{"abi", "abi/cbor", "abi/chain"}, only: []string{"github.com/oasisprotocol/curve25519-voi", "golang.org/x/mod"}},
 	{folder: "sdk", may: []string{"abi"}, tests: []string{"net/gateway"}}, // a client is tested against a real gateway
+	{folder: "sdk/contract", may: []string{"abi"}, tests: []string{"runtime/wasm"}, only: []string{}},
 	{folder: "contracts", may: []string{"abi", "sdk"}, tests: []string{"runtime/wasm"}},
 	{folder: "storage", may: []string{"abi"}},
 	{folder: "runtime", may: []string{"abi", "storage"}},
@@ -253,9 +254,28 @@ func TestLayersAreHeld(t *testing.T) {
 	}
 }
 
-// TestGuestPackagesBuildForWasm: guests in Go import abi and abi/cbor.
-func TestGuestPackagesBuildForWasm(t *testing.T) {
-	cmd := exec.Command("go", "build", "./abi", "./abi/cbor")
+// TestGuestPackagesStandAlone: guests in Go import abi, abi/cbor and
+// sdk/contract. They build for Wasm, copied into a project that has nothing
+// else, and without what would weigh more than the contract.
+func TestGuestPackagesStandAlone(t *testing.T) {
+	guest := []string{"abi", "abi/cbor", "sdk/contract", "sdk/contract/internal/host"}
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{.ImportPath}}", "./sdk/contract/template", "./sdk/contract/example/...")
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range strings.Fields(string(out)) {
+		own, inside := strings.CutPrefix(p, module+"/")
+		example := within(own, "sdk/contract/template") || within(own, "sdk/contract/example")
+		switch {
+		case inside && !example && !slices.Contains(guest, own), strings.Contains(strings.Split(p, "/")[0], ".") && !inside:
+			t.Errorf("a guest depends on %s", p)
+		case p == "fmt", p == "reflect", p == "os", p == "time":
+			t.Errorf("a guest depends on %s, which is large", p)
+		}
+	}
+	cmd = exec.Command("go", "build", "-o", os.DevNull, "-buildmode=c-shared", "./sdk/contract/template")
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

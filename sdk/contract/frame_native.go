@@ -1,0 +1,5 @@
+//go:build !wasm
+
+package contract
+
+func newFrame() *frame { return new(frame) }
