@@ -40,11 +40,11 @@ const compiledPerByte = 5
 // Check says whether blob would be admitted under a profile. The error is a
 // *Refusal, or tells that the profile is unknown.
 func Check(blob []byte, profile abi.Profile) (Info, error) {
-	limits, err := limitsOf(profile)
+	rules, err := rulesOf(Protocol, profile)
 	if err != nil {
 		return Info{}, err
 	}
-	a, refusal := admit(blob, limits)
+	a, refusal := admit(blob, rules)
 	if refusal != nil {
 		return Info{}, refusal
 	}
@@ -55,7 +55,7 @@ func Check(blob []byte, profile abi.Profile) (Info, error) {
 // Its result is a function of the bytes and the Runtime's profile and
 // protocol version: block execution may rely on it.
 func (r *Runtime) Admit(blob []byte) (Info, error) {
-	a, refusal := admit(blob, r.limits)
+	a, refusal := admit(blob, r.rules)
 	if refusal != nil {
 		return Info{}, refusal
 	}
@@ -67,7 +67,7 @@ func (r *Runtime) Admit(blob []byte) (Info, error) {
 
 // admitted is a module that passed every check.
 type admitted struct {
-	limits  *module.Limits
+	rules   *rules
 	module  *module.Module
 	funcs   []check.Func
 	entries []abi.Entry
@@ -75,16 +75,16 @@ type admitted struct {
 	wasi    []string
 }
 
-func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
-	m, err := module.Parse(blob, limits)
+func admit(blob []byte, r *rules) (*admitted, *Refusal) {
+	m, err := module.Parse(blob, r.limits)
 	if err != nil {
 		return nil, err
 	}
-	a := &admitted{limits: limits, module: m}
+	a := &admitted{rules: r, module: m}
 	if err := a.checkImports(); err != nil {
 		return nil, err
 	}
-	if a.funcs, err = check.Module(m, limits); err != nil {
+	if a.funcs, err = check.Module(m, r.limits); err != nil {
 		return nil, err
 	}
 	if err := a.checkExports(); err != nil {
@@ -99,7 +99,7 @@ func admit(blob []byte, limits *module.Limits) (*admitted, *Refusal) {
 // rewrite gives the metered module; track adds the mark of what is written,
 // which changes neither results nor gas.
 func (a *admitted) rewrite(track bool) []byte {
-	return rewrite.Module(a.module, a.funcs, rewrite.Options{Costs: &gasCosts, Limits: a.limits, Keep: isABIExport, Track: track})
+	return rewrite.Module(a.module, a.funcs, rewrite.Options{Costs: a.rules.costs, Limits: a.rules.limits, Keep: isABIExport, Track: track})
 }
 
 // Names of the exports that are not entry points.
@@ -133,7 +133,7 @@ func isABIExport(name string) bool {
 // checkImports requires that each import is a host function with its type.
 func (a *admitted) checkImports() *Refusal {
 	for _, im := range a.module.Imports {
-		if wasi := wasiByName[im.Name]; im.Module == wasiModule && wasi != nil {
+		if wasi := a.rules.wasiFunc(im.Name); im.Module == wasiModule && wasi != nil {
 			if err := a.checkWASI(&im, wasi); err != nil {
 				return err
 			}
@@ -155,7 +155,7 @@ func (a *admitted) checkImports() *Refusal {
 // checkWASI requires that an import of a WASI function has its type and is
 // made under a profile that has these functions.
 func (a *admitted) checkWASI(im *module.Import, want *wasiFunc) *Refusal {
-	if !a.limits.WASI {
+	if !a.rules.limits.WASI {
 		return module.Refuse(abi.CodeModuleImport, im.Offset, "%q.%q needs the wide profile", im.Module, im.Name)
 	}
 	if int(im.Type) >= len(a.module.Types) || !hasType(&a.module.Types[im.Type], want.params, want.results) {
@@ -168,7 +168,7 @@ func (a *admitted) checkWASI(im *module.Import, want *wasiFunc) *Refusal {
 // takeInitialiser makes the function that a WASI reactor exports for its
 // initialisation the module's start function.
 func (a *admitted) takeInitialiser() *Refusal {
-	if !a.limits.WASI {
+	if !a.rules.limits.WASI {
 		return nil
 	}
 	for _, e := range a.module.Exports {
@@ -235,7 +235,7 @@ func (a *admitted) checkExports() *Refusal {
 }
 
 func (a *admitted) info() Info {
-	m, l := a.module, a.limits
+	m, l := a.module, a.rules.limits
 	info := Info{Entries: a.entries, Imports: a.imports, WASI: a.wasi, MemoryPages: m.Memory.Min, MaxPages: uint32(l.MemoryPages)}
 	if m.Memory.HasMax {
 		info.MaxPages = min(info.MaxPages, m.Memory.Max)

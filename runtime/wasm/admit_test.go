@@ -455,12 +455,12 @@ func refuse(t *testing.T, name string, blob []byte) (took time.Duration, used ui
 // the same module whatever ran before.
 func TestAdmitIsDeterministic(t *testing.T) {
 	for name, c := range trapCases() {
-		a, refusal := admit(c.blob, &module.Lean)
+		a, refusal := admit(c.blob, leanRules)
 		if refusal != nil {
 			t.Fatalf("%s: %v", name, refusal)
 		}
 		first := a.rewrite(false)
-		again, _ := admit(c.blob, &module.Lean)
+		again, _ := admit(c.blob, leanRules)
 		if !bytes.Equal(first, again.rewrite(false)) {
 			t.Errorf("%s: rewritten in two ways", name)
 		}
@@ -481,7 +481,7 @@ func FuzzAdmit(f *testing.F) {
 	ctx := context.Background()
 	r := newRuntime(f, EngineInterpreter)
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		a, refusal := admit(blob, &module.Lean)
+		a, refusal := admit(blob, leanRules)
 		if refusal != nil {
 			if refusal.Code.Text() == "" || refusal.Offset < 0 || refusal.Offset > len(blob) {
 				t.Fatalf("%+v", refusal)

@@ -126,7 +126,7 @@ func (r *Runtime) trace(call Call, res Result, err error) { r.cfg.Trace(&call, &
 // precheck finds what makes a call impossible before it begins. It returns
 // the pages that the chain of calls has left for this one.
 func (r *Runtime) precheck(c *code, call *Call) (pages int, trap *Trap) {
-	pages = r.limits.ChainPages
+	pages = r.rules.limits.ChainPages
 	if call.Outer != nil {
 		pages = call.Outer.pages
 		if call.Outer.depth > abi.MaxCallDepth {

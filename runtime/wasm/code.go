@@ -12,6 +12,7 @@ import (
 // code is a compiled code and its idle instances.
 type code struct {
 	hash     abi.Hash
+	rules    *rules
 	compiled wazero.CompiledModule
 	bytes    int // estimate of what compiled occupies
 	numFuncs int // of the source
@@ -120,7 +121,7 @@ func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byt
 
 // build makes a code ready to be called.
 func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code, error) {
-	a, refusal := admit(blob, r.limits)
+	a, refusal := admit(blob, r.rules)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -170,14 +171,15 @@ func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.C
 func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 	c := &code{
 		hash:     hash,
+		rules:    a.rules,
 		compiled: compiled,
 		numFuncs: a.module.NumFuncs(),
 		names:    a.module.Names,
 		globals:  globalExports(a.module),
 		start:    a.module.Start != nil,
 		clock:    wasiEpoch,
-		maxPages: a.limits.MemoryPages,
-		frames:   a.limits.Frames,
+		maxPages: a.rules.limits.MemoryPages,
+		frames:   a.rules.limits.Frames,
 	}
 	c.fixedBytes = instanceBytes
 	if a.module.Table != nil {
@@ -193,7 +195,7 @@ func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 // setPages notes how many pages the memory has when a call begins.
 func (c *code) setPages(n int) {
 	c.minPages = n
-	c.base = GasCallBase + GasCallPage*int64(n)
+	c.base = c.rules.callBase + c.rules.callPage*int64(n)
 }
 
 // evictCodes drops the least recently used codes that no call is using while

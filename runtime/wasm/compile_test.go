@@ -189,7 +189,7 @@ func BenchmarkCompile(b *testing.B) {
 			for b.Loop() {
 				compileOnce(b, blob)
 			}
-			a, _ := admit(blob, &module.Lean)
+			a, _ := admit(blob, leanRules)
 			b.ReportMetric(float64(len(a.rewrite(false))), "rewritten-bytes")
 		})
 	}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
 
 // Engine is the way in which rewritten modules are executed. Results, traps
@@ -63,9 +62,6 @@ type Config struct {
 
 // validate fills defaults.
 func (c *Config) validate() error {
-	if c.Protocol != Protocol {
-		return fmt.Errorf("protocol version %d: %w", c.Protocol, abi.CodeUnknownVersion)
-	}
 	if c.Profile == 0 {
 		c.Profile = abi.ProfileLean
 	}
@@ -87,8 +83,7 @@ func (c *Config) validate() error {
 	if c.Engine == EngineCompiler && !compilerSupported() {
 		return fmt.Errorf("there is no compiler for %s/%s; use the interpreter", runtime.GOOS, runtime.GOARCH)
 	}
-	_, err := limitsOf(c.Profile)
-	return err
+	return nil
 }
 
 // compilerSupported says whether wazero has a compiler for this processor.
@@ -105,17 +100,6 @@ func compilerSupported() bool {
 		return true
 	}
 	return false
-}
-
-// limitsOf gives the limits of a profile.
-func limitsOf(p abi.Profile) (*module.Limits, error) {
-	switch p {
-	case abi.ProfileLean:
-		return &module.Lean, nil
-	case abi.ProfileWide:
-		return &module.Wide, nil
-	}
-	return nil, fmt.Errorf("profile %d is not part of protocol version %d", p, Protocol)
 }
 
 // prepareCacheDir creates dir for its owner alone, or refuses it.

@@ -14,6 +14,11 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
 )
 
+var (
+	leanRules = protocols[Protocol][abi.ProfileLean]
+	wideRules = protocols[Protocol][abi.ProfileWide]
+)
+
 // engines are those that this processor has.
 func engines() []Engine {
 	if compilerSupported() {

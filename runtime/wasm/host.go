@@ -56,7 +56,7 @@ func (f *frame) charge(units int64) {
 
 // chargeBytes takes the price of n bytes of a host function off the gas.
 func (f *frame) chargeBytes(fn abi.HostFunc, n int) {
-	f.charge((gasHost[fn].Byte*int64(n) + 7) / 8)
+	f.charge((f.instance.code.rules.host[fn].Byte*int64(n) + 7) / 8)
 }
 
 // view gives bytes of the guest's memory; they move when the memory grows.
@@ -90,13 +90,14 @@ func (f *frame) limited(ptr, n uint64, limit int, code abi.Code) []byte {
 // s; its result goes to s[0].
 type hostFunc struct {
 	fn   abi.HostFunc
+	base int64 // price
 	body func(f *frame, s []uint64)
 }
 
 // Call implements api.GoModuleFunction: base price, permission, body.
 func (h hostFunc) Call(ctx context.Context, _ api.Module, stack []uint64) {
 	f := ctx.(*frame)
-	f.charge(gasHost[h.fn].Base)
+	f.charge(h.base)
 	if !h.fn.AllowedIn(f.entry) {
 		f.fail(abi.CodeNotAllowedHere, abi.HostFuncs[h.fn].Name)
 	}
@@ -125,12 +126,12 @@ var hostBodies = [abi.HostFuncCount]func(*frame, []uint64){
 }
 
 // instantiateHost makes the host module.
-func instantiateHost(ctx context.Context, engine wazero.Runtime) error {
+func instantiateHost(ctx context.Context, engine wazero.Runtime, r *rules) error {
 	b := engine.NewHostModuleBuilder(abi.HostModule)
 	for fn := range abi.HostFuncCount {
 		t := abi.HostFuncs[fn]
 		b.NewFunctionBuilder().
-			WithGoModuleFunction(hostFunc{fn, hostBodies[fn]}, valueTypes(t.Params), valueTypes(t.Results)).
+			WithGoModuleFunction(hostFunc{fn, r.host[fn].Base, hostBodies[fn]}, valueTypes(t.Params), valueTypes(t.Results)).
 			Export(t.Name)
 	}
 	_, err := b.Instantiate(ctx)

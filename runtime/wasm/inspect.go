@@ -36,11 +36,11 @@ type Function struct {
 
 // Inspect describes a module that a profile admits. Errors are those of Check.
 func Inspect(blob []byte, profile abi.Profile) (*Inspection, error) {
-	limits, err := limitsOf(profile)
+	rules, err := rulesOf(Protocol, profile)
 	if err != nil {
 		return nil, err
 	}
-	a, refusal := admit(blob, limits)
+	a, refusal := admit(blob, rules)
 	if refusal != nil {
 		return nil, refusal
 	}

@@ -142,7 +142,7 @@ func BenchmarkMetering(b *testing.B) {
 func benchMetering(b *testing.B, rules int) {
 	env, input := policyCall(b, rules)
 	r := newRuntime(b, engines()[0])
-	a, refusal := admit(contracts.Access, r.limits)
+	a, refusal := admit(contracts.Access, r.rules)
 	if refusal != nil {
 		b.Fatal(refusal)
 	}

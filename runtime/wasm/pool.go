@@ -128,7 +128,7 @@ func (r *Runtime) initialise(ctx context.Context, c *code, mem []byte) error {
 	defer in.mod.Close(ctx)
 	if c.start {
 		f := &in.frame
-		f.begin(ctx, abi.EntryCount, nil, nil, GasStart, c.maxPages)
+		f.begin(ctx, abi.EntryCount, nil, nil, c.rules.start, c.maxPages)
 		if err := f.invoke(in.mod.ExportedFunction(rewrite.StartExport), nil); err != nil {
 			trap, ok := err.(*Trap)
 			if !ok {
@@ -196,8 +196,8 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 		}
 		in.setGlobals()
 	}
-	if r.paranoid {
-		in.compare()
+	if r.paranoid && !in.clean() {
+		panic("BUG: an instance was not set back")
 	}
 	return in, nil
 }
@@ -235,16 +235,14 @@ func (in *instance) poison(dirty int) {
 	}
 }
 
-// compare panics unless the instance is in the image's state.
-func (in *instance) compare() {
+// clean says whether the instance is in the image's state.
+func (in *instance) clean() bool {
 	mem, _ := in.mem.Read(0, in.mem.Size())
 	same := in.code.image.equal(mem)
 	for i, g := range in.globals {
 		same = same && g.Get() == in.code.image.globals[i]
 	}
-	if !same {
-		panic("BUG: an instance was not set back")
-	}
+	return same
 }
 
 // evictIdle closes idle instances of the least recently used codes while

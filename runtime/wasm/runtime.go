@@ -10,13 +10,12 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
 
 // Runtime holds compiled codes and idle instances, and runs calls.
 type Runtime struct {
 	cfg    Config
-	limits *module.Limits
+	rules  *rules
 	engine wazero.Runtime
 	cache  wazero.CompilationCache // nil without a cache directory
 	images *imageFile              // nil where memories cannot share pages
@@ -41,13 +40,13 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("contract host: %w", err)
 	}
-	limits, err := limitsOf(cfg.Profile)
+	rules, err := rulesOf(cfg.Protocol, cfg.Profile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("contract host: %w", err)
 	}
 	r := &Runtime{
 		cfg:       cfg,
-		limits:    limits,
+		rules:     rules,
 		slots:     make(chan struct{}, runtime.GOMAXPROCS(0)),
 		blockSlot: make(chan struct{}, 1),
 		compiling: make(chan struct{}, 1),
@@ -82,16 +81,16 @@ func (r *Runtime) openEngine(ctx context.Context) error {
 		}
 	}
 	features := api.CoreFeatureMutableGlobal | api.CoreFeatureSignExtensionOps | api.CoreFeatureBulkMemoryOperations
-	if r.limits.Floats {
+	if r.rules.limits.Floats {
 		features |= api.CoreFeatureNonTrappingFloatToIntConversion
 	}
-	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.limits.MemoryPages) + 1) // one more for instance.shrink
+	rc = rc.WithCoreFeatures(features).WithDebugInfoEnabled(false).WithMemoryLimitPages(uint32(r.rules.limits.MemoryPages) + 1) // one more for instance.shrink
 	r.engine = wazero.NewRuntimeWithConfig(ctx, rc)
-	if err := instantiateHost(ctx, r.engine); err != nil {
+	if err := instantiateHost(ctx, r.engine, r.rules); err != nil {
 		return fmt.Errorf("instantiating the host module: %w", err)
 	}
-	if r.limits.WASI {
-		if err := instantiateWASI(ctx, r.engine); err != nil {
+	if r.rules.limits.WASI {
+		if err := instantiateWASI(ctx, r.engine, r.rules); err != nil {
 			return fmt.Errorf("instantiating the module of WASI functions: %w", err)
 		}
 	}

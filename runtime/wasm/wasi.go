@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -116,13 +117,14 @@ var wasiFuncs = []wasiFunc{
 	{"sock_shutdown", "ii", "i", wasiCostNone, wasiUnknown},
 }
 
-var wasiByName = func() map[string]*wasiFunc {
-	byName := make(map[string]*wasiFunc)
-	for i := range wasiFuncs {
-		byName[wasiFuncs[i].name] = &wasiFuncs[i]
+// wasiFunc finds a WASI function by its name, nil if there is none.
+func (r *rules) wasiFunc(name string) *wasiFunc {
+	i, ok := slices.BinarySearchFunc(r.wasi, name, func(fn wasiFunc, name string) int { return strings.Compare(fn.name, name) })
+	if !ok {
+		return nil
 	}
-	return byName
-}()
+	return &r.wasi[i]
+}
 
 // Call implements api.GoModuleFunction: base price, then the body.
 func (fn *wasiFunc) Call(ctx context.Context, _ api.Module, stack []uint64) {
@@ -135,10 +137,10 @@ func (fn *wasiFunc) Call(ctx context.Context, _ api.Module, stack []uint64) {
 }
 
 // instantiateWASI makes the host module of the WASI functions.
-func instantiateWASI(ctx context.Context, engine wazero.Runtime) error {
+func instantiateWASI(ctx context.Context, engine wazero.Runtime, r *rules) error {
 	b := engine.NewHostModuleBuilder(wasiModule)
-	for i := range wasiFuncs {
-		fn := &wasiFuncs[i]
+	for i := range r.wasi {
+		fn := &r.wasi[i]
 		b.NewFunctionBuilder().
 			WithGoModuleFunction(fn, valueTypes(fn.params), valueTypes(fn.results)).
 			Export(fn.name)

@@ -1,0 +1,44 @@
+package wasm
+
+import (
+	"fmt"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
+)
+
+// rules are everything that a protocol version fixes for the contracts of one
+// profile: what is admitted, how it is rewritten, what it costs and what WASI
+// functions answer. Nodes that differ in any of it fork. A later version gets
+// rules of its own beside the old ones; one that rewrites otherwise says so in
+// rewrite.Options.
+type rules struct {
+	limits   *module.Limits
+	costs    *rewrite.Costs               // of instructions
+	host     *[abi.HostFuncCount]hostCost // of host functions
+	wasi     []wasiFunc                   // sorted by name
+	callBase int64                        // gas of a call before its first instruction
+	callPage int64                        // the same for each page of the image
+	start    int64                        // gas that a start function has
+}
+
+// protocols holds the rules of the protocol versions that this package knows.
+var protocols = map[uint64]map[abi.Profile]*rules{
+	Protocol: {
+		abi.ProfileLean: {&module.Lean, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasStart},
+		abi.ProfileWide: {&module.Wide, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasStart},
+	},
+}
+
+// rulesOf gives the rules of a protocol version under a profile.
+func rulesOf(protocol uint64, p abi.Profile) (*rules, error) {
+	profiles := protocols[protocol]
+	if profiles == nil {
+		return nil, fmt.Errorf("protocol version %d: %w", protocol, abi.CodeUnknownVersion)
+	}
+	if profiles[p] == nil {
+		return nil, fmt.Errorf("profile %d is not part of protocol version %d", p, protocol)
+	}
+	return profiles[p], nil
+}
