@@ -179,6 +179,14 @@ func TestTrapIsNamed(t *testing.T) {
 	}
 }
 
+func TestNamesInMessages(t *testing.T) {
+	id := scratch.ID("ann")
+	r := play(t, "account ann", "deploy", "call ann "+do('r', 0, string(id[:]), ""), "  result hex:${ann}")
+	if r.Failed() {
+		t.Errorf("%+v", r.Steps)
+	}
+}
+
 func TestParseScript(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"\n\ncal ann", `test:3: "cal" is no step`},

@@ -69,8 +69,7 @@ func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Chain{now: cfg.Start, params: chain.DefaultParams(), lanes: make(map[string]uint64)}
-	c.params.Profile = cfg.Profile
+	c := &Chain{now: cfg.Start, params: chain.ParamsOf(cfg.Profile), lanes: make(map[string]uint64)}
 	if err := c.open(ctx, &cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening a scratch chain: %w", err), c.Close())
 	}

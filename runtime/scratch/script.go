@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,8 +43,9 @@ import (
 //	  gas < N                        units used, timers' not counted
 //
 // A message, value or key is JSON (which becomes canonical CBOR), or "hex:"
-// and bytes; a key in quotes is its bytes. A line that ends with a backslash
-// goes on in the next.
+// and bytes; a key in quotes is its bytes. ${NAME} stands for the account id of
+// a name in hexadecimal digits. A line that ends with a backslash goes on in
+// the next.
 type Script struct {
 	Name  string // of the file, for reports
 	steps []step
@@ -106,8 +108,18 @@ func ParseScript(name, text string) (*Script, error) {
 	return s, nil
 }
 
+var nameReference = regexp.MustCompile(`\$\{[^}]*\}`)
+
+// withIDs puts account ids in place of ${NAME}.
+func withIDs(text string) string {
+	return nameReference.ReplaceAllStringFunc(text, func(ref string) string {
+		id := ID(ref[2 : len(ref)-1])
+		return hex.EncodeToString(id[:])
+	})
+}
+
 func (s *Script) line(at int, text string, indented bool) error {
-	verb, rest := cut(text)
+	verb, rest := cut(withIDs(text))
 	if indented {
 		if len(s.steps) == 0 {
 			return errors.New("an indented line says what holds of a step, and there is none above it")
