@@ -115,6 +115,15 @@ const (
 	CodeModuleTooManySegments Code = 221
 	CodeModuleStart           Code = 222
 	CodeModuleSections        Code = 223
+	CodeModuleTooManyLoops    Code = 224
+	CodeModuleTooManyBranches Code = 225
+	CodeModuleTooManyCalls    Code = 226
+	CodeModuleTooManyAccesses Code = 227
+	CodeModuleTooManyExports  Code = 228
+	CodeModuleTooManyCustoms  Code = 229
+	CodeModuleTooManyResults  Code = 230
+	CodeModuleCompileMemory   Code = 231
+	CodeModuleCompileWork     Code = 232
 
 	CodeDenied           Code = 300 // the policy said no; its own reason stands beside it
 	CodeNoDomain         Code = 301
@@ -292,12 +301,21 @@ var codes = [...]codeEntry{
 	CodeModuleBrTable:         {"module-br-table", "a br_table has more targets than admitted"},
 	CodeModuleTable:           {"module-table", "a table is larger than admitted"},
 	CodeModuleMemory:          {"module-memory", "the memory is larger than admitted"},
-	CodeModuleSignature:       {"module-signature", "a function type has more parameters or results than admitted"},
+	CodeModuleSignature:       {"module-signature", "a function type has more parameters than admitted"},
 	CodeModuleTooManyTypes:    {"module-too-many-types", "the module has more types than admitted"},
 	CodeModuleTooManyGlobals:  {"module-too-many-globals", "the module has more globals than admitted"},
 	CodeModuleTooManySegments: {"module-too-many-segments", "the module has more data or element segments than admitted"},
 	CodeModuleStart:           {"module-start", "the start section names a function of a wrong type"},
-	CodeModuleSections:        {"module-sections", "sections are repeated, out of order or too many"},
+	CodeModuleSections:        {"module-sections", "sections are repeated or out of order"},
+	CodeModuleTooManyLoops:    {"module-too-many-loops", "a function has more loops than admitted"},
+	CodeModuleTooManyBranches: {"module-too-many-branches", "a function has more targets of conditional branches than admitted"},
+	CodeModuleTooManyCalls:    {"module-too-many-calls", "a function has more calls than admitted"},
+	CodeModuleTooManyAccesses: {"module-too-many-accesses", "a function has more loads and stores than admitted"},
+	CodeModuleTooManyExports:  {"module-too-many-exports", "the module has more exports than admitted"},
+	CodeModuleTooManyCustoms:  {"module-too-many-customs", "the module has more custom sections than admitted; strip it"},
+	CodeModuleTooManyResults:  {"module-too-many-results", "a function type has more results than admitted"},
+	CodeModuleCompileMemory:   {"module-compile-memory", "the module would take more memory to compile than admitted; split its largest functions"},
+	CodeModuleCompileWork:     {"module-compile-work", "the module would take longer to compile than admitted; make it smaller or less branched"},
 
 	CodeDenied:           {"denied", "the policy denies this"},
 	CodeNoDomain:         {"no-domain", "no policy domain has this name"},
