@@ -34,7 +34,7 @@ type Params struct {
 	AccountUploads  uint64
 }
 
-// DefaultParams are the parameters of a new chain. One unit of gas is about
+// DefaultParams are the parameters of a new lean chain. One unit of gas is about
 // one nanosecond of compiled code.
 func DefaultParams() Params {
 	return Params{
@@ -44,6 +44,20 @@ func DefaultParams() Params {
 		StorageQuota: 256 << 20, StorageRefill: 64 << 20,
 		UploadTTL: 60 * 60 * 1000, BlockTimers: 64, ContractTimers: 1024, AccountUploads: 4,
 	}
+}
+
+// ParamsOf are the parameters of a new chain of a profile. The wide one lets a
+// transaction pay for completing the largest code, which takes a fifth of a
+// second, and gives nodes the time to compile one before it is needed: seconds
+// for a Go guest, on slow processors more.
+func ParamsOf(profile abi.Profile) Params {
+	p := DefaultParams()
+	if profile == abi.ProfileWide {
+		p.Profile = abi.ProfileWide
+		p.TxGas, p.BlockGas = 200_000_000, 500_000_000
+		p.ActivationDelay = 15_000
+	}
+	return p
 }
 
 // Append appends the encoding of p.
