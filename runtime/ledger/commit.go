@@ -158,20 +158,10 @@ func (l *Ledger) wantContracts() error {
 	}
 	defer v.Release()
 	r := cold{v}
-	err = each(r, chain.ContractPrefix(), func(key, value []byte) (bool, error) {
-		c, err := chain.ParseContract(value)
-		if err != nil {
-			return false, err
-		}
-		if c.Status == chain.ContractPending {
-			l.wantCompiled(c.Code)
-		}
-		if c.Pending == 0 {
-			return true, nil
-		}
-		v, ok, err := load(r, chain.VersionKey(string(key[1:]), c.Pending), chain.ParseContractVersion)
+	err = each(r, chain.ContractPrefix(), func(key, _ []byte) (bool, error) {
+		code, ok, err := pendingCode(r, string(key[1:]))
 		if ok {
-			l.wantCompiled(v.Code)
+			l.wantCompiled(code)
 		}
 		return true, err
 	})
@@ -189,6 +179,22 @@ func (l *Ledger) wantContracts() error {
 		}
 		return true, err
 	})
+}
+
+// pendingCode is the code of a contract that waits for its activation, or of
+// the version of one that does.
+func pendingCode(r reader, contract string) (code abi.Hash, ok bool, err error) {
+	c, ok, err := load(r, chain.ContractKey(contract), chain.ParseContract)
+	switch {
+	case err != nil || !ok:
+		return code, false, err
+	case c.Status == chain.ContractPending:
+		return c.Code, true, nil
+	case c.Pending == 0:
+		return code, false, nil
+	}
+	v, ok, err := load(r, chain.VersionKey(contract, c.Pending), chain.ParseContractVersion)
+	return v.Code, ok, err
 }
 
 // compile compiles a code that is on the ledger.

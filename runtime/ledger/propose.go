@@ -19,9 +19,14 @@ const txHead = 5
 // Propose makes the next block of the first transactions of raws that fit in
 // bytes and gas, and executes it. What cannot be part of any block (it does
 // not parse, is for another chain, has a bad signature, or stands there
-// twice) is left out. The header's time is now, or just above the parent's.
-// The error is abi.CodeNotFound when nothing is left to propose.
+// twice) is left out. The header's time is now, or just above the parent's;
+// where a code had to be compiled first, it is the clock's after that. The
+// error is abi.CodeNotFound when nothing is left to propose.
 func (l *Ledger) Propose(ctx context.Context, now int64, raws [][]byte) (*chain.Block, error) {
+	now, err := l.prepare(ctx, now)
+	if err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	txs := l.usable(raws)
@@ -55,6 +60,58 @@ func (l *Ledger) Propose(ctx context.Context, now int64, raws [][]byte) (*chain.
 	}
 	l.executed.put(r)
 	return r.block, nil
+}
+
+// prepare compiles what the activations due by now need, and gives the time of
+// the block. Compiling a large guest takes seconds: a block that was given its
+// time before would be too old for the other validators when it is done.
+func (l *Ledger) prepare(ctx context.Context, now int64) (int64, error) {
+	if due, ok := l.NextTimer(); !ok || due > now {
+		return now, nil
+	}
+	codes, err := l.dueCodes(now)
+	if err != nil {
+		return 0, err
+	}
+	waited := false
+	for _, code := range codes {
+		waited = waited || !l.runtime.Ready(code)
+		if err := l.compile(ctx, code); err != nil {
+			return 0, fmt.Errorf("compiling code %x: %w", code[:8], err)
+		}
+	}
+	if waited {
+		ms, _ := l.cfg.Clock()
+		now = max(now, ms)
+	}
+	return now, nil
+}
+
+// dueCodes are the codes of the activations due by now, as many as one block
+// can run.
+func (l *Ledger) dueCodes(now int64) (codes []abi.Hash, err error) {
+	v, err := l.store.HeadView()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Release()
+	r, left := cold{v}, l.head.Load().params.BlockTimers
+	err = each(r, chain.TimerPrefix(), func(key, value []byte) (bool, error) {
+		if chain.TimerDue(key) > now || left == 0 {
+			return false, nil
+		}
+		left--
+		t, err := chain.ParseTimer(value)
+		if err != nil || t.Kind != chain.TimerActivate && t.Kind != chain.TimerUpgrade {
+			return true, err
+		}
+		code, ok, err := pendingCode(r, t.Contract)
+		if ok {
+			codes = append(codes, code)
+		}
+		return true, err
+	})
+	return codes, err
 }
 
 // usable parses transactions and leaves out what would spoil a block.

@@ -381,6 +381,36 @@ func TestUpgradeSurvivesARestart(t *testing.T) {
 	}
 }
 
+// A block that activates a code which is not compiled waits for it before it
+// is given its time: compiling may take longer than validators' clocks may
+// differ.
+func TestProposeCompilesFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	w.deployPlain(developer, "c")
+	for i, ready := range []bool{false, true} {
+		next := w.upload(developer, append(bytes.Clone(scriptWasm), 0, 4, 2, 'p', 'c', fresh()))
+		w.must(developer, chain.OpUpgrade, &chain.Upgrade{Name: "c", Code: next})
+		if ready {
+			if err := w.l.compile(t.Context(), next); err != nil {
+				t.Fatal(err)
+			}
+		}
+		due, _ := w.l.NextTimer()
+		w.now = due + 6000 // by the time that it is compiled
+		k, err := w.l.Propose(t.Context(), due, [][]byte{chain.AppendTick(nil, due)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int64{false: w.now, true: due}[ready]; k.Header.Time != want || !w.l.runtime.Ready(next) {
+			t.Errorf("ready before: %v; the block's time is %d, want %d", ready, k.Header.Time, want)
+		}
+		w.commit(k)
+		if c := w.contract("c"); c.Version != uint64(i+2) {
+			t.Errorf("contract is %+v", c)
+		}
+	}
+}
+
 // Four ledgers follow the same chain through upgrades: one leads, one verifies
 // and is restarted in between, one interprets, one only commits, later.
 func TestUpgradeIsTheSameEverywhere(t *testing.T) {
