@@ -28,7 +28,7 @@ type testNode struct {
 // newTestNode starts a node and loads the documents, by domain.
 func newTestNode(t *testing.T, policies map[string]string) *testNode {
 	h := home(t.TempDir())
-	if _, err := initHome(h, "test", "trusted"); err != nil {
+	if _, err := initHome(h, newHome{name: "test", clock: "trusted"}); err != nil {
 		t.Fatal(err)
 	}
 	cfg := config{Quic: "127.0.0.1:0", Web: "127.0.0.1:0", Clock: "trusted", RequestRate: -1}

@@ -93,7 +93,7 @@ type benchNode struct {
 
 func startBenchNode(b *testing.B) *benchNode {
 	n := &benchNode{home: home(filepath.Join(b.TempDir(), "home"))}
-	if _, err := initHome(n.home, "bench", "trusted"); err != nil {
+	if _, err := initHome(n.home, newHome{name: "bench", clock: "trusted"}); err != nil {
 		b.Fatal(err)
 	}
 	settings, err := os.ReadFile(n.home.path("postern.toml"))

@@ -108,7 +108,7 @@ func (d *demonstration) summary(err error) error {
 
 // start runs this very program as a node and waits until it answers.
 func (d *demonstration) start(ctx context.Context) (string, error) {
-	if _, err := initHome(d.home, "demo", "trusted"); err != nil {
+	if _, err := initHome(d.home, newHome{name: "demo", clock: "trusted"}); err != nil {
 		return "", err
 	}
 	var err error

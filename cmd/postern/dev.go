@@ -40,6 +40,7 @@ Example:
 			jsonFlag,
 			&cli.StringFlag{Name: "home", Usage: "directory `DIR` of the node (default: a temporary one, removed at the end)"},
 			&cli.StringFlag{Name: "policy", Usage: "policy document `FILE`"},
+			profileFlag,
 			&cli.StringFlag{Name: "log", Usage: "debug, info, warn or error", Value: "warn"},
 		}, portFlags...),
 		Action: dev,
@@ -47,11 +48,22 @@ Example:
 }
 
 func dev(c *cli.Context) error {
-	h, cleanup, err := devHome(c.String("home"))
+	profile, err := chosenProfile(c)
+	if err != nil {
+		return err
+	}
+	h, cleanup, err := devHome(c.String("home"), profile)
 	if err != nil {
 		return err
 	}
 	defer cleanup()
+	_, g, err := h.genesis()
+	if err != nil {
+		return err
+	}
+	if c.IsSet("profile") && g.Params.Profile != profile {
+		return usagef("the chain of %s is %s for ever; leave --profile out, or choose another --home", h, profileName(g.Params.Profile))
+	}
 	var policy []byte
 	if file := c.String("policy"); file != "" {
 		if policy, err = readPolicy(file); err != nil {
@@ -79,8 +91,9 @@ func dev(c *cli.Context) error {
 	})
 }
 
-// devHome makes the home of a development chain if there is none.
-func devHome(dir string) (h home, cleanup func(), err error) {
+// devHome makes the home of a development chain if there is none. On a chain
+// of one nobody else has to be ready, so new code is active at once.
+func devHome(dir string, profile abi.Profile) (h home, cleanup func(), err error) {
 	cleanup = func() {}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "postern-dev-"); err != nil {
@@ -90,7 +103,9 @@ func devHome(dir string) (h home, cleanup func(), err error) {
 	}
 	h = home(dir)
 	if !h.exists() {
-		_, err = initHome(h, "dev", "trusted")
+		params := chain.ParamsOf(profile)
+		params.ActivationDelay = 0
+		_, err = initHome(h, newHome{name: "dev", clock: "trusted", params: params})
 	}
 	return h, cleanup, err
 }

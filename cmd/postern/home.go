@@ -66,7 +66,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #engine  = "auto"           # Wasm engine: auto, compiler or interpreter
 %sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
 #log     = "info"           # debug, info, warn or error
-#memory  = 64               # MiB that the node works to stay within
+%smemory  = %-16d # MiB that the node works to stay within
 #request_rate = 1000       # requests of one device a second; negative for no limit
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
 `
@@ -94,13 +94,20 @@ func (c *config) validate() error {
 		}
 	}
 	if c.Memory == 0 {
-		c.Memory = 64
+		c.Memory = leanMemory
 	}
 	if c.Memory < minMemory {
 		return fmt.Errorf("memory = %d: a node needs at least %d MiB", c.Memory, minMemory)
 	}
 	return nil
 }
+
+// What a node is set to stay within, in MiB, by the profile of its chain: a Go
+// contract takes some 10 MiB of native code and 2 to 8 MiB an instance.
+const (
+	leanMemory = 64
+	wideMemory = 256
+)
 
 // minMemory is what an idle node takes, in MiB, and a little to work with.
 const minMemory = 48
@@ -183,9 +190,9 @@ const (
 // granted by transaction.
 const operatorRoles = abi.RoleOperator | abi.RoleDeveloper | abi.RoleOwner | abi.RoleAuditor
 
-func (k *homeKeys) genesis(name string, now int64) *chain.Genesis {
+func (k *homeKeys) genesis(name string, params chain.Params, now int64) *chain.Genesis {
 	return &chain.Genesis{
-		Name: name, Time: now, Params: chain.DefaultParams(),
+		Name: name, Time: now, Params: params,
 		Validators: chain.ValidatorSet{{ID: 1, Key: k.node.Public()}},
 		Accounts: []chain.Grant{
 			{Key: k.node.Public(), Roles: abi.RoleValidator | abi.RoleGateway},

@@ -27,15 +27,26 @@ that devices need to know the chain.
 Example:
 
    postern init --home /var/lib/postern --name cellar
-   postern start --home /var/lib/postern`,
+   postern start --home /var/lib/postern
+
+The profile says which contracts the chain admits, for ever. Lean: small modules
+without floating point, which the smallest gateway runs; Rust and C compile to
+them. Wide: also what Go compiles to, up to 4 MiB; a Go contract takes 30 MiB
+and more of each node's memory (postern.toml gets memory = 256), seconds to
+compile, and new code is activated 15 s after its deployment.`,
 		Flags: []cli.Flag{
 			homeFlag, jsonFlag,
 			&cli.StringFlag{Name: "name", Usage: "the chain's `NAME`", Value: "postern"},
 			&cli.StringFlag{Name: "clock", Usage: "auto or trusted: who vouches for the host's clock", Value: "auto"},
+			profileFlag,
 		},
 		Action: func(c *cli.Context) error {
 			h := home(c.String("home"))
-			made, err := initHome(h, c.String("name"), c.String("clock"))
+			profile, err := chosenProfile(c)
+			if err != nil {
+				return err
+			}
+			made, err := initHome(h, newHome{name: c.String("name"), clock: c.String("clock"), params: chain.ParamsOf(profile)})
 			if err != nil {
 				return err
 			}
@@ -53,9 +64,40 @@ type initOutput struct {
 	Bundle   string `json:"bundle"`
 }
 
+var profileFlag = &cli.StringFlag{Name: "profile", Usage: "lean or wide: which contracts the chain admits (wide: Go ones too)", Value: "lean"}
+
+func chosenProfile(c *cli.Context) (abi.Profile, error) {
+	switch p := c.String("profile"); p {
+	case "lean":
+		return abi.ProfileLean, nil
+	case "wide":
+		return abi.ProfileWide, nil
+	default:
+		return 0, usagef("--profile %q: lean or wide", p)
+	}
+}
+
+// newHome is what a home is made with.
+type newHome struct {
+	name, clock string
+	params      chain.Params // zero: those of a lean chain
+}
+
+// memory is the setting that fits the profile, in MiB.
+func (n *newHome) memory() int {
+	if n.params.Profile == abi.ProfileWide {
+		return wideMemory
+	}
+	return leanMemory
+}
+
 // initHome fills a directory that holds no node yet. genesis.cbor is written
 // last: a home without it is unfinished and can be made again.
-func initHome(h home, name, clock string) (*initOutput, error) {
+func initHome(h home, n newHome) (*initOutput, error) {
+	name, clock := n.name, n.clock
+	if n.params.Profile == 0 {
+		n.params = chain.DefaultParams()
+	}
 	if !abi.ValidName(name) {
 		return nil, usagef("--name %q: use 1 to %d of a-z, 0-9, '-', '.' and '_'", name, abi.MaxName)
 	}
@@ -72,9 +114,9 @@ func initHome(h home, name, clock string) (*initOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := keys.genesis(name, time.Now().UnixMilli())
+	g := keys.genesis(name, n.params, time.Now().UnixMilli())
 	raw := g.Append(nil)
-	if err := writeHomeFiles(h, raw, clock); err != nil {
+	if err := writeHomeFiles(h, raw, &n); err != nil {
 		return nil, err
 	}
 	id := chain.ChainID(raw)
@@ -116,21 +158,17 @@ func loadOrMakeKey(path string) (*key.Key, error) {
 	return k, k.Save(path)
 }
 
-func writeHomeFiles(h home, genesis []byte, clock string) error {
+func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 	bundle := client.Bundle{Genesis: genesis}
 	text, err := bundle.MarshalJSON()
 	if err != nil {
 		return err
 	}
-	comment := "#"
-	if clock != "auto" {
-		comment = ""
-	}
 	files := []struct {
 		name string
 		data []byte
 	}{
-		{"postern.toml", fmt.Appendf(nil, configText, comment, clock)},
+		{"postern.toml", fmt.Appendf(nil, configText, commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory())},
 		{"bundle.json", append(text, '\n')},
 		{"genesis.cbor", genesis},
 	}
@@ -145,6 +183,14 @@ func writeHomeFiles(h home, genesis []byte, clock string) error {
 		}
 	}
 	return syncDir(string(h))
+}
+
+// commentIf begins a line of the configuration that shows a default.
+func commentIf(isDefault bool) string {
+	if isDefault {
+		return "#"
+	}
+	return ""
 }
 
 func syncDir(dir string) error {

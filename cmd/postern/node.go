@@ -34,6 +34,13 @@ import (
 // count: the program's own pages and compiled contracts.
 const outsideGo = 24
 
+// guestBudgets shares out what a node has above the memory of a lean one: half
+// to compiled contracts, a quarter to idle instances, in bytes.
+func guestBudgets(memory int) (code, pool int) {
+	more := max(0, memory-leanMemory) << 20
+	return wasm.DefaultCodeBytes + more/2, wasm.DefaultPoolBytes + more/4
+}
+
 // node is a running node: every part of it, put together here and only here.
 type node struct {
 	home    home
@@ -57,7 +64,8 @@ type node struct {
 // contract host, ledger, consensus, and the ports last. On an error it closes
 // what it had opened.
 func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node, error) {
-	debug.SetMemoryLimit(int64(cfg.Memory-outsideGo) << 20)
+	code, _ := guestBudgets(cfg.Memory)
+	debug.SetMemoryLimit(int64(cfg.Memory-outsideGo)<<20 - int64(code-wasm.DefaultCodeBytes))
 	n := &node{home: h, log: log, clock: clockOf(cfg.Clock)}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.close())
@@ -98,8 +106,10 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 			return fmt.Errorf("writing the genesis block: %w", err)
 		}
 	}
+	code, pool := guestBudgets(cfg.Memory)
 	n.runtime, err = wasm.New(ctx, wasm.Config{
-		Engine: engines[cfg.Engine], CacheDir: n.home.path("cache"), Protocol: genesis.Params.Protocol, Profile: genesis.Params.Profile, Logger: n.log,
+		Engine: engines[cfg.Engine], CacheDir: n.home.path("cache"), CodeBytes: code, PoolBytes: pool,
+		Protocol: genesis.Params.Protocol, Profile: genesis.Params.Profile, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the contract host: %w", err)

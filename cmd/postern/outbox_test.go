@@ -139,7 +139,7 @@ func runTestNode(t *testing.T, n *node) (stop func()) {
 // the outbox is full or closed, the answer is a denial.
 func TestFollowUp(t *testing.T) {
 	h := home(t.TempDir())
-	if _, err := initHome(h, "test", "trusted"); err != nil {
+	if _, err := initHome(h, newHome{name: "test", clock: "trusted"}); err != nil {
 		t.Fatal(err)
 	}
 	n := openTestNode(t, h)
