@@ -22,7 +22,7 @@ func contractCommand() *cli.Command {
 		Name:  "contract",
 		Usage: "write, test, deploy and call contracts",
 		Subcommands: []*cli.Command{
-			contractBuildCommand(), contractCheckCommand(), contractInspectCommand(), contractTestCommand(), contractBenchCommand(),
+			contractNewCommand(), contractBuildCommand(), contractCheckCommand(), contractInspectCommand(), contractTestCommand(), contractBenchCommand(),
 			{
 				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access",
 				Description: `"access" is the standard access contract that comes with this program. The

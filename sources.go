@@ -1,0 +1,13 @@
+// Package postern holds the sources of the SDKs for contracts, so that the
+// program can make a new contract's project where there is no network.
+package postern
+
+import "embed"
+
+// Sources are the SDKs, and the templates of new contracts, by their paths in
+// this repository. Tests of the SDKs are among them and stay out of projects.
+//
+//go:embed abi/*.go abi/cbor/*.go
+//go:embed sdk/contract/*.go sdk/contract/internal sdk/contract/fake sdk/contract/template
+//go:embed sdk/rust/Cargo.toml sdk/rust/src
+var Sources embed.FS
