@@ -1,9 +1,8 @@
 package contract
 
 import (
-	"github.com/seed79541315/postern/sdk/contract/internal/host"
-
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/sdk/contract/internal/host"
 )
 
 // Emit adds an event to the transaction's outcome: a topic of at most
@@ -47,8 +46,9 @@ func Now() (ms int64, trusted bool) {
 }
 
 // LocalGet reads the record that this gateway keeps of the reporting device,
-// outside of the ledger; false when there is none. In observe only, as
-// LocalSet.
+// outside of the ledger; false when there is none. It belongs to observe, as
+// LocalSet. Hosts of this version keep no such records: there both end the
+// call with abi.CodeNotAllowedHere.
 func LocalGet() (record []byte, ok bool) { return host.LocalGet() }
 
 // LocalSet writes that record: at most abi.MaxLocal bytes.

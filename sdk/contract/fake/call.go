@@ -37,18 +37,15 @@ type entry struct{ key, value string }
 
 // run runs an entry point. Its error is nil or a *Failure.
 func (c *Contract) run(e abi.Entry, in *abi.Input, outer *call) ([]byte, error) {
-	h := c.code.handler(e)
-	if h == nil {
+	enter := c.entries[e]
+	if enter == nil {
 		return nil, &Failure{Code: abi.CodeNoEntryPoint, Text: e.String()}
 	}
 	r := &call{contract: c, entry: e, input: in, outer: outer, events: len(c.chain.Events)}
-	on := host.Run
 	if outer != nil {
-		on, r.events = host.Nested, outer.events
+		r.events = outer.events
 	}
-	var out []byte
-	var err error
-	on(r, func() { out, err = caught(func() ([]byte, error) { return h(abi.AppendInput(nil, in)) }) })
+	out, err := enter(r)
 	if err == nil && len(out) > abi.MaxResult {
 		err = &Failure{Code: abi.CodeResultTooLong}
 	}
@@ -56,6 +53,19 @@ func (c *Contract) run(e abi.Entry, in *abi.Input, outer *call) ([]byte, error) 
 		return nil, err
 	}
 	return slices.Clone(out), nil
+}
+
+// natively is an entry point that runs a handler here.
+func natively(handler func(input []byte) ([]byte, error)) func(r *call) ([]byte, error) {
+	return func(r *call) (out []byte, err error) {
+		on := host.Run
+		if r.outer != nil {
+			on = host.Nested
+		}
+		input := abi.AppendInput(nil, r.input)
+		on(r, func() { out, err = caught(func() ([]byte, error) { return handler(input) }) })
+		return out, err
+	}
 }
 
 // caught runs a handler and makes a failure of whatever ends it.
@@ -143,17 +153,16 @@ func (r *call) Next(scan int32) (key, value []byte, ok bool) {
 	return []byte(first.key), []byte(first.value), true
 }
 
+// LocalGet and LocalSet end the call everywhere, as the real host does.
+
 func (r *call) LocalGet() ([]byte, bool) {
-	r.need(abi.HostLocalGet)
-	v, ok := r.contract.local[*r.input.Caller]
-	return []byte(v), ok
+	fail(abi.CodeNotAllowedHere, noLocal)
+	return nil, false
 }
 
-func (r *call) LocalSet(value []byte) {
-	r.need(abi.HostLocalSet)
-	checkSize(len(value), abi.MaxLocal, abi.CodeValueTooLong)
-	r.contract.local[*r.input.Caller] = string(value)
-}
+func (r *call) LocalSet([]byte) { fail(abi.CodeNotAllowedHere, noLocal) }
+
+const noLocal = "there are no local records"
 
 func (r *call) Emit(topic string, data []byte) {
 	r.need(abi.HostEmit)

@@ -270,20 +270,21 @@ type Code struct {
 	Decide                        contract.DecideHandler
 }
 
-// handler runs an entry point; nil when there is none.
-func (code *Code) handler(e abi.Entry) func(input []byte) ([]byte, error) {
-	if e == abi.EntryDecide {
-		if code.Decide == nil {
-			return nil
-		}
-		return func(input []byte) ([]byte, error) { return contract.RunDecide(input, code.Decide) }
-	}
-	h := [abi.EntryCount]contract.Handler{
+// entries are a contract's entry points as a call runs them, nil where it has
+// none.
+type entries [abi.EntryCount]func(r *call) ([]byte, error)
+
+func (code *Code) entries() (e entries) {
+	for entry, h := range map[abi.Entry]contract.Handler{
 		abi.EntryInit: code.Init, abi.EntryMigrate: code.Migrate, abi.EntryExecute: code.Execute, abi.EntryTimer: code.Timer,
 		abi.EntryQuery: code.Query, abi.EntrySearch: code.Search, abi.EntryObserve: code.Observe,
-	}[e]
-	if h == nil {
-		return nil
+	} {
+		if h != nil {
+			e[entry] = natively(func(input []byte) ([]byte, error) { return contract.Run(input, h) })
+		}
 	}
-	return func(input []byte) ([]byte, error) { return contract.Run(input, h) }
+	if code.Decide != nil {
+		e[abi.EntryDecide] = natively(func(input []byte) ([]byte, error) { return contract.RunDecide(input, code.Decide) })
+	}
+	return e
 }

@@ -13,12 +13,11 @@ import (
 
 // Contract is a contract on a chain.
 type Contract struct {
-	chain *Chain
-	name  string
-	owner abi.Hash
-	code  Code
-	state map[string]string
-	local map[abi.Hash]string // by device, what this gateway keeps
+	chain   *Chain
+	name    string
+	owner   abi.Hash
+	entries entries
+	state   map[string]string
 }
 
 // Failure is why a call failed: the error of every call here. Its code is
@@ -58,13 +57,17 @@ func (f *Failure) Unwrap() []error {
 // Deploy puts a contract on the chain and runs its init, as the owner. A code
 // without init takes no message.
 func (ch *Chain) Deploy(name string, owner abi.Hash, code Code, message []byte) (*Contract, error) {
+	return ch.deploy(name, owner, code.entries(), message)
+}
+
+func (ch *Chain) deploy(name string, owner abi.Hash, e entries, message []byte) (*Contract, error) {
 	if !abi.ValidName(name) {
 		return nil, &Failure{Code: abi.CodeBadArgument, Text: "not a contract's name: " + name}
 	}
 	if ch.contracts[name] != nil {
 		return nil, &Failure{Code: abi.CodeContractExists}
 	}
-	c := &Contract{chain: ch, name: name, owner: owner, code: code, state: map[string]string{}, local: map[abi.Hash]string{}}
+	c := &Contract{chain: ch, name: name, owner: owner, entries: e, state: map[string]string{}}
 	ch.contracts[name] = c
 	if err := c.begin(abi.EntryInit, message); err != nil {
 		delete(ch.contracts, name)
@@ -77,11 +80,11 @@ func (ch *Chain) Deploy(name string, owner abi.Hash, code Code, message []byte) 
 // if that fails, the contract goes on with the code that it has. A code
 // without migrate takes no message.
 func (c *Contract) Upgrade(code Code, message []byte) error {
-	old := c.code
-	c.code = code
+	old := c.entries
+	c.entries = code.entries()
 	err := c.begin(abi.EntryMigrate, message)
 	if err != nil {
-		c.code = old
+		c.entries = old
 	}
 	return err
 }
@@ -89,7 +92,7 @@ func (c *Contract) Upgrade(code Code, message []byte) error {
 // begin runs init or migrate.
 func (c *Contract) begin(e abi.Entry, message []byte) error {
 	c.chain.block()
-	if c.code.handler(e) == nil && len(message) == 0 {
+	if c.entries[e] == nil && len(message) == 0 {
 		return nil
 	}
 	_, err := c.change(e, &abi.Input{Caller: &c.owner, Message: message})
@@ -145,17 +148,9 @@ func (c *Contract) Decide(caller abi.Hash, q abi.DecisionRequest) (contract.Verd
 	return v, nil
 }
 
-// Observe hands a device's report to the contract, with the record that the
-// gateway keeps of the device.
+// Observe hands a device's report to the contract.
 func (c *Contract) Observe(device abi.Hash, report []byte) ([]byte, error) {
-	before, had := c.local[device]
-	out, err := c.run(abi.EntryObserve, c.chain.input(c, &abi.Input{Caller: &device, Message: report}), nil)
-	if err != nil && had {
-		c.local[device] = before
-	} else if err != nil {
-		delete(c.local, device)
-	}
-	return out, err
+	return c.run(abi.EntryObserve, c.chain.input(c, &abi.Input{Caller: &device, Message: report}), nil)
 }
 
 // Get is a value of the contract's state, nil when there is none.

@@ -15,8 +15,9 @@ var guests = contract.NewMap("guests/", contract.HashKey, contract.Int64Value)
 // Why the contract refuses. The numbers stand in outcomes on the ledger and
 // never change their meaning.
 var (
-	errNotOwner = contract.Refuse(2, "only the owner invites")
-	errUnknown  = contract.Refuse(3, "no such operation")
+	errNotOwner   = contract.Refuse(2, "only the owner invites")
+	errUnknown    = contract.Refuse(3, "no such operation")
+	errNotAccount = contract.Refuse(4, "an account is 64 hexadecimal digits")
 )
 
 // Why it denies.
@@ -24,12 +25,6 @@ const (
 	reasonNotInvited = 1
 	reasonOver       = 2
 	reasonNoClock    = 3
-)
-
-// What execute is asked to do: array(3) [operation, account, until in ms].
-const (
-	opInvite = 1
-	opRevoke = 2 // until is 0
 )
 
 // Each entry point that the contract has is exported by two lines like these.
@@ -45,23 +40,27 @@ func decide(ptr, size uint32) uint64 { return contract.EnterDecide(ptr, size, on
 
 func main() {}
 
-// onExecute changes the list. It runs in a transaction, on every node; an
+// onExecute changes the list. In JSON its message is ["invite", account, until
+// in ms] or ["revoke", account]. It runs in a transaction, on every node; an
 // error undoes all that it did.
 func onExecute(c *contract.Context) ([]byte, error) {
 	if !c.FromOwner() {
 		return nil, errNotOwner
 	}
 	r := c.Reader()
-	r.ArrayN(3)
-	op, account, until := r.Uint(), contract.ReadHash(&r), r.Int()
-	if err := r.Done(); err != nil {
-		return nil, err
-	}
-	switch op {
-	case opInvite:
+	switch fields := r.Array(); r.Text() {
+	case "invite":
+		account, until := readAccount(&r), r.Int()
+		if err := done(&r, fields, 3); err != nil {
+			return nil, err
+		}
 		guests.Set(account, until)
 		contract.Emit("invited", account[:])
-	case opRevoke:
+	case "revoke":
+		account := readAccount(&r)
+		if err := done(&r, fields, 2); err != nil {
+			return nil, err
+		}
 		guests.Delete(account)
 		contract.Emit("revoked", account[:])
 	default:
@@ -70,11 +69,28 @@ func onExecute(c *contract.Context) ([]byte, error) {
 	return nil, nil
 }
 
+// readAccount reads an account's id.
+func readAccount(r *cbor.Reader) contract.Hash {
+	account, ok := contract.ParseHash(r.Text())
+	if !ok {
+		r.Fail(errNotAccount)
+	}
+	return account
+}
+
+// done ends a message that has to be an array of want items.
+func done(r *cbor.Reader, items, want int) error {
+	if items != want {
+		r.Fail(cbor.ErrMalformed)
+	}
+	return r.Done()
+}
+
 // onQuery tells until when an account is invited, 0 if it is not. It changes
 // nothing.
 func onQuery(c *contract.Context) ([]byte, error) {
 	r := c.Reader()
-	account := contract.ReadHash(&r)
+	account := readAccount(&r)
 	if err := r.Done(); err != nil {
 		return nil, err
 	}

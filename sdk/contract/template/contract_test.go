@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -11,12 +12,20 @@ import (
 
 var code = fake.Code{Execute: onExecute, Query: onQuery, Decide: onDecide}
 
-// message is an encoded message to execute.
-func message(op uint64, account abi.Hash, until int64) []byte {
-	b := cbor.AppendUint(cbor.AppendArray(nil, 3), op)
-	b = cbor.AppendBytes(b, account[:])
-	return cbor.AppendInt(b, until)
+// message is a message in JSON, encoded as the command line does.
+func message(format string, args ...any) []byte {
+	b, err := cbor.AppendJSON(nil, fmt.Appendf(nil, format, args...))
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
+
+func invite(account abi.Hash, until int64) []byte {
+	return message(`["invite", "%x", %d]`, account[:], until)
+}
+
+func revoke(account abi.Hash) []byte { return message(`["revoke", "%x"]`, account[:]) }
 
 func TestGuests(t *testing.T) {
 	chain := fake.New()
@@ -36,7 +45,7 @@ func TestGuests(t *testing.T) {
 	}
 
 	asked(false, reasonNotInvited)
-	if _, err := guests.Execute(owner, message(opInvite, badge, chain.Time+60_000)); err != nil {
+	if _, err := guests.Execute(owner, invite(badge, chain.Time+60_000)); err != nil {
 		t.Fatal(err)
 	}
 	asked(true, 0)
@@ -46,7 +55,7 @@ func TestGuests(t *testing.T) {
 	chain.Clock = 60_000
 	asked(false, reasonOver)
 	chain.Clock = 0
-	if _, err := guests.Execute(owner, message(opRevoke, badge, 0)); err != nil {
+	if _, err := guests.Execute(owner, revoke(badge)); err != nil {
 		t.Fatal(err)
 	}
 	asked(false, reasonNotInvited)
@@ -68,10 +77,13 @@ func TestRefusals(t *testing.T) {
 		message []byte
 		want    error
 	}{
-		{stranger, message(opInvite, stranger, 1), errNotOwner},
-		{owner, message(7, stranger, 1), errUnknown},
+		{stranger, invite(stranger, 1), errNotOwner},
+		{owner, message(`["admit", "%x"]`, stranger[:]), errUnknown},
+		{owner, message(`["invite", "me", 1]`), errNotAccount},
+		{owner, message(`["invite", "%x"]`, stranger[:]), cbor.ErrMalformed},
+		{owner, message(`["revoke", "%x", 1]`, stranger[:]), cbor.ErrMalformed},
 		{owner, []byte("hello"), cbor.ErrMalformed},
-		{owner, append(message(opInvite, stranger, 1), 0), cbor.ErrMalformed},
+		{owner, append(invite(stranger, 1), 0), cbor.ErrMalformed},
 	} {
 		if _, err := guests.Execute(test.by, test.message); !errors.Is(err, test.want) {
 			t.Errorf("%x: %v, want %v", test.message, err, test.want)
