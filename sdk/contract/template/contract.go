@@ -64,7 +64,8 @@ func onExecute(c *contract.Context) ([]byte, error) {
 		guests.Delete(account)
 		contract.Emit("revoked", account[:])
 	default:
-		return nil, errUnknown
+		r.Fail(errUnknown) // unless it was malformed before
+		return nil, r.Err()
 	}
 	return nil, nil
 }
