@@ -124,6 +124,7 @@ const (
 	CodeModuleTooManyResults  Code = 230
 	CodeModuleCompileMemory   Code = 231
 	CodeModuleCompileWork     Code = 232
+	CodeModuleTooManyFloats   Code = 233
 
 	CodeDenied           Code = 300 // the policy said no; its own reason stands beside it
 	CodeNoDomain         Code = 301
@@ -316,6 +317,7 @@ var codes = [...]codeEntry{
 	CodeModuleTooManyResults:  {"module-too-many-results", "a function type has more results than admitted"},
 	CodeModuleCompileMemory:   {"module-compile-memory", "the module would take more memory to compile than admitted; split its largest functions"},
 	CodeModuleCompileWork:     {"module-compile-work", "the module would take longer to compile than admitted; make it smaller or less branched"},
+	CodeModuleTooManyFloats:   {"module-too-many-floats", "a function has more float operations than admitted"},
 
 	CodeDenied:           {"denied", "the policy denies this"},
 	CodeNoDomain:         {"no-domain", "no policy domain has this name"},
