@@ -16,7 +16,7 @@ type Limits struct {
 	Loops          int // of one function: each costs the compiler its live locals
 	Calls          int // in one function, indirect ones included
 	Accesses       int // loads and stores in one function
-	NaNs           int // float operations of one function whose result may be a NaN: each is followed by six instructions
+	NaNs           int // float operations of one function whose result may be a NaN: each is followed by a branch
 	Nesting        int // blocks within one another
 	BrTable        int // targets of one br_table, default excluded
 	Table          int // elements of the table
@@ -78,7 +78,7 @@ var Wide = Limits{
 	Loops:          128,
 	Calls:          2048,
 	Accesses:       4096,
-	NaNs:           1024,
+	NaNs:           512,
 	Nesting:        1024,
 	BrTable:        2048,
 	Table:          16 << 10,

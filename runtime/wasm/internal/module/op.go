@@ -34,8 +34,8 @@ const (
 	OpI64Const     Op = 0x42
 	OpF32Const     Op = 0x43
 	OpF64Const     Op = 0x44
-	OpF32Eq        Op = 0x5b
-	OpF64Eq        Op = 0x61
+	OpF32Ne        Op = 0x5c
+	OpF64Ne        Op = 0x62
 	OpI32Eqz       Op = 0x45
 	OpI32Eq        Op = 0x46
 	OpI32GtU       Op = 0x4b

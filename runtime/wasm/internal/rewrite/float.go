@@ -4,9 +4,9 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 
 // The canonical NaNs of the core specification (section 4.3.3): positive, and
 // of the fraction only the highest bit is set.
-const (
-	nan32 = 0x7fc00000
-	nan64 = 0x7ff8000000000000
+var (
+	nan32 = []byte{byte(module.OpF32Const), 0, 0, 0xc0, 0x7f}
+	nan64 = []byte{byte(module.OpF64Const), 0, 0, 0, 0, 0, 0, 0xf8, 0x7f}
 )
 
 // unseen finds the float results that only instructions blind to a NaN's bits
@@ -46,30 +46,21 @@ func (w *rewriter) unseen(c *module.Code) []bool {
 
 // canonical makes a NaN on top of the stack the canonical one of its type, in
 // the letters of module.OpInfo. WebAssembly leaves sign and payload of a
-// computed NaN open, and engines and processors differ in them. The choice is
-// one between bits, because one between floats goes wrong (see lower).
+// computed NaN open, and engines and processors differ in them. It is a branch
+// that is hardly ever taken: a select would make what follows wait for the
+// comparison.
 func (f *function) canonical(letter byte) {
-	b := &f.block
-	if letter == 'f' {
-		b.index(module.OpLocalTee, f.floats)
-		b.op(module.OpI32OfF32)
-		b.i32(nan32)
-		b.isNumber(f.floats, module.OpF32Eq)
-		b.op(module.OpSelect)
-		b.op(module.OpF32OfI32)
-		return
+	local, nan, differs := f.floats, nan32, module.OpF32Ne
+	if letter == 'd' {
+		local, nan, differs = f.floats+1, nan64, module.OpF64Ne
 	}
-	b.index(module.OpLocalTee, f.floats+1)
-	b.op(module.OpI64OfF64)
-	b.i64(nan64)
-	b.isNumber(f.floats+1, module.OpF64Eq)
-	b.op(module.OpSelect)
-	b.op(module.OpF64OfI64)
-}
-
-// isNumber pushes whether a local is equal to itself, which no NaN is.
-func (a *assembler) isNumber(local uint32, equal module.Op) {
-	a.index(module.OpLocalGet, local)
-	a.index(module.OpLocalGet, local)
-	a.op(equal)
+	b := &f.block
+	b.index(module.OpLocalTee, local)
+	b.index(module.OpLocalGet, local)
+	b.op(differs)
+	*b = append(*b, byte(module.OpIf), module.BlockEmpty)
+	*b = append(*b, nan...)
+	b.index(module.OpLocalSet, local)
+	b.op(module.OpEnd)
+	b.index(module.OpLocalGet, local)
 }
