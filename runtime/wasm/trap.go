@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,9 +54,22 @@ func engineTrap(err error) (abi.Code, bool) {
 	return code, ok
 }
 
-// trapFunc finds the innermost function of the contract in the stack trace of
-// err. wazero names a function without a name ".$" and its index.
-func trapFunc(err error, c *code) string {
+// libraries begin the names of functions that stand between a contract's own
+// and a trap: those of Go's runtime, which a panic ends in, and of the Go SDK.
+var libraries = []string{
+	"runtime.",
+	"github.com_seed79541315_postern_sdk_contract.",
+	"github.com_seed79541315_postern_sdk_contract_internal_host.",
+}
+
+func inLibrary(name string) bool {
+	return slices.ContainsFunc(libraries, func(l string) bool { return strings.HasPrefix(name, l) })
+}
+
+// trapFunc finds the innermost function in the stack trace of err that is the
+// contract's own; the innermost of all where none is. wazero names a function
+// without a name ".$" and its index.
+func trapFunc(err error, c *code) (innermost string) {
 	_, trace, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
 	for line := range strings.Lines(trace) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), "(")
@@ -63,10 +77,17 @@ func trapFunc(err error, c *code) string {
 		if !strings.HasPrefix(name, ".$") || parseErr != nil || int(i) >= c.numFuncs {
 			continue // a host function, or one that the rewriter added
 		}
-		if known := c.names[uint32(i)]; known != "" {
-			return strconv.Quote(known)
+		known := c.names[uint32(i)]
+		found := "function " + strconv.Itoa(int(i))
+		if known != "" {
+			found = strconv.Quote(known)
 		}
-		return "function " + strconv.Itoa(int(i))
+		if !inLibrary(known) {
+			return found
+		}
+		if innermost == "" {
+			innermost = found
+		}
 	}
-	return ""
+	return innermost
 }

@@ -155,12 +155,15 @@ func TestStackLimitDepth(t *testing.T) {
 func TestTrapNamesTheFunction(t *testing.T) {
 	m := wasmtest.Contract()
 	inner := m.Func("", "", "", wasmtest.Code().I32(1).I32(0).Op(0x6f, 0x1a))
-	blob := m.Entry(abi.EntryExecute, wasmtest.Code().Call(inner).I64(0)).Bytes()
+	outer := m.Func("", "", "", wasmtest.Code().Call(inner))
+	blob := m.Entry(abi.EntryExecute, wasmtest.Code().Call(outer).I64(0)).Bytes()
 	for _, e := range engines() {
 		r := newRuntime(t, e)
 		for module, want := range map[string]string{
 			string(blob): "function 1",
 			string(wasmtest.Name(blob, map[uint32]string{inner: "divide"})): `"divide"`,
+			// A panic of Go ends in its runtime: that names nobody's mistake.
+			string(wasmtest.Name(blob, map[uint32]string{inner: "runtime.abort", outer: "main.onExecute"})): `"main.onExecute"`,
 		} {
 			_, err := r.Call(context.Background(), callOf([]byte(module), abi.EntryExecute, noEnv()))
 			var trap *Trap
