@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"golang.org/x/sys/unix"
 
+	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/runtime/wasm/internal/check"
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
@@ -34,17 +36,47 @@ type row struct {
 
 func (r row) perGas() float64 { return r.ns / r.gas }
 
-// summary is what the rule is about: the dearest row against the median.
-func summary(rows []row) (median float64, worst row) {
-	rates := make([]float64, len(rows))
-	for i, r := range rows {
-		rates[i] = r.perGas()
-		if r.perGas() > worst.perGas() || i == 0 {
-			worst = r
+// calibration is what the rule is about: the dearest instruction, host
+// function or call against the median. Patterns stand beside it.
+type calibration struct {
+	median         float64
+	worst, pattern row
+}
+
+func summary(rows []row) (c calibration) {
+	var rates []float64
+	for _, r := range rows {
+		if r.group == "pattern" {
+			if c.pattern.name == "" || r.perGas() > c.pattern.perGas() {
+				c.pattern = r
+			}
+			continue
+		}
+		rates = append(rates, r.perGas())
+		if c.worst.name == "" || r.perGas() > c.worst.perGas() {
+			c.worst = r
 		}
 	}
 	slices.Sort(rates)
-	return rates[len(rates)/2], worst
+	c.median = rates[len(rates)/2]
+	return c
+}
+
+// report logs the rows, dearest first, and reports the summary.
+func report(b *testing.B, rows []row) {
+	c := summary(rows)
+	slices.SortFunc(rows, func(x, y row) int { return cmp.Compare(y.perGas(), x.perGas()) })
+	if testing.Verbose() {
+		for _, r := range rows {
+			b.Logf("%-9s %-34s %11.2f ns %12.3f gas %8.3f ns/gas %6.2f",
+				r.group, r.name, r.ns, r.gas, r.perGas(), r.perGas()/c.median)
+		}
+	}
+	b.Logf("dearest: %s; dearest pattern: %s", c.worst.name, c.pattern.name)
+	b.ReportMetric(c.median, "median-ns/gas")
+	b.ReportMetric(c.worst.perGas()/c.median, "worst/median")
+	b.ReportMetric(c.pattern.perGas()/c.median, "pattern/median")
+	b.ReportMetric(0, "ns/op")
 }
 
 // kernel is a module whose function f(n i32) runs its code n times.
@@ -373,7 +405,7 @@ func allKernels() []kernel {
 func kernelLimits() *module.Limits {
 	l := module.Lean
 	l.Body, l.Blocks, l.Branches, l.Loops, l.Calls, l.Accesses = 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20
-	l.MemoryPages, l.Floats = 128, true
+	l.MemoryPages, l.Floats, l.NaNs = 128, true, 1<<20
 	return &l
 }
 
@@ -390,7 +422,7 @@ func (k kernel) metered(t testing.TB, track bool) []byte {
 		t.Fatalf("%s: %v", k.name, refusal)
 	}
 	return rewrite.Module(m, funcs, rewrite.Options{
-		Costs: &gasCosts, Limits: limits, Keep: func(string) bool { return true }, Track: track,
+		Costs: protocols[Protocol][abi.ProfileWide].costs, Limits: limits, Keep: func(string) bool { return true }, Track: track,
 	})
 }
 
@@ -425,7 +457,7 @@ func start(t testing.TB, k kernel, e Engine) *running {
 		row:  row{group: k.group, name: k.name},
 	}
 	r.n = 1
-	for r.once(t) < 1e6 && r.n < 1<<24 {
+	for min(r.once(t), r.once(t)) < 1e6 && r.n < 1<<24 {
 		r.n *= 2
 	}
 	ops := float64(r.n) * float64(k.ops)
@@ -477,20 +509,150 @@ func measureKernels(t testing.TB, e Engine, kernels []kernel) []row {
 	return rows
 }
 
-// BenchmarkCalibration prints, for each engine, the median CPU time of a unit
-// of gas and the dearest row against it; with -v every row.
-func BenchmarkCalibration(b *testing.B) {
-	for _, e := range engines() {
-		b.Run(e.String(), func(b *testing.B) {
-			rows := measureKernels(b, e, allKernels())
-			median, worst := summary(rows)
-			slices.SortFunc(rows, func(x, y row) int { return cmp.Compare(y.perGas(), x.perGas()) })
-			for _, r := range rows {
-				b.Logf("%-10s %-36s %9.2f ns %9.3f gas %8.3f ns/gas %6.2f", r.group, r.name, r.ns, r.gas, r.perGas(), r.perGas()/median)
-			}
-			b.ReportMetric(median, "median-ns/gas")
-			b.ReportMetric(worst.perGas()/median, "worst/median")
-			b.ReportMetric(0, "ns/op")
-		})
+// smallCase is a host function that has little to do with the ledger.
+type smallCase struct {
+	name            string
+	mod, fn         string
+	params, results string
+	args            []int32
+}
+
+func smallCases() []smallCase {
+	host := func(fn abi.HostFunc, name string, args ...int32) smallCase {
+		t := abi.HostFuncs[fn]
+		return smallCase{t.Name + name, abi.HostModule, t.Name, t.Params, t.Results, args}
 	}
+	wasi := func(name, size string, args ...int32) smallCase {
+		f := protocols[Protocol][abi.ProfileWide].wasiFunc(name)
+		return smallCase{name + size, wasiModule, name, f.params, f.results, args}
+	}
+	return []smallCase{
+		host(abi.HostNow, ""),
+		host(abi.HostLog, " 4 KiB", 4096, 4096),
+		wasi("sched_yield", ""),
+		wasi("args_sizes_get", "", 64, 68),
+		wasi("environ_get", "", 64, 68),
+		wasi("fd_close", "", 7),
+		wasi("fd_fdstat_get", "", 1, 64),
+		wasi("random_get", " 8", 4096, 8),
+		wasi("random_get", " 32 KiB", 4096, 32<<10),
+		wasi("fd_write", " 0", 1, 64, 0, 128),
+		wasi("fd_write", " 100", 1, 256, 1, 128),
+		wasi("poll_oneoff", " 1", 2048, 8192, 1, 128),
+		wasi("poll_oneoff", " 100", 2048, 8192, 100, 128),
+	}
+}
+
+// blob is a decide that calls the function copies times a round.
+func (c *smallCase) blob(rounds int32) []byte {
+	m := &wasmtest.Module{}
+	m.Import(c.mod, c.fn, c.params, c.results)
+	m.Memory = &module.Size{Min: 1}
+	m.Exports = append(m.Exports, module.Export{Name: "memory", Kind: module.KindMemory})
+	m.Export("alloc", m.Func("i", "i", "", wasmtest.Code().I32(wasmtest.AllocAt)))
+	m.Datas = append(m.Datas, moduleData(256, "\x00\x10\x00\x00\x64\x00\x00\x00")) // 100 bytes at 4096
+	a := wasmtest.Code().I32(rounds).Set(2).Loop(wasmtest.Void)
+	for range copies {
+		for _, v := range c.args {
+			a.I32(v)
+		}
+		if a.Call(0); c.results != "" {
+			a.Op(0x1a)
+		}
+	}
+	a.Get(2).I32(1).Op(0x6b).Tee(2).BrIf(0).End().I64(0)
+	return m.Entry(abi.EntryDecide, a).Bytes()
+}
+
+// measureSmall times host functions by calls that make many, less a call that
+// makes few.
+func measureSmall(t testing.TB, e Engine) (rows []row) {
+	t.Helper()
+	r, err := New(context.Background(), Config{Engine: e, Protocol: Protocol, Profile: abi.ProfileWide})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	least := func(blob []byte) (ns, gas float64) {
+		ns = math.Inf(1)
+		call := callOf(blob, abi.EntryDecide, &benchEnv{memEnv: newMemEnv()})
+		for range *calibrationRounds + 1 {
+			before := threadTime(t)
+			res, err := r.Call(context.Background(), call)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ns, gas = min(ns, float64(threadTime(t)-before)), float64(res.GasUsed)
+		}
+		return ns, gas
+	}
+	const rounds = 40
+	for _, c := range smallCases() {
+		fewNS, fewGas := least(c.blob(1))
+		ns, gas := least(c.blob(rounds))
+		const n = (rounds - 1) * copies
+		rows = append(rows, row{"host", c.name, (ns - fewNS) / n, (gas - fewGas) / n})
+	}
+	return rows
+}
+
+// entryCase is a call as a whole: what the host does before and after the
+// guest.
+type entryCase struct {
+	name  string
+	pages uint32
+	input int
+	code  *wasmtest.Asm // of execute
+	trap  bool
+}
+
+func entryCases() []entryCase {
+	code := wasmtest.Code
+	// touch writes a byte into each 4 KiB of the memory.
+	touch := func(pages int32) *wasmtest.Asm {
+		return code().Loop(wasmtest.Void).Get(2).I32(1).Mem(0x3a, 0).
+			Get(2).I32(4096).Op(0x6a).Tee(2).I32(pages << 16).Op(0x49).BrIf(0).End()
+	}
+	return []entryCase{
+		{"empty", 1, 0, code().I64(0), false},
+		{"empty, 16 pages", 16, 0, code().I64(0), false},
+		{"16 pages written", 16, 0, touch(16).I64(0), false},
+		{"16 pages written, trap", 16, 0, touch(16).Op(0), true},
+		{"trap", 1, 0, code().Op(0), true},
+		{"trap, 16 pages", 16, 0, code().Op(0), true},
+		{"64 KiB of input", 3, 64 << 10, code().I64(0), false},
+		{"16 KiB of output", 1, 0, code().I64(16 << 10), false},
+		{"grown by 1 page", 1, 0, code().I32(1).Grow().Op(0x1a).I64(0), false},
+		{"grown by 15 pages", 1, 0, code().I32(15).Grow().Op(0x1a).I64(0), false},
+		{"grown by 15 pages, written", 1, 0, code().I32(15).Grow().Op(0x1a).Op(touch(16).Bytes...).I64(0), false},
+	}
+}
+
+// measureEntries times whole calls.
+func measureEntries(t testing.TB, e Engine) []row {
+	t.Helper()
+	r := newRuntime(t, e)
+	r.paranoid = false
+	var rows []row
+	for _, c := range entryCases() {
+		m := wasmtest.Contract()
+		m.Memory.Min = c.pages
+		call := callOf(m.Entry(abi.EntryExecute, c.code).Bytes(), abi.EntryExecute, noEnv())
+		call.Input = make([]byte, c.input)
+		const batch = 300
+		best := row{group: "entry", name: c.name, ns: math.Inf(1)}
+		for range *calibrationRounds + 1 {
+			before := threadTime(t)
+			for range batch {
+				res, err := r.Call(context.Background(), call)
+				if (err != nil) != c.trap {
+					t.Fatalf("%s: %v", c.name, err)
+				}
+				best.gas = float64(res.GasUsed)
+			}
+			best.ns = min(best.ns, float64(threadTime(t)-before)/batch)
+		}
+		rows = append(rows, best)
+	}
+	return rows
 }

@@ -103,7 +103,7 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 	pages, trap := r.precheck(c, &call)
 	if trap != nil {
 		r.unpin(c)
-		return Result{GasUsed: min(call.Gas, uint64(c.base))}, trap
+		return Result{GasUsed: min(call.Gas, uint64(c.entryPrice(&call)))}, trap
 	}
 	in, err := r.take(ctx, c)
 	if err != nil {
@@ -123,6 +123,9 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 // on the heap.
 func (r *Runtime) trace(call Call, res Result, err error) { r.cfg.Trace(&call, &res, err) }
 
+// entryPrice is what a call costs before the guest's first instruction.
+func (c *code) entryPrice(call *Call) int64 { return c.base + c.rules.callBytes(len(call.Input)) }
+
 // precheck finds what makes a call impossible before it begins. It returns
 // the pages that the chain of calls has left for this one.
 func (r *Runtime) precheck(c *code, call *Call) (pages int, trap *Trap) {
@@ -140,7 +143,7 @@ func (r *Runtime) precheck(c *code, call *Call) (pages int, trap *Trap) {
 		return 0, &Trap{Code: abi.CodeNoEntryPoint}
 	case c.minPages > pages:
 		return 0, &Trap{Code: abi.CodeMemoryLimit, Text: "the calls around this one leave too little memory"}
-	case call.Gas < uint64(c.base):
+	case call.Gas < uint64(c.entryPrice(call)):
 		return 0, &Trap{Code: abi.CodeOutOfGas}
 	}
 	return pages, nil
@@ -205,7 +208,7 @@ func (f *frame) run(ctx context.Context, call *Call, pages int) (Result, error) 
 	gas := int64(min(call.Gas, GasMax))
 	f.begin(ctx, call.Entry, call.Env, call.Outer, gas, pages)
 	defer f.end()
-	f.setGas(gas - f.instance.code.base)
+	f.setGas(gas - f.instance.code.entryPrice(call))
 	out, err := f.exchange(call.Input)
 	left := max(0, f.gasLeft())
 	res := Result{Output: out, GasUsed: uint64(gas - left), AbortCode: f.abortCode}
@@ -250,6 +253,10 @@ func (f *frame) output(packed uint64) ([]byte, error) {
 	view, ok := f.instance.mem.Read(ptr, n)
 	if !ok {
 		return nil, &Trap{Code: abi.CodeBadPointer, Text: "result outside the module's memory"}
+	}
+	left := f.gasLeft() - f.instance.code.rules.callBytes(len(view))
+	if f.setGas(left); left < 0 {
+		return nil, &Trap{Code: abi.CodeOutOfGas}
 	}
 	return append(make([]byte, 0, n), view...), nil
 }

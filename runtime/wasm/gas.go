@@ -18,6 +18,7 @@ const GasMax = rewrite.MaxGas
 const (
 	GasCallBase = 1500 // an instance, its globals, alloc and entry
 	GasCallPage = 1500 // each page of initial memory set back
+	GasCallByte = 2    // eighths, each byte of input and output
 	GasStart    = 50_000_000
 )
 
@@ -25,27 +26,32 @@ const (
 var gasCosts = rewrite.Costs{
 	Classes: [module.ClassCount]uint16{
 		module.ClassFree:     0,
-		module.ClassLocal:    1,
-		module.ClassSimple:   2,
+		module.ClassLocal:    2,
+		module.ClassSimple:   3,
+		module.ClassAnd:      8,
 		module.ClassMul:      4,
 		module.ClassDivide:   40,
-		module.ClassLoad:     4,
-		module.ClassStore:    4,
+		module.ClassLoad:     16,
+		module.ClassStore:    8,
 		module.ClassGlobal:   4,
-		module.ClassBranch:   4,
-		module.ClassTable:    16,
-		module.ClassCall:     16,
-		module.ClassIndirect: 32,
+		module.ClassBranch:   6,
+		module.ClassTable:    24,
+		module.ClassCall:     24,
+		module.ClassIndirect: 48,
 		module.ClassTrap:     8,
-		module.ClassBulk:     16,
+		module.ClassBulk:     32,
 		module.ClassFloat:    8,
+		module.ClassNaN:      24,
+		module.ClassRoot:     48,
 		module.ClassConvert:  24,
 	},
-	Entry:      16,
-	Local:      1,
-	Grow:       1000,
+	Charge:     8,
+	Loop:       16,
+	Entry:      40,
+	Local:      2,
+	Grow:       200,
 	GrowPage:   20_000,
-	Bulk:       10,
+	Bulk:       16,
 	BulkShift:  3,
 	FrameSlots: 64,
 }
@@ -56,19 +62,19 @@ type hostCost struct{ Base, Byte int64 }
 
 // gasHost prices the host functions, with what the ledger does for them.
 var gasHost = [abi.HostFuncCount]hostCost{
-	abi.HostStateGet:        {1500, 4},
-	abi.HostStateSet:        {10_000, 160},
-	abi.HostStateDelete:     {10_000, 160},
+	abi.HostStateGet:        {8000, 4},
+	abi.HostStateSet:        {20_000, 160},
+	abi.HostStateDelete:     {20_000, 160},
 	abi.HostStateScan:       {10_000, 8},
-	abi.HostScanNext:        {2000, 4},
+	abi.HostScanNext:        {8000, 4},
 	abi.HostLocalGet:        {1000, 4},
 	abi.HostLocalSet:        {5000, 16},
 	abi.HostEmit:            {1000, 80},
 	abi.HostCall:            {5000, 4},
 	abi.HostQuery:           {5000, 4},
-	abi.HostDeviceGet:       {1500, 4},
-	abi.HostDeviceSetStatus: {20_000, 80},
-	abi.HostSchedule:        {20_000, 160},
+	abi.HostDeviceGet:       {8000, 4},
+	abi.HostDeviceSetStatus: {40_000, 80},
+	abi.HostSchedule:        {60_000, 160},
 	abi.HostNow:             {100, 0},
 	abi.HostSHA256:          {300, 24},
 	abi.HostVerify:          {120_000, 24},

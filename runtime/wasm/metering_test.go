@@ -5,52 +5,51 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/contracts"
-	"github.com/seed79541315/postern/contracts/access"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
 )
 
-// policyCall is a decision by the access contract under 200 rules, some of
-// which concern it: the state it reads and its input.
-func policyCall(t testing.TB, rules int) (*memEnv, []byte) {
+// accessBlob is the access contract as it was built.
+func accessBlob(t testing.TB) []byte {
 	t.Helper()
-	var doc strings.Builder
-	doc.WriteString(`{"entities":[{"type":"device","id":"d","roles":["staff"],"properties":{"floor":3,"labels":{"role":"technician"}}}],"rules":[`)
-	for i := range 200 {
-		role := "nobody"
-		if i%rules == rules-1 {
-			role = "staff"
-		}
-		fmt.Fprintf(&doc, `%s{"id":"rule-%d","effect":"permit","actions":["act-%d"],"resource":{"type":"lock"},"subject":{"types":["device"],"roles":["%s"]},
-			"when":[{"eq":["subject.properties.labels.role","technician"]},{"ge":["subject.properties.floor",0]}]}`,
-			strings.Repeat(",", min(i, 1)), i, i/rules, role)
-	}
-	doc.WriteString(`]}`)
-	d, err := access.ParseDocument([]byte(doc.String()))
+	blob, err := os.ReadFile("../../contracts/access/access.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, env := newRuntime(t, engines()[0]), newMemEnv()
+	return blob
+}
+
+// policyCall is a decision by the access contract: the state that it reads
+// and its input. A file in testdata lists the messages that load a policy of
+// 200 rules, so many of which concern the decision, and the request.
+func policyCall(t testing.TB, rules int) (*memEnv, []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("testdata/rules-%d.policy", rules))
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := chain.ParseOutcomes(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, env, last := newRuntime(t, engines()[0]), newMemEnv(), len(messages)-1
 	in := abi.Input{Contract: "access", Owner: abi.Hash{1}, Caller: &abi.Hash{1}, Time: 1_700_000_000_000}
-	for _, in.Message = range d.Messages(1, 0) {
-		call := callOf(contracts.Access, abi.EntryExecute, env)
+	for _, in.Message = range messages[:last] {
+		call := callOf(accessBlob(t), abi.EntryExecute, env)
 		call.Input = abi.AppendInput(nil, &in)
 		if _, err := r.Call(context.Background(), call); err != nil {
 			t.Fatal(err)
 		}
 	}
-	in.Domain = "default"
-	in.Message = abi.AppendDecisionRequest(nil, &abi.DecisionRequest{
-		Subject: &abi.Entity{Type: "device", ID: "d"}, Action: abi.Action{Name: "act-3"}, Resource: abi.Entity{Type: "lock", ID: "l"},
-	})
+	in.Domain, in.Message = "default", messages[last]
 	return env, abi.AppendInput(nil, &in)
 }
 
@@ -78,8 +77,8 @@ const dirtyGrain = 64
 
 func newBareCall(t testing.TB, r *Runtime, blob []byte, env Env, input []byte) *bareCall {
 	t.Helper()
-	ctx := context.Background()
-	c, err := r.pin(ctx, sha256.Sum256(contracts.Access), func() ([]byte, error) { return contracts.Access, nil })
+	ctx, access := context.Background(), accessBlob(t)
+	c, err := r.pin(ctx, sha256.Sum256(access), func() ([]byte, error) { return access, nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,13 +141,14 @@ func BenchmarkMetering(b *testing.B) {
 func benchMetering(b *testing.B, rules int) {
 	env, input := policyCall(b, rules)
 	r := newRuntime(b, engines()[0])
-	a, refusal := admit(contracts.Access, r.rules)
+	access := accessBlob(b)
+	a, refusal := admit(access, r.rules)
 	if refusal != nil {
 		b.Fatal(refusal)
 	}
 	names := []string{"original", "metered", "marked"}
 	calls := []*bareCall{
-		newBareCall(b, r, contracts.Access, env, input),
+		newBareCall(b, r, access, env, input),
 		newBareCall(b, r, a.rewrite(false), env, input),
 		newBareCall(b, r, a.rewrite(true), env, input),
 	}

@@ -20,16 +20,20 @@ type rules struct {
 	wasi     []wasiFunc                   // sorted by name
 	callBase int64                        // gas of a call before its first instruction
 	callPage int64                        // the same for each page of the image
+	callByte int64                        // eighths, for each byte of input and output
 	start    int64                        // gas that a start function has
 }
 
 // protocols holds the rules of the protocol versions that this package knows.
 var protocols = map[uint64]map[abi.Profile]*rules{
 	Protocol: {
-		abi.ProfileLean: {&module.Lean, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasStart},
-		abi.ProfileWide: {&module.Wide, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasStart},
+		abi.ProfileLean: {&module.Lean, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
+		abi.ProfileWide: {&module.Wide, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
 	},
 }
+
+// callBytes is the price of n bytes of input or output.
+func (r *rules) callBytes(n int) int64 { return (r.callByte*int64(n) + 7) / 8 }
 
 // rulesOf gives the rules of a protocol version under a profile.
 func rulesOf(protocol uint64, p abi.Profile) (*rules, error) {

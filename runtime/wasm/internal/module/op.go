@@ -75,9 +75,10 @@ type Class uint8
 // The classes. ClassNone marks opcodes that are not admitted.
 const (
 	ClassNone     Class = iota
-	ClassFree           // structure and constants: no code of their own
-	ClassLocal          // local.get, local.set, local.tee
+	ClassFree           // structure: no code of its own
+	ClassLocal          // local.get, local.set, local.tee, constants, drop
 	ClassSimple         // one or two machine instructions
+	ClassAnd            // and, i32.popcnt: the rewriter makes three instructions of them
 	ClassMul            //
 	ClassDivide         // division and remainder: may trap
 	ClassLoad           // may trap
@@ -89,7 +90,9 @@ const (
 	ClassIndirect       // call_indirect: may trap
 	ClassTrap           // unreachable
 	ClassBulk           // memory.grow, memory.copy, memory.fill: may trap, priced by size
-	ClassFloat          //
+	ClassFloat          // on floats, but without a NaN to be made canonical
+	ClassNaN            // float arithmetic
+	ClassRoot           // float division and square root
 	ClassConvert        // float to integer, may trap
 	ClassCount
 )
@@ -186,7 +189,7 @@ var opRows = []opRow{
 	{OpReturn, OpReturn, OpInfo{Class: ClassBranch}},
 	{OpCall, OpCall, OpInfo{Class: ClassCall, imm: immIndex}},
 	{OpCallIndirect, OpCallIndirect, OpInfo{Pop: "i", Class: ClassIndirect, imm: immIndirect}},
-	{OpDrop, OpDrop, OpInfo{Class: ClassFree}},
+	{OpDrop, OpDrop, OpInfo{Class: ClassLocal}},
 	{OpSelect, OpSelect, OpInfo{Class: ClassSimple}},
 	{OpSelectTyped, OpSelectTyped, OpInfo{Class: ClassSimple, imm: immTypes}},
 	{OpLocalGet, OpLocalTee, OpInfo{Class: ClassLocal, imm: immIndex}},
@@ -213,10 +216,10 @@ var opRows = []opRow{
 	{OpMemorySize, OpMemorySize, OpInfo{Push: "i", Class: ClassSimple, imm: immZero}},
 	{OpMemoryGrow, OpMemoryGrow, OpInfo{Pop: "i", Push: "i", Class: ClassBulk, imm: immZero}},
 
-	{OpI32Const, OpI32Const, OpInfo{Push: "i", Class: ClassFree, imm: immI32}},
-	{OpI64Const, OpI64Const, OpInfo{Push: "l", Class: ClassFree, imm: immI64}},
-	{OpF32Const, OpF32Const, OpInfo{Push: "f", Class: ClassFree, imm: immF32, Float: true}},
-	{OpF64Const, OpF64Const, OpInfo{Push: "d", Class: ClassFree, imm: immF64, Float: true}},
+	{OpI32Const, OpI32Const, OpInfo{Push: "i", Class: ClassLocal, imm: immI32}},
+	{OpI64Const, OpI64Const, OpInfo{Push: "l", Class: ClassLocal, imm: immI64}},
+	{OpF32Const, OpF32Const, OpInfo{Push: "f", Class: ClassLocal, imm: immF32, Float: true}},
+	{OpF64Const, OpF64Const, OpInfo{Push: "d", Class: ClassLocal, imm: immF64, Float: true}},
 
 	{0x45, 0x45, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
 	{0x46, 0x4f, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
@@ -225,23 +228,32 @@ var opRows = []opRow{
 	{0x5b, 0x60, OpInfo{Pop: "ff", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
 	{0x61, 0x66, OpInfo{Pop: "dd", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
 
-	{0x67, 0x69, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
+	{0x67, 0x68, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
+	{0x69, 0x69, OpInfo{Pop: "i", Push: "i", Class: ClassAnd}}, // popcnt
 	{0x6a, 0x6b, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
 	{0x6c, 0x6c, OpInfo{Pop: "ii", Push: "i", Class: ClassMul}},
 	{0x6d, 0x70, OpInfo{Pop: "ii", Push: "i", Class: ClassDivide}},
-	{0x71, 0x78, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
+	{0x71, 0x71, OpInfo{Pop: "ii", Push: "i", Class: ClassAnd}},
+	{0x72, 0x78, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
 	{0x79, 0x7b, OpInfo{Pop: "l", Push: "l", Class: ClassSimple}},
 	{0x7c, 0x7d, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
 	{0x7e, 0x7e, OpInfo{Pop: "ll", Push: "l", Class: ClassMul}},
 	{0x7f, 0x82, OpInfo{Pop: "ll", Push: "l", Class: ClassDivide}},
-	{0x83, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
+	{0x83, 0x83, OpInfo{Pop: "ll", Push: "l", Class: ClassAnd}},
+	{0x84, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
 	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}}, // abs, neg
-	{0x8d, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
-	{0x92, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
+	{0x8d, 0x90, OpInfo{Pop: "f", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
+	{0x91, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // sqrt
+	{0x92, 0x94, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
+	{0x95, 0x95, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
+	{0x96, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
 	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
 	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},  // abs, neg
-	{0x9b, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
-	{0xa0, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}},
+	{0x9b, 0x9e, OpInfo{Pop: "d", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
+	{0x9f, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // sqrt
+	{0xa0, 0xa2, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
+	{0xa3, 0xa3, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
+	{0xa4, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
 	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}}, // copysign
 
 	{0xa7, 0xa7, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
@@ -252,10 +264,10 @@ var opRows = []opRow{
 	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
 	{0xb2, 0xb3, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
 	{0xb4, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true, NaN: true, Blind: true}}, // demote
+	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // demote
 	{0xb7, 0xb8, OpInfo{Pop: "i", Push: "d", Class: ClassFloat, Float: true}},
 	{0xb9, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
-	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true, NaN: true, Blind: true}}, // promote
+	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // promote
 	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassFloat, Float: true}},
 	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassFloat, Float: true}},
 	{0xbe, 0xbe, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},

@@ -1,0 +1,27 @@
+package wasm
+
+import (
+	"slices"
+	"testing"
+)
+
+// What tests of package wasm_test, which see the ledger too, use of this one.
+
+// CalibrationRow is one measurement of the calibration.
+type CalibrationRow = row
+
+// NewCalibrationRow makes one of CPU time in ns and gas.
+func NewCalibrationRow(group, name string, ns, gas float64) CalibrationRow {
+	return row{group, name, ns, gas}
+}
+
+// CalibrateGuests measures what the ledger takes no part in.
+func CalibrateGuests(t testing.TB, e Engine) []CalibrationRow {
+	return slices.Concat(measureKernels(t, e, allKernels()), measureEntries(t, e), measureSmall(t, e))
+}
+
+// ReportCalibration prints every row if asked for, and the summary.
+func ReportCalibration(b *testing.B, rows []CalibrationRow) { report(b, rows) }
+
+// CalibrationEngines are those that this processor has.
+func CalibrationEngines() []Engine { return engines() }
