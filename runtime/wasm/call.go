@@ -287,7 +287,7 @@ func (f *frame) failure(err error) error {
 	if !ok {
 		return fmt.Errorf("executing a contract: %w", err)
 	}
-	t := &Trap{Code: trap, Func: trapFunc(err, f.instance.code)}
+	t := &Trap{Code: trap, Func: trapFunc(err, f.instance.code), Text: f.lastWords}
 	switch gas, height := f.fuel(); {
 	case gas < 0:
 		t.Code = abi.CodeOutOfGas
