@@ -1,10 +1,14 @@
 package fake
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -296,21 +300,50 @@ var scenarios = []struct {
 	}},
 }
 
-// TestHostsAgree runs each scenario here and on the real host, and compares
-// all that can be seen.
-func TestHostsAgree(t *testing.T) {
-	blob := buildGuest(t, scriptGuest)
-	for _, engine := range engines() {
-		n := newNode(t, engine)
-		guest := n.entries(t, blob)
-		for _, sc := range scenarios {
-			t.Run(engine.String()+"/"+sc.name, func(t *testing.T) {
-				here, there := newWorld(t, scriptCode.entries()), newWorld(t, guest)
-				sc.run(here)
-				sc.run(there)
-				compare(t, here.end(!sc.noLogs), there.end(!sc.noLogs))
-			})
+// guests are the module of today's SDK, and those that must always run.
+func guests(t testing.TB) map[string][]byte {
+	t.Helper()
+	list := map[string][]byte{"today": buildGuest(t, scriptGuest)}
+	kept, err := filepath.Glob("../testdata/*.wasm")
+	if err != nil || len(kept) == 0 {
+		t.Fatalf("no guests are kept: %v", err)
+	}
+	for _, name := range kept {
+		blob, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if bytes.Equal(blob, list["today"]) {
+			delete(list, "today")
+		}
+		list[filepath.Base(name)] = blob
+	}
+	return list
+}
+
+// TestGuests runs each guest on each engine of the real host.
+func TestGuests(t *testing.T) {
+	for name, blob := range guests(t) {
+		for _, engine := range engines() {
+			n := newNode(t, engine)
+			guest := n.entries(t, blob)
+			t.Run(name+"/"+engine.String()+"/agrees", func(t *testing.T) { testAgreement(t, guest) })
+			t.Run(name+"/"+engine.String()+"/traps", func(t *testing.T) { testTraps(t, n, guest) })
+			t.Run(name+"/"+engine.String()+"/garbage", func(t *testing.T) { testGarbage(t, guest) })
+		}
+	}
+}
+
+// testAgreement runs each scenario here and on the real host, and compares
+// all that can be seen.
+func testAgreement(t *testing.T, guest entries) {
+	for _, sc := range scenarios {
+		t.Run(sc.name, func(t *testing.T) {
+			here, there := newWorld(t, scriptCode.entries()), newWorld(t, guest)
+			sc.run(here)
+			sc.run(there)
+			compare(t, here.end(!sc.noLogs), there.end(!sc.noLogs))
+		})
 	}
 }
 
@@ -330,4 +363,49 @@ func line(list []string, i int) string {
 		return list[i]
 	}
 	return "(nothing)"
+}
+
+// testTraps: a guest that goes wrong ends with a code, names its function and
+// says in the log why; the next call finds nothing of it.
+func testTraps(t *testing.T, n *node, guest entries) {
+	const pkg = "github.com_seed79541315_postern_sdk_contract_internal_script."
+	w := newWorld(t, guest)
+	for _, test := range []struct {
+		step     []any
+		code     abi.Code
+		function string
+		log      string
+	}{
+		{s{script.Panic, text("on purpose")}, abi.CodeUnreachable, "ends", "panic: on purpose"},
+		{s{script.Index, 1 << 40}, abi.CodeUnreachable, "ends", "panic: runtime error: index out of range [1099511627776] with length 2"},
+		{s{script.Recurse, 1 << 20}, abi.CodeStackLimit, "recurse", ""},
+		{s{script.Bytes, 1 << 40}, abi.CodeUnreachable, "step", "panic: runtime error: makeslice: len out of range"},
+		{s{script.Bytes, 64 << 20}, abi.CodeMemoryLimit, "step", ""},
+		{s{script.Abort, 2, text("why")}, abi.CodeAborted, "ends", ""},
+	} {
+		w.chain.Logs, n.trap = nil, nil
+		_, err := w.a.Execute(w.alice, steps(s{script.Set, "k", "undone"}, test.step))
+		if err == nil || n.trap == nil || n.trap.Code != test.code || n.trap.Func != strconv.Quote(pkg+test.function) {
+			t.Errorf("%v: %v, trap %+v", test.step, err, n.trap)
+		}
+		if test.log != "" && !slices.Contains(w.chain.Logs, test.log) {
+			t.Errorf("%v: log %q", test.step, w.chain.Logs)
+		}
+		if out, err := w.a.Query(steps(s{script.Get, "k"})); err != nil || !bytes.Equal(out, []byte{0x81, 0xf6}) {
+			t.Errorf("after %v: %x, %v", test.step, out, err)
+		}
+	}
+	n.gas = 200_000
+	defer func() { n.gas = plenty }()
+	if _, err := w.a.Execute(w.alice, steps(s{script.Garbage, 1 << 20})); !errors.Is(err, abi.CodeOutOfGas) || n.used != n.gas {
+		t.Errorf("%v, gas %d", err, n.used)
+	}
+}
+
+// testGarbage: a guest may allocate more than its memory holds.
+func testGarbage(t *testing.T, guest entries) {
+	out, err := newWorld(t, guest).a.Query(steps(s{script.Garbage, 20 << 10}))
+	if want := cbor.AppendUint([]byte{0x81}, 20<<20); err != nil || !bytes.Equal(out, want) {
+		t.Errorf("%x, %v", out, err)
+	}
 }

@@ -56,6 +56,9 @@ func engines() []wasm.Engine {
 	return []wasm.Engine{wasm.EngineInterpreter}
 }
 
+// plenty is gas that no test uses up.
+const plenty = 1 << 40
+
 // node is the real host with a chain of package fake as its state.
 type node struct {
 	runtime *wasm.Runtime
@@ -76,7 +79,7 @@ func newNode(t testing.TB, e wasm.Engine) *node {
 			t.Error(err)
 		}
 	})
-	return &node{runtime: r, gas: 1 << 40}
+	return &node{runtime: r, gas: plenty}
 }
 
 // entries are those of a module, run by the real host.
