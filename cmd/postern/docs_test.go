@@ -11,35 +11,42 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestDocs runs what docs/quickstart.md shows: the commands of its console
-// blocks, in order, with the output that stands under each; and its named
-// JSON blocks as files.
+// pages are the pages whose commands are run, and how many there are at least.
+var pages = map[string]int{"quickstart.md": 10, "tutorial-go.md": 15}
+
+// TestDocs runs what the pages show: the commands of their console blocks, in
+// order, with the output that stands under each. A block that is named after
+// its language is a file, which is written where it stands.
 func TestDocs(t *testing.T) {
-	text, err := os.ReadFile("../../docs/quickstart.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, commands := scriptOf(string(text))
-	if commands < 10 {
-		t.Fatalf("found only %d commands in the page", commands)
-	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "quickstart.txt"), []byte(script), 0o600); err != nil {
-		t.Fatal(err)
+	for page, least := range pages {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		script, commands := scriptOf(string(text))
+		if commands < least {
+			t.Errorf("found only %d commands in %s", commands, page)
+		}
+		name := strings.TrimSuffix(page, ".md") + ".txt"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p := scriptParams()
 	p.Dir = dir
 	testscript.Run(t, p)
 }
 
-var fence = regexp.MustCompile("(?ms)^```(console|json (\\S+))\n(.*?)^```$")
+var fence = regexp.MustCompile("(?ms)^```(console|\\w+ (\\S+))\n(.*?)^```$")
 
 // scriptOf turns a page into a script of testscript.
 func scriptOf(page string) (script string, commands int) {
 	var body, files strings.Builder
-	for _, m := range fence.FindAllStringSubmatch(page, -1) {
+	for i, m := range fence.FindAllStringSubmatch(page, -1) {
 		if m[1] != "console" {
-			fmt.Fprintf(&files, "-- %s --\n%s", m[2], m[3])
+			fmt.Fprintf(&body, "cp $WORK/page/%d %s\n", i, m[2])
+			fmt.Fprintf(&files, "-- page/%d --\n%s", i, m[3])
 			continue
 		}
 		for line := range strings.Lines(m[3]) {
@@ -56,14 +63,26 @@ func scriptOf(page string) (script string, commands int) {
 	return body.String() + files.String(), commands
 }
 
+// assignment is NAME=$(COMMAND | sed -n 's/^PREFIX//p').
+var assignment = regexp.MustCompile(`^([A-Z]+)=\$\((.*) \| sed -n 's/\^(.*)//p'\)$`)
+
 // commandOf is one command of a page as a line of a script.
 func commandOf(command string) string {
 	if rest, ok := strings.CutSuffix(command, " &"); ok {
 		return strings.Replace(rest, "postern", "node shown", 1) + " --quic 127.0.0.1:0 --web 127.0.0.1:0"
 	}
+	if strings.HasPrefix(command, "cd ") {
+		return command
+	}
+	if m := assignment.FindStringSubmatch(command); m != nil {
+		return "exec " + m[2] + "\nafter " + m[1] + " '" + m[3] + "'"
+	}
 	prefix := ""
 	if rest, ok := strings.CutPrefix(command, "! "); ok {
 		prefix, command = "! ", rest
 	}
-	return prefix + "exec " + strings.ReplaceAll(command, `"`, `'`)
+	if !strings.Contains(command, "'") { // which testscript quotes with
+		command = strings.ReplaceAll(command, `"`, "'")
+	}
+	return prefix + "exec " + command
 }

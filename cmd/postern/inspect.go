@@ -26,7 +26,7 @@ Example:
 			if c.NArg() != 1 {
 				return usagef("name one module: postern contract check FILE")
 			}
-			return checkModule(printer(c), c.Args().First(), c.String("profile"))
+			return checkModule(printer(c), c.Args().First(), c.String("profile"), true)
 		},
 	}
 }
@@ -70,8 +70,9 @@ func profileOf(flag string, blob []byte) (abi.Profile, error) {
 	return 0, usagef("--profile %q: lean or wide", flag)
 }
 
-// checkModule shows whether the module in a file is admitted.
-func checkModule(out output, file, profile string) error {
+// checkModule shows whether the module in a file is admitted, and where whole
+// is set how near it is to the limits.
+func checkModule(out output, file, profile string, whole bool) error {
 	blob, err := moduleBytes(file)
 	if err != nil {
 		return err
@@ -98,7 +99,11 @@ func checkModule(out output, file, profile string) error {
 	for _, u := range v.Uses {
 		row.Uses = append(row.Uses, useOutput{u.Name, u.Used, u.Limit})
 	}
-	return out.show(row, "%s", checkText(&row))
+	text := fmt.Sprintf("admitted to the %s profile, memory %d KiB, compiled about %d KiB", row.Profile, row.Pages*64, row.Compiled>>10)
+	if whole {
+		text = checkText(&row)
+	}
+	return out.show(row, "%s", text)
 }
 
 func checkText(v *checkOutput) string {

@@ -171,7 +171,7 @@ func contractBuild(c *cli.Context) error {
 	if err := p.build(c.Context, out); err != nil {
 		return err
 	}
-	return checkModule(out, p.wasm(), "")
+	return checkModule(out, p.wasm(), "", false)
 }
 
 // build builds the project's module with the compiler that its author has.

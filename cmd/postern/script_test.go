@@ -41,6 +41,7 @@ func scriptParams() testscript.Params {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("POSTERN_HOME", env.WorkDir+"/home")
+			env.Setenv("GOCACHE", goCache())
 			guests, err := filepath.Abs("../../runtime/ledger/testdata") // small contracts that do what they are told
 			if err != nil {
 				return err
@@ -58,10 +59,21 @@ func scriptParams() testscript.Params {
 			"https":     scriptHTTPS,
 			"damage":    scriptDamage,
 			"field":     scriptField,
+			"after":     scriptAfter,
 			"unhex":     scriptUnhex,
 		},
 	}
 }
+
+// goCache is the build cache of the person who runs the tests: in an empty
+// home, a script that builds a contract would compile Go's library each time.
+var goCache = sync.OnceValue(func() string {
+	dir, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(dir))
+})
 
 type scriptNodes struct {
 	mu      sync.Mutex
@@ -193,6 +205,18 @@ func scriptField(ts *testscript.TestScript, _ bool, args []string) {
 	var v map[string]any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
 	ts.Setenv(args[0], fmt.Sprint(v[args[1]]))
+}
+
+// scriptAfter: after NAME PREFIX sets $NAME to what stands behind the prefix on
+// a line that the last command printed.
+func scriptAfter(ts *testscript.TestScript, _ bool, args []string) {
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if rest, ok := strings.CutPrefix(line, args[1]); ok {
+			ts.Setenv(args[0], strings.TrimSpace(rest))
+			return
+		}
+	}
+	ts.Fatalf("no line begins with %q", args[1])
 }
 
 // scriptUnhex: unhex FILE DIGITS writes a file of bytes.
