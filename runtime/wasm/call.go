@@ -192,26 +192,34 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	f.instance.pages.Set(uint64(f.allowance))
 }
 
-// end releases what the call holds of its caller's.
-func (f *frame) end() {
+// end releases what the call holds of its caller's. A panic of an Env in here
+// is a fault of the host, as one within a host function is.
+func (f *frame) end() (fault error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fault = fmt.Errorf("ending a call: %v", p)
+		}
+		f.scans, f.numScans, f.words = [maxScans]scan{}, 0, f.words[:0]
+		f.Context, f.env, f.scope.ctx = nil, nil, nil
+	}()
 	for i := range f.numScans {
 		f.scans[i].it.Close()
-		f.scans[i] = scan{}
 	}
-	f.numScans = 0
 	f.flushWords()
-	f.Context, f.env, f.scope.ctx = nil, nil, nil
+	return nil
 }
 
 // run allocates the input, calls the entry point and copies the output.
 func (f *frame) run(ctx context.Context, call *Call, pages int) (Result, error) {
 	gas := int64(min(call.Gas, GasMax))
 	f.begin(ctx, call.Entry, call.Env, call.Outer, gas, pages)
-	defer f.end()
 	f.setGas(gas - f.instance.code.entryPrice(call))
 	out, err := f.exchange(call.Input)
 	left := max(0, f.gasLeft())
 	res := Result{Output: out, GasUsed: uint64(gas - left), AbortCode: f.abortCode}
+	if fault := f.end(); fault != nil {
+		res.Output, err = nil, fault
+	}
 	return res, err
 }
 
@@ -285,7 +293,8 @@ func (f *frame) failure(err error) error {
 	}
 	trap, ok := engineTrap(err)
 	if !ok {
-		return fmt.Errorf("executing a contract: %w", err)
+		// Not wrapped: what an Env panicked with is a fault even if it is a code.
+		return fmt.Errorf("executing a contract: %v", err)
 	}
 	t := &Trap{Code: trap, Func: trapFunc(err, f.instance.code), Text: f.lastWords}
 	switch gas, height := f.fuel(); {
