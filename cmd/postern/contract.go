@@ -119,14 +119,23 @@ func contractDeploy(c *cli.Context) error {
 			return err
 		}
 		out := printer(c)
-		d := client.Deployment{Name: c.String("name"), Code: blob, Init: init, Note: c.String("note"), Progress: func(done, total int) {
-			out.progressf("uploaded %d of %d bytes", done, total)
-		}}
+		d := client.Deployment{Name: c.String("name"), Code: blob, Init: init, Note: c.String("note"), Progress: uploadProgress(out)}
 		if err := deployAndBind(ctx, cl, d, c.String("domain")); err != nil {
 			return err
 		}
 		return showContract(ctx, cl, out, d.Name)
 	})
+}
+
+// uploadProgress tells of each tenth of an upload.
+func uploadProgress(out output) func(done, total int) {
+	told := -1
+	return func(done, total int) {
+		if tenth := done * 10 / total; tenth != told {
+			told = tenth
+			out.progressf("uploaded %d of %d bytes", done, total)
+		}
+	}
 }
 
 // admittedBy checks a module by the profile of the client's chain, before

@@ -97,7 +97,7 @@ func contractUpgrade(c *cli.Context) error {
 		out := printer(c)
 		return runUpgrade(ctx, cl, out, client.Upgrade{
 			Name: name, Code: blob, Migrate: migrate, Note: c.String("note"),
-			Progress: func(done, total int) { out.progressf("uploaded %d of %d bytes", done, total) },
+			Progress: uploadProgress(out),
 		})
 	})
 }
