@@ -10,16 +10,16 @@ pub fn buffer(len: usize) -> &'static mut [u8] {
     imp::allocate(len)
 }
 
-/// Borrows what `get` writes. It is told where, and that [`crate::MAX_VALUE`]
-/// bytes fit; it returns how many there are, or less than 0 for nothing. Room
-/// for the longest value is made first, so that one call of `get` is enough.
-pub(crate) fn fill(get: impl FnOnce(*mut u8, usize) -> i32) -> Option<&'static [u8]> {
-    let start = imp::reserve(crate::MAX_VALUE);
-    let len = get(start, crate::MAX_VALUE);
+/// Borrows what `get` writes. It is told where, and that `cap` bytes fit; it
+/// returns how many there are, or less than 0, which is the error. Room for
+/// the longest value is made first, so that one call of `get` is enough.
+pub(crate) fn fill(cap: usize, get: impl FnOnce(*mut u8, usize) -> i64) -> Result<&'static [u8], i64> {
+    let room = imp::reserve(cap);
+    let len = get(room, cap);
     if len < 0 {
-        return None;
+        return Err(len);
     }
-    Some(imp::allocate(len as usize))
+    Ok(imp::keep(room, (len as usize).min(cap)))
 }
 
 #[cfg(target_arch = "wasm32")]
@@ -65,7 +65,11 @@ mod imp {
     }
 
     pub fn allocate(len: usize) -> &'static mut [u8] {
-        let start = reserve(len);
+        keep(reserve(len), len)
+    }
+
+    /// Takes the first `len` bytes of what was reserved last.
+    pub fn keep(start: *mut u8, len: usize) -> &'static mut [u8] {
         // The range lies past all earlier ones and inside the memory, and is
         // zero: memory starts so, and no allocation is handed out twice.
         unsafe {
@@ -77,24 +81,17 @@ mod imp {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod imp {
-    use std::cell::Cell;
-
-    thread_local! {
-        // What reserve made and allocate has not handed out yet.
-        static RESERVED: Cell<Option<&'static mut [u8]>> = Cell::new(None);
-    }
-
     pub fn reserve(len: usize) -> *mut u8 {
-        let buf: &'static mut [u8] = Box::leak(vec![0; len].into_boxed_slice());
-        let start = buf.as_mut_ptr();
-        RESERVED.with(|r| r.set(Some(buf)));
-        start
+        Box::leak(vec![0; len].into_boxed_slice()).as_mut_ptr()
     }
 
     pub fn allocate(len: usize) -> &'static mut [u8] {
-        match RESERVED.with(|r| r.take()) {
-            Some(buf) if len <= buf.len() => &mut buf[..len],
-            _ => Box::leak(vec![0; len].into_boxed_slice()),
-        }
+        keep(reserve(len), len)
+    }
+
+    /// Takes the first `len` bytes of what was reserved there.
+    pub fn keep(start: *mut u8, len: usize) -> &'static mut [u8] {
+        // The range was leaked by reserve and is kept once.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 }

@@ -48,6 +48,8 @@ pub enum Error {
     Leftover,
     /// The output buffer is full.
     Full,
+    /// A record or message lacks a field, or has one that is not known.
+    Field,
 }
 
 impl Error {
@@ -56,7 +58,7 @@ impl Error {
         const fn malformed(text: &'static str) -> Why {
             Why { code: MALFORMED, text }
         }
-        const TEXTS: [Why; 10] = [
+        const TEXTS: [Why; 11] = [
             malformed("CBOR: unexpected end of input"),
             malformed("CBOR: head is not canonical"),
             malformed("CBOR: item of a wrong kind"),
@@ -67,6 +69,7 @@ impl Error {
             malformed("CBOR: decimal fraction is not canonical"),
             malformed("CBOR: bytes left over"),
             malformed("CBOR: output is too long"),
+            malformed("CBOR: a field is missing or not known"),
         ];
         &TEXTS[self as usize]
     }
@@ -501,65 +504,83 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Appends items to a buffer of fixed size. The first append that does not
-/// fit makes [`Writer::finish`] fail; the contract checks only there.
+/// Appends items to a buffer of fixed size. Once an append did not fit,
+/// [`Writer::finish`] fails; the contract checks only there.
 pub struct Writer {
     buf: &'static mut [u8],
-    len: usize,
-    full: bool,
+    len: usize, // of all that was appended, whether it fit or not
 }
 
 impl Writer {
     /// Writes at most `cap` bytes.
     pub fn new(cap: usize) -> Writer {
-        Writer { buf: crate::buffer(cap), len: 0, full: false }
+        Writer { buf: crate::buffer(cap), len: 0 }
     }
 
-    /// The bytes written so far.
+    /// Writes nothing, but counts.
+    pub(crate) fn measure() -> Writer {
+        Writer { buf: &mut [], len: 0 }
+    }
+
+    /// The bytes appended so far.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing was written yet.
+    /// Whether nothing was appended yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// How many bytes still fit.
     pub fn room(&self) -> usize {
-        self.buf.len() - self.len
+        self.buf.len().saturating_sub(self.len)
     }
 
     /// Gives back what was written.
     pub fn finish(self) -> Result<&'static [u8], Error> {
-        if self.full {
+        if self.len > self.buf.len() {
             return Err(Error::Full);
         }
+        Ok(self.written())
+    }
+
+    /// Gives back what was written, where it is known to have fit.
+    pub(crate) fn written(self) -> &'static [u8] {
         let buf: &'static [u8] = self.buf;
-        Ok(&buf[..self.len])
+        buf.get(..self.len).unwrap_or(buf)
     }
 
     /// Appends encoded bytes as they are.
+    #[inline(never)]
     pub fn raw(&mut self, b: &[u8]) -> &mut Writer {
-        if b.len() > self.room() {
-            self.full = true;
-            return self;
+        let end = self.len + b.len();
+        if let Some(room) = self.buf.get_mut(self.len..end) {
+            room.copy_from_slice(b);
         }
-        self.buf[self.len..self.len + b.len()].copy_from_slice(b);
-        self.len += b.len();
+        self.len = end;
         self
     }
 
+    fn byte(&mut self, b: u8) -> &mut Writer {
+        if let Some(room) = self.buf.get_mut(self.len) {
+            *room = b;
+        }
+        self.len += 1;
+        self
+    }
+
+    #[inline(never)]
     fn head(&mut self, major: u8, v: u64) -> &mut Writer {
         let be = v.to_be_bytes();
         let (info, skip) = match v {
-            0..=23 => return self.raw(&[major << 5 | v as u8]),
+            0..=23 => return self.byte(major << 5 | v as u8),
             24..=0xff => (24, 7),
             0x100..=0xffff => (25, 6),
             0x1_0000..=0xffff_ffff => (26, 4),
             _ => (27, 0),
         };
-        self.raw(&[major << 5 | info]).raw(&be[skip..])
+        self.byte(major << 5 | info).raw(&be[skip..])
     }
 
     /// Appends an unsigned integer.
@@ -608,12 +629,12 @@ impl Writer {
 
     /// Appends a boolean.
     pub fn bool(&mut self, v: bool) -> &mut Writer {
-        self.raw(&[if v { TRUE } else { FALSE }])
+        self.byte(if v { TRUE } else { FALSE })
     }
 
     /// Appends null.
     pub fn null(&mut self) -> &mut Writer {
-        self.raw(&[NULL])
+        self.byte(NULL)
     }
 }
 

@@ -24,9 +24,22 @@ pub struct Abort {
 
 const NO_ITEM: u32 = u32::MAX;
 
-/// The code of a message that is not the canonical CBOR of its form. It is
-/// the same in every contract that uses this SDK.
+// Codes that are the same in every contract that uses this SDK; its own lie
+// between, from 2 to 0xfeff.
+
+/// The code of a message that is not the canonical CBOR of its form.
 pub const MALFORMED: u16 = 1;
+/// The code of a state entry that is not there and must be.
+pub const MISSING: u16 = 0xff00;
+/// The code of a state entry that is not of the type it is read as.
+pub const CORRUPT: u16 = 0xff01;
+/// The code of a number that grew out of its range: see [`Checked`](crate::Checked).
+pub const OVERFLOW: u16 = 0xff02;
+/// The code of a call without a caller (a timer), or by one who may not.
+pub const NOT_PERMITTED: u16 = 0xff03;
+/// The code of a decide entry that holds no policy: the gateway's answer then
+/// says so, and denies.
+pub const NO_POLICY: u16 = 0xffff;
 
 impl Abort {
     /// A refusal for a reason.
@@ -62,6 +75,16 @@ impl Abort {
     }
 }
 
+/// The text that the node's log shows.
+#[cfg(not(target_arch = "wasm32"))]
+impl std::fmt::Display for Abort {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let mut text = [0; 256];
+        let n = self.render(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text[..n]))
+    }
+}
+
 impl From<cbor::Error> for Abort {
     fn from(err: cbor::Error) -> Abort {
         Abort::new(err.why())
@@ -86,10 +109,50 @@ fn append_decimal(out: &mut [u8; 256], at: usize, mut v: u32) -> usize {
     }
 }
 
+/// Declares refusals: constants of type [`Abort`], each with the contract's
+/// own code, from 2 to 0xfeff, and a text.
+///
+/// ```
+/// postern::refusals! {
+///     TAKEN = 2, "the locker is taken";
+///     NOT_HOLDER = 3, "somebody else holds the locker";
+/// }
+/// assert_eq!(TAKEN.code(), 2);
+/// ```
+#[macro_export]
+macro_rules! refusals {
+    ($($(#[$meta:meta])* $vis:vis $name:ident = $code:literal, $text:literal);+ $(;)?) => {
+        $(
+            $(#[$meta])*
+            $vis const $name: $crate::Abort = $crate::Abort::new(&$crate::Why { code: $code, text: $text });
+            const _: () = assert!($code > 1 && $code < 0xff00, "a contract's codes are from 2 to 0xfeff");
+        )+
+    };
+}
+
+/// Refuses unless a condition holds: returns the [`Abort`] that is given.
+///
+/// ```
+/// # postern::refusals! { TAKEN = 2, "the locker is taken" }
+/// fn take(free: bool) -> Result<(), postern::Abort> {
+///     postern::ensure!(free, TAKEN);
+///     Ok(())
+/// }
+/// assert_eq!(take(false), Err(TAKEN));
+/// ```
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $abort:expr) => {
+        if !$condition {
+            return Err($abort);
+        }
+    };
+}
+
 /// Runs `handler` on the input at `ptr` and packs its output as
 /// pointer << 32 | length. An error ends the call with the host's abort.
 #[doc(hidden)]
-pub fn enter(ptr: u32, len: u32, handler: fn(&Input) -> Reply) -> u64 {
+pub fn enter(ptr: u32, len: u32, handler: fn(&Input<'static>) -> Reply) -> u64 {
     // The host wrote len bytes at ptr, which `allocate` gave it.
     let raw = unsafe { core::slice::from_raw_parts(ptr as usize as *const u8, len as usize) };
     match handler(&Input::parse(raw)) {
@@ -111,10 +174,17 @@ pub fn allocate(len: u32) -> u32 {
 /// Declares the module's exports: `alloc`, the entry points named on the left
 /// of each `=>` (init, migrate, execute, timer, query, search, decide,
 /// observe), and a panic handler that traps. On the right stands a
-/// `fn(&Input) -> Reply`.
+/// `fn(&Context) -> Reply`. In native builds it declares `entries()`, by which
+/// tests deploy the contract on the [`fake`](crate::fake) host.
 #[macro_export]
 macro_rules! entry_points {
     ($($name:ident => $handler:ident),+ $(,)?) => {
+        /// The contract's entry points, for tests on the fake host.
+        #[cfg(not(target_arch = "wasm32"))]
+        pub fn entries() -> $crate::fake::Entries {
+            $crate::fake::Entries::new()$(.on(stringify!($name), $handler))+
+        }
+
         #[cfg(target_arch = "wasm32")]
         mod exports {
             #[no_mangle]

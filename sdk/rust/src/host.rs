@@ -1,7 +1,13 @@
 //! The host's functions, safe to call. Which entry point has which function
-//! is the host's rule: one that is not there ends the call.
+//! is the host's rule: one that is not there ends the call, and so does an
+//! argument that is longer than the host admits.
 
 use crate::arena;
+use crate::device::Status;
+use crate::{MAX_KEY, MAX_RESULT, MAX_VALUE};
+
+// The longest entry that a scan gives: its key's length, key and value.
+const MAX_ROW: usize = 4 + MAX_KEY + MAX_VALUE;
 
 #[cfg(target_arch = "wasm32")]
 mod raw {
@@ -44,7 +50,7 @@ fn found(n: i32) -> Option<usize> {
 
 /// Reads a value into memory that lives as long as the call.
 pub fn state_get(key: &[u8]) -> Option<&'static [u8]> {
-    arena::fill(|buf, cap| unsafe { raw::state_get(key.as_ptr(), key.len(), buf, cap) })
+    arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::state_get(key.as_ptr(), key.len(), buf, cap) } as i64).ok()
 }
 
 /// Reads a value into `buf` and returns its length. Where the value is longer
@@ -78,7 +84,7 @@ impl Scan {
     /// Scans the keys with `prefix` that are not below `start`.
     pub fn new(prefix: &[u8], start: &[u8]) -> Scan {
         let handle = unsafe { raw::state_scan(prefix.as_ptr(), prefix.len(), start.as_ptr(), start.len()) };
-        Scan { handle, buf: arena::buffer(4 + crate::MAX_KEY + crate::MAX_VALUE) }
+        Scan { handle, buf: arena::buffer(MAX_ROW) }
     }
 
     /// The next key and value; they live until the next call.
@@ -90,9 +96,29 @@ impl Scan {
     }
 }
 
+/// A scan whose entries each get memory of their own.
+pub(crate) struct Rows {
+    handle: i32,
+}
+
+/// Begins a scan as [`Scan::new`] does.
+pub(crate) fn rows(prefix: &[u8], start: &[u8]) -> Rows {
+    Rows { handle: unsafe { raw::state_scan(prefix.as_ptr(), prefix.len(), start.as_ptr(), start.len()) } }
+}
+
+impl Rows {
+    /// The next key and value.
+    pub fn next(&mut self) -> Option<(&'static [u8], &'static [u8])> {
+        let row = arena::fill(MAX_ROW, |buf, cap| unsafe { raw::scan_next(self.handle, buf, cap) } as i64).ok()?;
+        let (head, rest) = row.split_at(row.len().min(4));
+        let key_len = head.iter().rev().fold(0, |n, &c| n << 8 | c as usize);
+        Some(rest.split_at(key_len.min(rest.len())))
+    }
+}
+
 /// Reads the gateway-local record of the reporting device.
 pub fn local_get() -> Option<&'static [u8]> {
-    arena::fill(|buf, cap| unsafe { raw::local_get(buf, cap) })
+    arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::local_get(buf, cap) } as i64).ok()
 }
 
 /// Writes the gateway-local record of the reporting device.
@@ -105,35 +131,31 @@ pub fn emit(topic: &str, data: &[u8]) {
     unsafe { raw::emit(topic.as_ptr(), topic.len(), data.as_ptr(), data.len()) }
 }
 
-fn result_of(n: i64, buf: &'static mut [u8]) -> Result<&'static [u8], u16> {
-    if n < 0 {
-        return Err(-n as u16);
-    }
-    Ok(&buf[..n as usize])
-}
-
-/// Runs another contract's `execute` and returns its result of at most `cap`
-/// bytes, or the host's code if it failed; its changes are then undone.
-pub fn call(name: &str, message: &[u8], cap: usize) -> Result<&'static [u8], u16> {
-    let buf = arena::buffer(cap);
-    let n = unsafe { raw::call(name.as_ptr(), name.len(), message.as_ptr(), message.len(), buf.as_mut_ptr(), cap) };
-    result_of(n, buf)
+/// Runs another contract's `execute` and returns its result, or the host's
+/// code if it failed; its changes are then undone. See
+/// [`Contract`](crate::Contract) for values instead of bytes.
+pub fn call(name: &str, message: &[u8]) -> Result<&'static [u8], u16> {
+    let (n, m) = (name, message);
+    arena::fill(MAX_RESULT, |buf, cap| unsafe { raw::call(n.as_ptr(), n.len(), m.as_ptr(), m.len(), buf, cap) })
+        .map_err(|code| -code as u16)
 }
 
 /// Runs another contract's `query`; it changes nothing.
-pub fn query(name: &str, message: &[u8], cap: usize) -> Result<&'static [u8], u16> {
-    let buf = arena::buffer(cap);
-    let n = unsafe { raw::query(name.as_ptr(), name.len(), message.as_ptr(), message.len(), buf.as_mut_ptr(), cap) };
-    result_of(n, buf)
+pub fn query(name: &str, message: &[u8]) -> Result<&'static [u8], u16> {
+    let (n, m) = (name, message);
+    arena::fill(MAX_RESULT, |buf, cap| unsafe { raw::query(n.as_ptr(), n.len(), m.as_ptr(), m.len(), buf, cap) })
+        .map_err(|code| -code as u16)
 }
 
-/// Reads the record of a device, a CBOR map.
+/// Reads the record of a device, a CBOR map; [`Device`](crate::Device) reads
+/// its fields.
 pub fn device_get(id: &[u8; 32]) -> Option<&'static [u8]> {
-    arena::fill(|buf, cap| unsafe { raw::device_get(id.as_ptr(), buf, cap) })
+    arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::device_get(id.as_ptr(), buf, cap) } as i64).ok()
 }
 
-/// Sets a device's status, or returns the host's code.
-pub fn device_set_status(id: &[u8; 32], status: u8, reason: &str) -> Result<(), u16> {
+/// Sets the status of a device of this contract's owner, for a reason of at
+/// most 256 bytes, or returns the host's code. In `execute` and `timer` only.
+pub fn device_set_status(id: &[u8; 32], status: Status, reason: &str) -> Result<(), u16> {
     match unsafe { raw::device_set_status(id.as_ptr(), status as i32, reason.as_ptr(), reason.len()) } {
         0 => Ok(()),
         n => Err(-n as u16),

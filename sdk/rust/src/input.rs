@@ -2,6 +2,18 @@
 //! the environment, so it is read without checks; the message is the caller's.
 
 use crate::cbor::Cursor;
+use crate::codec::{decode, Decode, Hash};
+use crate::device::Device;
+use crate::entry::{Abort, Why, NOT_PERMITTED};
+use crate::role::Role;
+
+/// An input as an entry point gets it: what it borrows lives as long as the
+/// call.
+pub type Context = Input<'static>;
+
+const NO_CALLER: Abort = Abort::new(&Why { code: NOT_PERMITTED, text: "the call has no caller" });
+const NOT_OWNER: Abort = Abort::new(&Why { code: NOT_PERMITTED, text: "the caller is not the contract's owner" });
+const NO_ROLE: Abort = Abort::new(&Why { code: NOT_PERMITTED, text: "the caller lacks the role" });
 
 /// The environment of a call, as the host vouches for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +28,7 @@ pub struct Env<'a> {
     pub contract: &'a [u8],
     /// The account that signed the transaction or asks; absent in a timer.
     pub caller: Option<&'a [u8]>,
-    /// The caller's roles, a bit set.
+    /// The caller's roles, a bit set: see [`Env::has_role`].
     pub roles: u64,
     /// The caller's device record (CBOR map) when the caller is a device.
     pub device: Option<&'a [u8]>,
@@ -52,6 +64,71 @@ impl<'a> Input<'a> {
         input.message = c.bytes();
         input
     }
+}
+
+impl<'a> Input<'a> {
+    /// Reads the message as a value; every other message is a refusal with
+    /// [`MALFORMED`](crate::MALFORMED).
+    pub fn parse_message<T: Decode<'a>>(&self) -> Result<T, Abort> {
+        Ok(decode(self.message)?)
+    }
+}
+
+impl<'a> Env<'a> {
+    /// The account that signed, a refusal with
+    /// [`NOT_PERMITTED`](crate::NOT_PERMITTED) where there is none.
+    ///
+    /// Where `parent` is set, a contract asks and the account only signed: do
+    /// not let another contract act in its signer's name by accident.
+    pub fn caller(&self) -> Result<Hash, Abort> {
+        self.caller.and_then(hash).ok_or(NO_CALLER)
+    }
+
+    /// The account that owns this contract.
+    pub fn owner(&self) -> Hash {
+        hash(self.owner).unwrap_or_default()
+    }
+
+    /// The id of the transaction, None outside of one.
+    pub fn transaction(&self) -> Option<Hash> {
+        self.transaction.and_then(hash)
+    }
+
+    /// Whether the caller itself, no contract between, has the role. A timer's
+    /// call and one by a contract have none.
+    pub fn has_role(&self, role: Role) -> bool {
+        self.roles & role.0 == role.0
+    }
+
+    /// Refuses a caller without the role.
+    pub fn require_role(&self, role: Role) -> Result<(), Abort> {
+        if self.has_role(role) {
+            return Ok(());
+        }
+        Err(NO_ROLE)
+    }
+
+    /// Refuses all but the contract's owner, also where a contract calls.
+    pub fn require_owner(&self) -> Result<(), Abort> {
+        if self.caller == Some(self.owner) && self.parent.is_none() {
+            return Ok(());
+        }
+        Err(NOT_OWNER)
+    }
+
+    /// The caller's device record when the caller is a device.
+    pub fn device(&self) -> Option<Device<'a>> {
+        self.device.map(Device::new)
+    }
+}
+
+fn hash(b: &[u8]) -> Option<Hash> {
+    let mut h = [0; 32];
+    if b.len() != h.len() {
+        return None;
+    }
+    h.copy_from_slice(b);
+    Some(h)
 }
 
 impl<'a> Env<'a> {

@@ -1,37 +1,74 @@
-//! The Rust SDK for Postern contracts: the allocator, a strict CBOR codec that
-//! borrows from its input, the host's functions and the entry points.
+//! The Rust SDK for Postern contracts.
 //!
 //! A contract is a `cdylib` without `std`. It declares its entry points once:
 //!
-//! ```text
-//! #![no_std]
-//! use postern::{Abort, Input, Why};
+//! ```
+//! # #![allow(unused)]
+//! #![cfg_attr(target_arch = "wasm32", no_std)]
+//! use postern::{choice, done, ensure, refusals, reply, Context, Hash, Item, Map, Reply, Topic};
+//!
+//! const HOLDERS: Map<u32, Hash> = Map::new("holder/");
+//! const TAKEN: Topic<u32> = Topic::new("taken");
+//!
+//! refusals! { IS_TAKEN = 2, "the locker is taken" }
+//!
+//! choice! {
+//!     pub enum Command {
+//!         1 => Take { locker: u32 },
+//!     }
+//! }
 //!
 //! postern::entry_points! { execute => execute, query => query }
 //!
-//! fn execute(input: &Input) -> Result<&'static [u8], Abort> {
-//!     postern::state_set(b"greeting", input.message);
-//!     Ok(&[])
+//! fn execute(c: &Context) -> Reply {
+//!     let Command::Take { locker } = c.parse_message()?;
+//!     ensure!(!HOLDERS.has(&locker), IS_TAKEN);
+//!     HOLDERS.set(&locker, &c.env.caller()?);
+//!     TAKEN.emit(&locker);
+//!     done()
 //! }
 //!
-//! fn query(_: &Input) -> Result<&'static [u8], Abort> {
-//!     const NOTHING: Abort = Abort::new(&Why { code: 2, text: "nothing was set" });
-//!     postern::state_get(b"greeting").ok_or(NOTHING)
+//! fn query(c: &Context) -> Reply {
+//!     reply(&HOLDERS.get(&c.parse_message()?)?)
 //! }
+//!
+//! # fn main() {
+//! use postern::fake;
+//! let lockers = fake::deploy("lockers", [1; 32], entries(), &fake::NOTHING).unwrap();
+//! lockers.by([2; 32]).execute(&Command::Take { locker: 7 }).unwrap();
+//! assert!(lockers.execute(&Command::Take { locker: 7 }).unwrap_err().is(IS_TAKEN));
+//! assert_eq!(lockers.query(&7u32).unwrap().to::<Option<Hash>>(), Some([2; 32]));
+//! assert_eq!(lockers.event::<u32>("taken"), 7);
+//! # }
 //! ```
 //!
 //! A contract's duties: it treats `Input::message` as hostile, returns an
 //! [`Abort`] instead of panicking, keeps nothing in memory between calls (the
 //! host restores memory after each), and uses no floats.
 //!
+//! | what | where |
+//! | --- | --- |
+//! | entry points, messages, results | [`entry_points!`], [`Context`], [`choice!`], [`record!`], [`reply`], [`done`] |
+//! | state | [`Item`], [`Map`] |
+//! | refusing | [`Abort`], [`refusals!`], [`ensure!`], [`Checked`] |
+//! | who calls | [`Env`], [`Role`], [`Device`] |
+//! | events, other contracts, timers | [`Topic`], [`Contract`], [`schedule_message`] |
+//! | decisions | [`DecisionRequest`], [`Verdict`] |
+//! | bytes | [`cbor`], [`Encode`], [`Decode`], [`buffer`], `state_get` … `abort` |
+//! | tests | [`fake`] |
+//!
 //! Built for another target than wasm32, the host is [`fake`]: the same
-//! functions over a map, so that a contract's logic is tested natively.
+//! functions over a ledger in memory, so that a contract is tested natively.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![deny(missing_docs)]
 
 mod arena;
 pub mod cbor;
+mod codec;
+mod contract;
+mod decision;
+mod device;
 mod entry;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
@@ -39,12 +76,24 @@ pub mod fake;
 mod fake_sha256;
 mod host;
 mod input;
+mod math;
+mod role;
+pub mod storage;
 
 pub use arena::buffer;
-pub use entry::{Abort, Reply, Why, MALFORMED};
+pub use codec::{decode, done, encode, reply, Bytes, Decode, Encode, Hash, List, Raw, Text};
+pub use contract::{code, schedule_message, Code, Contract, Topic};
+pub use decision::{Action, DecisionRequest, Entity, Properties, Verdict};
+pub use device::{Device, Status};
+pub use entry::{Abort, Reply, Why, CORRUPT, MALFORMED, MISSING, NOT_PERMITTED, NO_POLICY, OVERFLOW};
 pub use host::*;
-pub use input::{Env, Input};
+pub use input::{Context, Env, Input};
+pub use math::Checked;
+pub use role::Role;
+pub use storage::{Item, Map};
 
+#[doc(hidden)]
+pub use codec::ascending;
 #[doc(hidden)]
 pub use entry::{allocate, enter};
 
