@@ -175,6 +175,20 @@ func (r *Runtime) newMemory(c *code) (memory, error) {
 	return r.images.memory(&c.image, (c.maxPages+1)*wasmPage)
 }
 
+// fresh makes an instance in the image's state.
+func (r *Runtime) fresh(ctx context.Context, c *code) (*instance, error) {
+	m, err := r.newMemory(c)
+	if err != nil {
+		return nil, err
+	}
+	in, err := r.instantiate(ctx, c, m)
+	if err != nil {
+		return nil, err
+	}
+	in.setGlobals()
+	return in, nil
+}
+
 // take gives an instance in the image's state.
 func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 	r.mu.Lock()
@@ -187,14 +201,10 @@ func (r *Runtime) take(ctx context.Context, c *code) (*instance, error) {
 	}
 	r.mu.Unlock()
 	if in == nil {
-		m, err := r.newMemory(c)
-		if err != nil {
+		var err error
+		if in, err = r.fresh(ctx, c); err != nil {
 			return nil, err
 		}
-		if in, err = r.instantiate(ctx, c, m); err != nil {
-			return nil, err
-		}
-		in.setGlobals()
 	}
 	if r.paranoid && !in.clean() {
 		panic("BUG: an instance was not set back")
