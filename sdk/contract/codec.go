@@ -12,7 +12,7 @@ import (
 //		until int64
 //	}
 //
-//	func (s seat) append(b []byte) []byte {
+//	func appendSeat(b []byte, s seat) []byte {
 //		b = cbor.AppendArray(b, 2)
 //		b = cbor.AppendBytes(b, s.by[:])
 //		return cbor.AppendInt(b, s.until)
@@ -23,7 +23,7 @@ import (
 //		return seat{contract.ReadHash(r), r.Int()}
 //	}
 //
-//	var seats = contract.NewMap("seats/", contract.TextKey, contract.Codec[seat]{seat.append, readSeat})
+//	var seats = contract.NewMap("seats/", contract.TextKey, contract.Codec[seat]{appendSeat, readSeat})
 //
 // Read need not check for errors: the caller asks the reader at the end. A
 // later version of a contract may read what an earlier one wrote, by the

@@ -73,8 +73,8 @@ var (
 	rented  = contract.NewIndex("rented/", contract.HashKey, contract.TextKey) // lockers by account
 )
 
-// What execute is asked: array(2) [operation, locker], rent with a third
-// item, the ms for which the locker is rented.
+// What execute is asked: array(3) [operation, locker, ms], where ms is for how
+// long the locker is rented and 0 in other operations.
 const (
 	opAdd    = 1 // a locker; the contract's owner
 	opRent   = 2 // a free one
@@ -108,15 +108,15 @@ func onMigrate(*contract.Context) ([]byte, error) {
 	return nil, nil
 }
 
+func message(op uint64, locker string, ms int64) []byte {
+	b := cbor.AppendUint(cbor.AppendArray(nil, 3), op)
+	return cbor.AppendInt(cbor.AppendText(b, locker), ms)
+}
+
 func onExecute(c *contract.Context) ([]byte, error) {
 	r := c.Reader()
-	items := r.Array()
-	op, name, ms := r.Uint(), r.Text(), int64(0)
-	if op == opRent && items == 3 {
-		ms = r.Int()
-	} else if items != 2 {
-		return nil, abi.CodeMalformed
-	}
+	r.ArrayN(3)
+	op, name, ms := r.Uint(), r.Text(), r.Int()
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
@@ -240,6 +240,6 @@ func onDecide(_ *contract.Context, q *contract.Question) (contract.Verdict, erro
 		return contract.Deny(reasonOver, "rental-over"), nil
 	}
 	verdict := contract.Permit()
-	verdict.FollowUp = cbor.AppendText(cbor.AppendUint(cbor.AppendArray(nil, 2), opOpened), q.Resource.ID)
+	verdict.FollowUp = message(opOpened, q.Resource.ID, 0)
 	return verdict, nil
 }
