@@ -8,9 +8,20 @@ SOAKSEEDS ?= 20000
 SOAKCOUNT ?= 10
 BENCHTIME ?= 1s
 
+# Random modules of six functions each: the campaign of `make fuzz`, 100,000
+# functions on this processor and 20,000 on arm64, and what `make engines` does.
+CAMPAIGN  ?= 16700 3400 500
+SHARE     ?= 300 60 60
+
+# Other processors, by Debian's qemu-user-static; 386 runs natively on amd64.
+ON_386     = GOARCH=386 $(GO) test
+ON_ARM64   = GOARCH=arm64 $(GO) test -exec qemu-aarch64-static
+ON_ARMV7   = GOARCH=arm GOARM=7 $(GO) test -exec qemu-arm-static
+ENGINES    = ./runtime/wasm/internal/rewrite -count 1 -timeout 6h
+
 export CGO_ENABLED = 0
 
-.PHONY: build test check contracts bench fuzz soak demo clean
+.PHONY: build test check engines campaign contracts bench fuzz soak demo clean
 
 build: ## the stripped program, ./postern
 	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o postern ./cmd/postern
@@ -21,7 +32,7 @@ test: ## all tests
 demo: ## the main job in front of you, under 20 seconds
 	$(GO) run ./cmd/postern demo
 
-check: ## what must hold before a change lands (needs a C compiler for the race detector and Debian's rustc)
+check: ## what must hold before a change lands (needs a C compiler for the race detector and Debian's rustc, binaryen and qemu-user-static)
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: run gofmt -w on:"; echo "$$out"; exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
@@ -30,7 +41,22 @@ check: ## what must hold before a change lands (needs a C compiler for the race 
 	contracts/build.sh --check
 	contracts/build.sh --test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
+	$(MAKE) engines
 	@git diff --exit-code --stat || { echo "the checks changed files: commit or fix them"; exit 1; }
+
+engines: ## the same outcomes on every engine and processor (Debian's binaryen and qemu-user-static)
+	$(GO) test $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 1,$(SHARE)) -binaryen 60
+	$(ON_386) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE))
+	$(ON_ARM64) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 2,$(SHARE)) -binaryen 20
+	$(ON_ARMV7) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE)) -binaryen 20
+	$(ON_386) ./runtime/wasm -run 'Golden|HostScripts'
+	$(ON_ARM64) ./runtime/wasm -run 'Golden|HostScripts'
+	$(ON_ARMV7) ./runtime/wasm -run 'Golden|HostScripts'
+
+campaign: ## thousands of random modules on amd64, arm64 and armv7
+	$(GO) test $(ENGINES) -run 'Random|Binaryen' -seeds $(word 1,$(CAMPAIGN)) -binaryen 3000
+	$(ON_ARM64) $(ENGINES) -run 'Random|Binaryen' -seeds $(word 2,$(CAMPAIGN)) -binaryen 300
+	$(ON_ARMV7) $(ENGINES) -run 'Random|Binaryen' -seeds $(word 3,$(CAMPAIGN)) -binaryen 100
 
 contracts: ## rebuild the standard contracts' Wasm (Debian's rustc, see contracts/build.sh)
 	contracts/build.sh
@@ -39,7 +65,7 @@ bench: ## every benchmark, one package after another; the last is a whole node a
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m $$($(GO) list ./... | grep -v /cmd/)
 	$(GO) test -run '^$$' -bench Ratios -benchtime 1x -timeout 20m ./cmd/postern
 
-fuzz: ## every fuzz target, FUZZTIME each
+fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "== $$pkg $$target"; \
