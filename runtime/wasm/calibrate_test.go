@@ -213,8 +213,6 @@ func opcode(a *wasmtest.Asm, op module.Op) {
 	}
 }
 
-func opName(op module.Op) string { return fmt.Sprintf("%#02x", uint16(op)) }
-
 // structureKernels has a kernel for each instruction without operands of its
 // own: locals, globals, blocks, branches, calls.
 func structureKernels() (list []kernel) {
@@ -365,12 +363,12 @@ func patternKernels() (list []kernel) {
 	table(indirect, funcs...)
 	add("unpredictable call_indirect", indirect, func(a *wasmtest.Asm, _ int) { bits(a, 6).CallIndirect(0).Set(2) })
 	for _, op := range []byte{0x6d, 0x6e, 0x6f, 0x70} {
-		add(fmt.Sprintf("chain of %#x", op), plain(), func(a *wasmtest.Asm, _ int) {
+		add("chain of "+opName(module.Op(op)), plain(), func(a *wasmtest.Asm, _ int) {
 			a.Get(1).Get(5).Op(op).I32(0x70000001).Op(0x72).Set(1)
 		})
 	}
 	for _, op := range []byte{0x7f, 0x80, 0x81, 0x82} {
-		add(fmt.Sprintf("chain of %#x", op), plain(), func(a *wasmtest.Asm, _ int) {
+		add("chain of "+opName(module.Op(op)), plain(), func(a *wasmtest.Asm, _ int) {
 			a.Get(2).Get(6).Op(op).I64(0x7000000000000001).Op(0x84).Set(2)
 		})
 	}
