@@ -70,7 +70,7 @@ type node struct {
 
 func newNode(t testing.TB, e wasm.Engine) *node {
 	t.Helper()
-	r, err := wasm.New(context.Background(), wasm.Config{Engine: e, Protocol: wasm.Protocol, Profile: abi.ProfileWide})
+	r, err := wasm.New(context.Background(), wasm.Config{Engine: e, Protocol: wasm.Protocol, Profile: abi.ProfileWide, CodeBytes: 128 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,15 +94,15 @@ func (n *node) entries(t testing.TB, blob []byte) (e entries) {
 		t.Fatal(err)
 	}
 	for _, entry := range info.Entries {
-		e[entry] = func(r *call) ([]byte, error) { return n.enter(r, code) }
+		e[entry] = func(r *call) ([]byte, error) { return n.enter(r, code, blob) }
 	}
 	return e
 }
 
 // enter runs a call on the real host.
-func (n *node) enter(r *call, code abi.Hash) ([]byte, error) {
+func (n *node) enter(r *call, code abi.Hash, blob []byte) ([]byte, error) {
 	res, err := n.runtime.Call(context.Background(), wasm.Call{
-		Code: code, Load: func() ([]byte, error) { panic("the code is compiled") },
+		Code: code, Load: func() ([]byte, error) { return blob, nil },
 		Entry: r.entry, Input: abi.AppendInput(nil, r.input), Gas: n.gas, Env: &env{r, n}, Outer: n.outer,
 	})
 	n.used = res.GasUsed
