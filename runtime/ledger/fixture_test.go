@@ -1,0 +1,494 @@
+package ledger
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/vfs"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/wasm"
+	"github.com/seed79541315/postern/storage"
+)
+
+var update = flag.Bool("update", false, "make the chains in testdata anew")
+
+// A fixture is a chain that some version of this program made: its genesis,
+// then block and certificate in turn, in chain.gz, and what came of every
+// transaction in transcript.txt, for people who look for the difference.
+const fixtureDir = "testdata/chain-v1/"
+
+const rulesChanged = `
+The chain in %s does not replay as it was made: the rules of protocol version 1
+have changed, be it gas, limits, the rewriter or the ledger. Nodes with the old
+rules and nodes with the new ones would part.
+Until the first release such a change may be made on purpose: then make the
+chain anew, in a commit of its own:
+
+	go test ./runtime/ledger -run Fixture -update
+
+From the first release on never: new rules belong to the next version.
+`
+
+// TestFixtureReplays: a committed chain leads to the same roots on every
+// engine and processor that the test runs on.
+func TestFixtureReplays(t *testing.T) {
+	if *update {
+		makeFixture(t)
+	}
+	parts := readFixture(t)
+	want, err := os.ReadFile(fixtureDir + "transcript.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range []wasm.Engine{wasm.EngineAuto, wasm.EngineInterpreter} {
+		t.Run(engine.String(), func(t *testing.T) {
+			w := newReplay(t, engine, parts[0])
+			for i := 1; i < len(parts); i += 2 {
+				w.replay(parts[i], parts[i+1])
+			}
+			if got := w.transcript(); got != string(want) {
+				t.Errorf("the chain has the same roots, but another transcript:\n%s", firstDifference(got, string(want)))
+			}
+		})
+	}
+}
+
+func readFixture(t *testing.T) [][]byte {
+	t.Helper()
+	f, err := os.Open(fixtureDir + "chain.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := chain.ParseOutcomes(raw) // a list of byte strings
+	if err != nil || len(parts) < 3 || len(parts)%2 == 0 {
+		t.Fatalf("the fixture has %d parts, %v", len(parts), err)
+	}
+	return parts
+}
+
+func newReplay(t *testing.T, engine wasm.Engine, genesis []byte) *world {
+	t.Helper()
+	r, err := wasm.New(t.Context(), wasm.Config{Engine: engine, Protocol: chain.Protocol, Logger: discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, genesis: genesis, trusted: true, runtime: r}
+	w.cfg = storage.Config{Dir: "home", FS: vfs.NewMem(), Logger: discard}
+	w.open(true)
+	t.Cleanup(func() {
+		w.close()
+		r.Close(context.Background())
+	})
+	return w
+}
+
+// replay takes a block as a node that catches up does.
+func (w *world) replay(block, certificate []byte) {
+	w.t.Helper()
+	k, err := chain.ParseBlock(block)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := chain.ParseCertificate(certificate)
+	if err == nil {
+		err = c.Verify(&k.Header, w.l.ValidatorSet())
+	}
+	if err != nil {
+		w.t.Fatalf("certificate of block %d: %v", k.Header.Height, err)
+	}
+	if err := w.l.Verify(w.t.Context(), k); err != nil {
+		w.t.Fatalf("%v"+rulesChanged, err, fixtureDir)
+	}
+	if err := w.l.Commit(w.t.Context(), k, &c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// transcript tells what came of everything in a chain, a line each, and how
+// its policy decides in the end.
+func (w *world) transcript() string {
+	w.t.Helper()
+	var b strings.Builder
+	for h := uint64(1); h <= w.l.Head().Height; h++ {
+		k := w.blockAt(h)
+		fmt.Fprintf(&b, "block %d +%d ms, state %x\n", h, k.Header.Time-start, k.Header.State[:8])
+		list := w.outcomes(h)
+		timers := len(list) - len(k.Txs)
+		for i, o := range list {
+			what := "timer"
+			if i >= timers {
+				what = operationOf(w.t, k.Txs[i-timers])
+			}
+			fmt.Fprintf(&b, "  %s: %s", what, o.Code.Name())
+			if o.Code == abi.CodeAborted {
+				fmt.Fprintf(&b, " %d", o.Abort)
+			}
+			fmt.Fprintf(&b, ", gas %d, %d events, result of %d bytes\n", o.Gas, len(o.Events), len(o.Result))
+		}
+	}
+	for _, who := range []person{"reader", "lock", owner, "stranger"} {
+		for _, domain := range []string{"building", "scripted"} {
+			a := w.l.Decide(w.t.Context(), abi.Caller{Key: who.Public()}, domain, ask("unlock", "lock", "front-door"))
+			fmt.Fprintf(&b, "decision in %s for %s: permit %v, %s, reason %d %s\n", domain, who, a.Permit, a.Code.Name(), a.Reason, a.ReasonID)
+		}
+	}
+	return b.String()
+}
+
+func operationOf(t testing.TB, raw []byte) string {
+	tx, err := chain.ParseTx(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tx.Tick != 0 {
+		return "tick"
+	}
+	return tx.Op.String()
+}
+
+func firstDifference(got, want string) string {
+	a, b := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d is\n\t%s\nand was\n\t%s", i+1, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, there were %d", len(a), len(b))
+}
+
+// fixtureValidators certify the fixture's blocks; three of four sign.
+var fixtureValidators = []person{"validator 1", "validator 2", "validator 3", "validator 4"}
+
+// makeFixture makes the chain and its transcript anew, by a fixed course of
+// events: the same code gives the same bytes.
+func makeFixture(t *testing.T) {
+	w := newWorld(t, func(g *chain.Genesis) {
+		g.Validators = nil
+		for i, v := range fixtureValidators {
+			g.Validators = append(g.Validators, chain.Validator{ID: uint64(i + 1), Key: v.Public()})
+		}
+		g.Params.BlockTimers, g.Params.ContractTimers, g.Params.AccountUploads = 4, 8, 5
+		g.Params.ActivationDelay = 2000
+	})
+	course(w)
+	parts := [][]byte{w.genesis}
+	for h := uint64(1); h <= w.l.Head().Height; h++ {
+		k := w.blockAt(h)
+		c := certificateOf(t, &k.Header)
+		parts = append(parts, chain.AppendBlock(nil, k), c.Append(nil))
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, err := z.Write(chain.AppendOutcomes(nil, parts))
+	err = errors.Join(err, z.Close())
+	if err = errors.Join(err, os.WriteFile(fixtureDir+"chain.gz", packed.Bytes(), 0o644),
+		os.WriteFile(fixtureDir+"transcript.txt", []byte(w.transcript()), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func certificateOf(t *testing.T, h *chain.Header) chain.Certificate {
+	t.Helper()
+	c := chain.Certificate{Metadata: []byte("fixture"), Sequence: 1}
+	vote := chain.AppendVote(nil, h.Chain, h.Hash(), c.Metadata, c.Sequence)
+	for i, v := range fixtureValidators[:3] {
+		signature, err := v.Sign(vote)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Signatures = append(c.Signatures, chain.Signature{Validator: uint64(i + 1), Signature: signature})
+	}
+	return c
+}
+
+// TestFixtureIsWhole: the chain holds every operation, every kind of timer and
+// most ways to end, so that a change of any rule shows.
+func TestFixtureIsWhole(t *testing.T) {
+	parts := readFixture(t)
+	size := 0
+	seen := map[string]bool{}
+	for i := 1; i < len(parts); i += 2 {
+		k, err := chain.ParseBlock(parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		size = max(size, len(parts[i]))
+		for _, raw := range k.Txs {
+			seen[operationOf(t, raw)] = true
+		}
+	}
+	for op := chain.OpGrant; op <= chain.OpUpgrade; op++ {
+		if !seen[op.String()] {
+			t.Errorf("no transaction of the fixture is a %s", op)
+		}
+	}
+	text, err := os.ReadFile(fixtureDir + "transcript.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		if _, rest, ok := strings.Cut(line, ": "); ok && strings.HasPrefix(line, "  ") {
+			name, _, _ := strings.Cut(rest, ",")
+			ends[name] = true
+		}
+	}
+	if len(ends) < 44 || size < 4*abi.MaxChunk {
+		t.Errorf("the fixture has %d ends, %v, and blocks of up to %d bytes", len(ends), ends, size)
+	}
+}
+
+// course is what happens on the fixture's chain. It ignores what comes of it:
+// the transcript is for people to read when it changes.
+func course(w *world) {
+	courseOfAccounts(w)
+	courseOfCodes(w)
+	courseOfCalls(w)
+	courseOfTimers(w)
+	courseOfUpgrades(w)
+	courseOfPolicies(w)
+	courseOfReplays(w)
+}
+
+// later lets time pass, and lets every timer run that is due by then.
+func (w *world) later(ms int64) {
+	w.t.Helper()
+	until := w.now + ms
+	for {
+		due, ok := w.l.NextTimer()
+		if !ok || due > until {
+			w.now = until
+			return
+		}
+		w.tickOver()
+	}
+}
+
+func courseOfAccounts(w *world) {
+	key := person("new key").Public()
+	w.block(
+		w.tx(operator, chain.OpGrant, &chain.Grant{Key: key, Roles: abi.RoleDeveloper | abi.RoleOwner, GasQuota: 50_000_000, StorageQuota: 4000}),
+		w.tx(operator, chain.OpGrant, &chain.Grant{Key: person("poor").Public(), Roles: abi.RoleDeveloper, GasQuota: 3_000_000, X25519: make([]byte, 32)}),
+		w.tx(nobody, chain.OpGrant, &chain.Grant{Key: key, Roles: abi.RoleOperator}),
+		w.tx(operator, chain.OpGrant, &chain.Grant{Key: key, Roles: abi.RoleValidator}),
+		w.tx(owner, chain.OpEnrol, w.enrolment("lock", owner, chain.Labels{"floor": "3", "site": "hq"})),
+		w.tx(owner, chain.OpEnrol, w.enrolment("reader", owner, chain.Labels{"role": "technician"})),
+		w.tx(owner, chain.OpEnrol, w.enrolment("lock", owner, nil)),
+		w.tx(other, chain.OpEnrol, w.enrolment("camera", other, nil)),
+		w.tx(nobody, chain.OpEnrol, w.enrolment("toy", nobody, nil)),
+	)
+	w.later(1000)
+	lock, camera := person("lock").id(), person("camera").id()
+	w.block(
+		w.tx(authority, chain.OpDeviceStatus, &chain.DeviceStatus{Device: camera, Status: abi.StatusStolen, Reason: "reported"}),
+		w.tx(operator, chain.OpDeviceStatus, &chain.DeviceStatus{Device: camera, Status: abi.StatusActive}),
+		w.tx(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: camera, Status: abi.StatusActive}),
+		w.tx(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: abi.Hash{1}, Status: abi.StatusActive}),
+		w.tx("camera", chain.OpBind, &chain.Bind{Domain: "d", Contract: "none"}),
+		w.tx(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusSuspended}),
+		w.tx(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive}),
+		w.tx(authority, chain.OpRotate, w.rotation(authority, "authority's second key", w.now+60_000)),
+		w.tx(authority, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusStolen}),
+		w.tx("stranger", chain.OpBind, &chain.Bind{Domain: "d", Contract: "none"}),
+	)
+}
+
+func courseOfCodes(w *world) {
+	w.upload(developer, plainWasm)
+	script := w.upload(developer, scriptWasm)
+	big := append(bytes.Clone(scriptWasm), 0, 0xe0, 0xa7, 0x0c, 3, 'b', 'i', 'g') // a custom section of 200 KiB
+	big = append(big, make([]byte, 0x0c<<14|0x27<<7|0x60-4)...)
+	w.courseOfUpload(big)
+	wrong, unfinished := abi.Hash{1}, abi.Hash{2}
+	w.block(
+		w.tx(developer, chain.OpUpload, &chain.Upload{Code: wrong, Length: 5}),
+		w.tx(developer, chain.OpChunk, &chain.Chunk{Code: wrong, Data: []byte("wrong")}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "wrong", Code: wrong}),
+		w.tx(developer, chain.OpUpload, &chain.Upload{Code: unfinished, Length: abi.MaxChunk + 5}),
+		w.tx(developer, chain.OpChunk, &chain.Chunk{Code: unfinished, Index: 1, Data: []byte("right")}),
+		w.tx(developer, chain.OpChunk, &chain.Chunk{Code: unfinished, Index: 2, Data: []byte("right")}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "wrong", Code: unfinished}),
+		w.tx(developer, chain.OpUpload, &chain.Upload{Code: abi.Hash{3}, Length: 1 << 30}),
+		w.tx(nobody, chain.OpUpload, &chain.Upload{Code: abi.Hash{3}, Length: 1}),
+		w.tx(other, chain.OpChunk, &chain.Chunk{Code: unfinished, Data: []byte("x")}),
+	)
+	w.block(
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "a", Code: script, Init: do('s', 0, "k", "by init"), Note: "first"}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "fails", Code: script, Init: do('s', 0, "k", "").add('x', 77, "", "")}),
+	)
+	w.block(
+		w.tx(other, chain.OpDeploy, &chain.Deploy{Name: "a", Code: script}),
+		w.tx(other, chain.OpDeploy, &chain.Deploy{Name: "b", Code: script}),
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "a"}),
+		w.tx(developer, chain.OpUpload, &chain.Upload{Code: script, Length: 5}),
+	)
+	w.later(5000)
+	w.block(
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "fails"}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "fails", Code: script}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "big", Code: sha256.Sum256(big), Init: do('s', 0, "k", "big")}),
+		w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "plain", Code: sha256.Sum256(plainWasm)}),
+	)
+	w.later(5000)
+}
+
+// courseOfUpload uploads a code with as many chunks in a block as it holds.
+func (w *world) courseOfUpload(blob []byte) {
+	w.t.Helper()
+	hash := abi.Hash(sha256.Sum256(blob))
+	raws := [][]byte{w.tx(developer, chain.OpUpload, &chain.Upload{Code: hash, Length: uint64(len(blob))})}
+	for i := 0; i*abi.MaxChunk < len(blob); i++ {
+		raws = append(raws, w.tx(developer, chain.OpChunk, &chain.Chunk{Code: hash, Index: uint64(i), Data: blob[i*abi.MaxChunk : min(len(blob), (i+1)*abi.MaxChunk)]}))
+	}
+	w.block(raws[:6]...)
+	w.block(raws[6:]...)
+}
+
+func courseOfCalls(w *world) {
+	lock, camera := person("lock").id(), person("camera").id()
+	call := func(by person, to string, s script) []byte {
+		return w.tx(by, chain.OpCall, &chain.Call{Contract: to, Message: s})
+	}
+	w.block(
+		call(nobody, "a", do('s', 0, "k1", "1").add('s', 0, "k2", "2").add('d', 0, "k1", "").add('n', 3, "k", "").add('g', 0, "k2", "").add('i', 0, "", "")),
+		call("lock", "a", do('i', 0, "", "").add('D', 0, string(lock[:]), "").add('e', 0, "topic", "data")),
+		call(owner, "a", do('c', 0, "b", string(do('s', 0, "x", "y").add('i', 0, "", "").add('e', 0, "nested", "")))),
+		call(owner, "a", do('c', 0, "b", string(do('s', 0, "gone", "y").add('x', 9, "", ""))).add('q', 0, "b", string(do('n', 3, "", "")))),
+		call(owner, "a", do('c', 0, "a", "").add('c', 0, "none", "").add('c', 0, "fails", "").add('q', 0, "b", string(do('s', 0, "k", "v")))),
+		call(owner, "b", do('S', int64(abi.StatusQuarantined), string(camera[:]), "by contract").add('S', int64(abi.StatusActive), string(lock[:]), "")),
+		call(nobody, "a", do('s', 0, "gone", "1").add('e', 0, "gone", "").add('x', 7, "why", "")),
+		call(nobody, "a", do('s', 0, "gone", "1").add('u', 0, "", "")),
+		call(nobody, "a", do('r', 0, strings.Repeat("x", abi.MaxOutcomeData+1), "")),
+		call(nobody, "a", do('s', 0, "", "")),
+		call(nobody, "a", do('s', 0, strings.Repeat("k", abi.MaxKey), strings.Repeat("v", abi.MaxValue))),
+		call(nobody, "a", do('s', 0, "k", strings.Repeat("v", abi.MaxValue+1))),
+		call(nobody, "a", do('w', 0, "", "")),
+		call(nobody, "a", do('c', 0, "b", string(do('c', 0, "a", "")))),
+	)
+	var events script
+	for range abi.MaxEvents + 1 {
+		events = events.add('e', 0, "t", "")
+	}
+	loop := (&chain.Call{Contract: "a", Message: do('s', 0, "gone", "1").add('l', 0, "", "")}).Append(nil)
+	w.block(
+		call(nobody, "a", events),
+		w.sign(nobody, chain.Body{Op: chain.OpCall, Args: loop, Gas: 400_000}),
+		w.sign(nobody, chain.Body{Op: chain.OpCall, Args: loop, Gas: 60_000}),
+		call("new key", "a", do('s', 0, "large", strings.Repeat("v", 5000))),
+		call("new key", "a", do('s', 0, "small", strings.Repeat("v", 500))),
+		w.sign("poor", chain.Body{Op: chain.OpCall, Args: loop, Gas: 2_900_000}),
+		call("poor", "a", nil),
+		w.tx(owner, 999, encoded{0xa0}),
+		w.tx(owner, chain.OpBind, encoded{0xa0}),
+	)
+}
+
+func courseOfTimers(w *world) {
+	w.later(5000)
+	at := w.now + 10_000
+	var s script
+	for i := range 6 {
+		s = s.add('t', at+int64(i%2), note(fmt.Sprint(i)), "")
+	}
+	w.run(nobody, "a", s)
+	w.run(nobody, "a", do('t', at, "", "").add('t', at, "", "").add('t', at, "", ""))
+	w.run("new key", "a", do('t', at, string(do('x', 5, "", "")), "").add('t', at, string(do('t', at+500, note("again"), "").add('i', 0, "", "")), ""))
+	w.run("poor", "b", do('t', at+3000, string(do('l', 0, "", "")), ""))
+	w.later(9_000)
+	w.block(chain.AppendTick(nil, at), w.tx(nobody, chain.OpCall, &chain.Call{Contract: "a"}))
+	w.later(10_000)
+	w.later(chain.DefaultParams().UploadTTL)
+}
+
+func courseOfUpgrades(w *world) {
+	plain, script := abi.Hash(sha256.Sum256(plainWasm)), abi.Hash(sha256.Sum256(scriptWasm))
+	at := w.now
+	w.block(
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "plain", Message: do('s', 0, "k", "old").add('t', at+3000, string(do('E', 0, "ran", "")), "")}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "plain", Code: script, Migrate: do('g', 0, "k", "").add('s', 0, "k", "new").add('c', 0, "b", string(do('i', 0, "", ""))), Note: "why"}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "plain", Code: script}),
+		w.tx(operator, chain.OpUpgrade, &chain.Upgrade{Name: "big", Code: plain}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "none", Code: plain}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "big", Code: abi.Hash{9}}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "big", Code: script, Migrate: do('s', 0, "k", "gone").add('t', at+9000, "", "").add('x', 78, "", "")}),
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "plain", Message: do('V', 0, "", "")}),
+	)
+	w.later(4000)
+	w.block(
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "plain", Message: do('V', 0, "", "").add('g', 0, "k", "")}),
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "big", Message: do('V', 0, "", "").add('g', 0, "k", "")}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "plain", Code: plain, Note: "back"}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "big", Code: plain, Migrate: []byte("for no migrate")}),
+	)
+	w.later(4000)
+}
+
+func courseOfPolicies(w *world) {
+	access, err := os.ReadFile("../../contracts/access/access.wasm")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	policy, err := os.ReadFile("testdata/building.policy")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	messages, err := chain.ParseOutcomes(policy)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	hash := w.upload(developer, access)
+	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "access", Code: hash})
+	w.later(3000)
+	for _, m := range messages {
+		a := chain.Call{Contract: "access", Message: m}
+		w.block(w.sign(developer, chain.Body{Op: chain.OpCall, Args: a.Append(nil), Gas: 20_000_000}))
+	}
+	token, account := abi.Hash(sha256.Sum256([]byte("token"))), door.id()
+	issue := chain.IssueToken{Token: token, Account: account, Domain: "building", Expiry: w.now + 1_000_000, Note: "gate"}
+	w.block(
+		w.tx(developer, chain.OpBind, &chain.Bind{Domain: "building", Contract: "access"}),
+		w.tx(other, chain.OpBind, &chain.Bind{Domain: "building", Contract: "b"}),
+		w.tx(other, chain.OpBind, &chain.Bind{Domain: "scripted", Contract: "b"}),
+		w.tx(operator, chain.OpBind, &chain.Bind{Domain: "scripted", Contract: "plain"}),
+		w.tx(operator, chain.OpBind, &chain.Bind{Domain: "scripted", Contract: "none"}),
+		w.tx(operator, chain.OpIssueToken, &issue),
+		w.tx(nobody, chain.OpIssueToken, &issue),
+		w.tx(door, chain.OpRevokeToken, &chain.RevokeToken{Token: token}),
+		w.tx(door, chain.OpRevokeToken, &chain.RevokeToken{Token: abi.Hash{1}}),
+		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "access", Message: messages[0]}),
+	)
+}
+
+func courseOfReplays(w *world) {
+	call := (&chain.Call{Contract: "a", Message: do('s', 0, "replayed", "")}).Append(nil)
+	once := w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call})
+	lane := func(sequence uint64) []byte {
+		return w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, Lane: 3, Sequence: sequence})
+	}
+	first := lane(2)
+	w.block(once, first, lane(1), w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, ValidUntil: w.now + abi.MaxWindow + 60_000}))
+	w.block(once, first, lane(7), w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, ValidUntil: w.now - 1}),
+		w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, Gas: 20_000_001}))
+	w.later(70_000)
+	w.block(once, lane(8))
+}
