@@ -35,7 +35,7 @@ type Info struct {
 
 // compiledPerByte estimates native code and its tables by the metered
 // module's size; see DESIGN.md for the measurement.
-const compiledPerByte = 5
+const compiledPerByte = 6
 
 // Check says whether blob would be admitted under a profile. The error is a
 // *Refusal, or tells that the profile is unknown.

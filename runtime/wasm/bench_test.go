@@ -82,7 +82,7 @@ func cpuTime(b *testing.B) int64 {
 func BenchmarkRestore(b *testing.B) {
 	r := newRuntime(b, EngineInterpreter)
 	call := callOf(echo(), abi.EntryExecute, noEnv())
-	c, err := r.pin(context.Background(), call.Code, call.Load)
+	c, err := r.pin(context.Background(), &call)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func benchBare(b *testing.B, e Engine, blob []byte) {
 	r := newRuntime(b, e)
 	ctx := context.Background()
 	call := callOf(blob, abi.EntryDecide, newBenchEnv())
-	c, err := r.pin(ctx, call.Code, call.Load)
+	c, err := r.pin(ctx, &call)
 	if err != nil {
 		b.Fatal(err)
 	}

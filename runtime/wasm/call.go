@@ -73,8 +73,9 @@ type Iterator interface {
 // Env method that received it returns.
 type Scope struct {
 	ctx   context.Context
-	depth int // calls around the nested one
-	pages int // that the nested one and those within it may use
+	depth int  // calls around the nested one
+	pages int  // that the nested one and those within it may use
+	block bool // the outermost call is block execution's
 }
 
 // Context is the context of the call.
@@ -96,7 +97,7 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 		}
 		defer func() { <-slot }()
 	}
-	c, err := r.pin(ctx, call.Code, call.Load)
+	c, err := r.pin(ctx, &call)
 	if err != nil {
 		return Result{}, err
 	}
@@ -180,7 +181,7 @@ func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scop
 	f.Context, f.entry, f.env = ctx, entry, env
 	f.scope = Scope{ctx: ctx, depth: 1}
 	if outer != nil {
-		f.scope.depth = outer.depth + 1
+		f.scope.depth, f.scope.block = outer.depth+1, outer.block
 	}
 	c := f.instance.code
 	f.chain = pages
@@ -213,6 +214,7 @@ func (f *frame) end() (fault error) {
 func (f *frame) run(ctx context.Context, call *Call, pages int) (Result, error) {
 	gas := int64(min(call.Gas, GasMax))
 	f.begin(ctx, call.Entry, call.Env, call.Outer, gas, pages)
+	f.scope.block = f.scope.block || call.Block
 	f.setGas(gas - f.instance.code.entryPrice(call))
 	out, err := f.exchange(call.Input)
 	left := max(0, f.gasLeft())

@@ -9,6 +9,10 @@ import (
 	"github.com/seed79541315/postern/abi"
 )
 
+// interpretedPerByte estimates what the interpreter makes of a metered module
+// by its size; see DESIGN.md for the measurement.
+const interpretedPerByte = 36
+
 // code is a compiled code and its idle instances.
 type code struct {
 	hash     abi.Hash
@@ -49,7 +53,7 @@ func (r *Runtime) Ready(hash abi.Hash) bool {
 // which is not compared. One code is compiled at a time. Compiling a code
 // that is ready does nothing.
 func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error {
-	c, err := r.compile(ctx, hash, func() ([]byte, error) { return blob, nil })
+	c, err := r.compile(ctx, hash, func() ([]byte, error) { return blob, nil }, r.compiling)
 	if err != nil {
 		return err
 	}
@@ -57,18 +61,29 @@ func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error
 	return nil
 }
 
-// pin finds a code, compiling it if need be, and holds it against eviction.
-func (r *Runtime) pin(ctx context.Context, hash abi.Hash, load func() ([]byte, error)) (*code, error) {
+// pin finds the code of a call, compiling it if need be, and holds it against
+// eviction. Block execution finds its codes compiled, or evicted since: then
+// their native code lies in the cache directory, and it is loaded without
+// waiting for what is compiled in the background.
+func (r *Runtime) pin(ctx context.Context, call *Call) (*code, error) {
+	if c := r.find(call.Code); c != nil {
+		return c, nil
+	}
+	if call.Block || call.Outer != nil && call.Outer.block {
+		return r.compile(ctx, call.Code, call.Load, r.reloading)
+	}
+	return r.compile(ctx, call.Code, call.Load, r.compiling)
+}
+
+// find pins a code that is compiled; nil if it is not.
+func (r *Runtime) find(hash abi.Hash) *code {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	c := r.codes[hash]
 	if c != nil {
 		r.touch(c)
 	}
-	r.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
-	return r.compile(ctx, hash, load)
+	return c
 }
 
 // touch counts a use of c. The caller holds mu.
@@ -85,19 +100,14 @@ func (r *Runtime) unpin(c *code) {
 	r.evictCodes()
 }
 
-// compile compiles a code, unless another goroutine just did, and pins it.
-func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byte, error)) (*code, error) {
-	if err := acquire(ctx, r.compiling); err != nil {
+// compile compiles a code in one of the two slots for that, unless another
+// goroutine just did, and pins it.
+func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byte, error), slot chan struct{}) (*code, error) {
+	if err := acquire(ctx, slot); err != nil {
 		return nil, fmt.Errorf("waiting for the compiler: %w", err)
 	}
-	defer func() { <-r.compiling }()
-	r.mu.Lock()
-	c := r.codes[hash]
-	if c != nil {
-		r.touch(c)
-	}
-	r.mu.Unlock()
-	if c != nil {
+	defer func() { <-slot }()
+	if c := r.find(hash); c != nil {
 		return c, nil
 	}
 	if load == nil {
@@ -107,16 +117,28 @@ func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("loading code %x: %w", hash[:8], err)
 	}
-	if c, err = r.build(ctx, hash, blob); err != nil {
+	c, err := r.build(ctx, hash, blob)
+	if err != nil {
 		return nil, fmt.Errorf("compiling code %x: %w", hash[:8], err)
 	}
+	return r.add(c), nil
+}
+
+// add keeps a compiled code and pins it. Where the other slot was faster, its
+// code is taken.
+func (r *Runtime) add(c *code) *code {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.codes[hash] = c
+	if first := r.codes[c.hash]; first != nil {
+		r.free(c)
+		r.touch(first)
+		return first
+	}
+	r.codes[c.hash] = c
 	r.codeBytes += c.bytes
 	r.touch(c)
 	r.evictCodes()
-	return c, nil
+	return c
 }
 
 // build makes a code ready to be called.
@@ -137,7 +159,11 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 		compiled.Close(ctx)
 		return nil, err
 	}
-	c.bytes = len(rewritten)*compiledPerByte + c.image.pages()*imagePage
+	perByte := compiledPerByte
+	if r.cfg.Engine == EngineInterpreter {
+		perByte = interpretedPerByte
+	}
+	c.bytes = len(rewritten)*perByte + c.image.pages()*imagePage
 	return c, nil
 }
 
@@ -158,14 +184,22 @@ func (r *Runtime) tracks() bool { return r.cfg.Engine == EngineCompiler }
 // damaged cache is emptied: it only ever saves time.
 func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.CompiledModule, error) {
 	compiled, err := r.engine.CompileModule(ctx, rewritten)
-	if err == nil || r.cache == nil {
+	if r.dir == nil {
 		return compiled, err
 	}
-	r.cfg.Logger.Warn("emptying the compilation cache", "dir", r.cfg.CacheDir, "err", err)
-	if err := emptyCacheDir(r.cfg.CacheDir); err != nil {
-		return nil, err
+	if err != nil {
+		r.cfg.Logger.Warn("emptying the compilation cache", "dir", r.cfg.CacheDir, "err", err)
+		if err := r.dir.empty(); err != nil {
+			return nil, err
+		}
+		if compiled, err = r.engine.CompileModule(ctx, rewritten); err != nil {
+			return nil, err
+		}
 	}
-	return r.engine.CompileModule(ctx, rewritten)
+	if err := r.dir.trim(); err != nil {
+		r.cfg.Logger.Warn("the compilation cache is not kept within its budget", "err", err)
+	}
+	return compiled, nil
 }
 
 func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
@@ -183,7 +217,10 @@ func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
 	}
 	c.fixedBytes = instanceBytes
 	if a.module.Table != nil {
-		c.fixedBytes += 8 * int(a.module.Table.Min)
+		c.fixedBytes += tableBytes * int(a.module.Table.Min)
+	}
+	for _, e := range a.module.Elems {
+		c.fixedBytes += elementBytes * len(e.Funcs)
 	}
 	c.setPages(int(a.module.Memory.Min))
 	for _, e := range a.entries {
@@ -199,12 +236,13 @@ func (c *code) setPages(n int) {
 }
 
 // evictCodes drops the least recently used codes that no call is using while
-// codes take more than their budget. The caller holds mu.
+// codes take more than their budget. The one used last stays: one that is
+// larger than the budget would be compiled for each call. The caller holds mu.
 func (r *Runtime) evictCodes() {
 	for r.codeBytes > r.cfg.CodeBytes {
 		var oldest *code
 		for _, c := range r.codes {
-			if c.users == 0 && (oldest == nil || c.used < oldest.used) {
+			if c.users == 0 && c.used != r.clock && (oldest == nil || c.used < oldest.used) {
 				oldest = c
 			}
 		}
@@ -216,9 +254,14 @@ func (r *Runtime) evictCodes() {
 		}
 		delete(r.codes, oldest.hash)
 		r.codeBytes -= oldest.bytes
-		r.dropImage(oldest)
-		if err := oldest.compiled.Close(context.Background()); err != nil {
-			r.cfg.Logger.Warn("closing a code", "code", oldest.hash[:8], "err", err)
-		}
+		r.free(oldest)
+	}
+}
+
+// free gives back what a code without instances takes.
+func (r *Runtime) free(c *code) {
+	r.dropImage(c)
+	if err := c.compiled.Close(context.Background()); err != nil {
+		r.cfg.Logger.Warn("closing a code", "code", c.hash[:8], "err", err)
 	}
 }

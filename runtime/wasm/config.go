@@ -1,11 +1,8 @@
 package wasm
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/cpu"
@@ -34,8 +31,9 @@ const Protocol = 1
 
 // Default budgets.
 const (
-	DefaultPoolBytes = 4 << 20
-	DefaultCodeBytes = 16 << 20
+	DefaultPoolBytes  = 4 << 20
+	DefaultCodeBytes  = 16 << 20
+	DefaultCacheBytes = 256 << 20
 )
 
 // Config says how a Runtime works.
@@ -45,6 +43,8 @@ type Config struct {
 	// created with mode 0700 and refused when others may enter it: what lies
 	// in it is executed.
 	CacheDir string
+	// CacheBytes bounds the files in CacheDir, 0 means DefaultCacheBytes.
+	CacheBytes int
 	// Protocol is the chain's protocol version. It must be 1.
 	Protocol uint64
 	// Profile is the chain's profile. Zero means abi.ProfileLean.
@@ -52,7 +52,7 @@ type Config struct {
 	// PoolBytes bounds the memory of idle instances, 0 means DefaultPoolBytes.
 	PoolBytes int
 	// CodeBytes bounds compiled code that no call is using (estimated), 0
-	// means DefaultCodeBytes.
+	// means DefaultCodeBytes. The code used last stays whatever it takes.
 	CodeBytes int
 	// Trace, where it is set, sees every call that ran, nested ones before
 	// those around them. It must not keep what it is handed.
@@ -70,6 +70,9 @@ func (c *Config) validate() error {
 	}
 	if c.CodeBytes == 0 {
 		c.CodeBytes = DefaultCodeBytes
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = DefaultCacheBytes
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -100,34 +103,4 @@ func compilerSupported() bool {
 		return true
 	}
 	return false
-}
-
-// prepareCacheDir creates dir for its owner alone, or refuses it.
-func prepareCacheDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("creating the compilation cache: %w", err)
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return fmt.Errorf("looking at the compilation cache: %w", err)
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return errors.New("compilation cache " + dir + " is open to others than its owner; set its mode to 0700")
-	}
-	return nil
-}
-
-// emptyCacheDir removes what wazero keeps in dir: directories that begin with
-// its name, one for each version and processor.
-func emptyCacheDir(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "wazero-*", "*"))
-	if err != nil {
-		return fmt.Errorf("emptying the compilation cache: %w", err)
-	}
-	for _, f := range files {
-		if err := os.Remove(f); err != nil {
-			return fmt.Errorf("emptying the compilation cache: %w", err)
-		}
-	}
-	return nil
 }

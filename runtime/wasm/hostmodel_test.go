@@ -390,14 +390,14 @@ func (s *hostScript) compare(t *testing.T, runtimes []*Runtime) string {
 func callKeeping(t testing.TB, r *Runtime, call Call) (Result, []byte, error) {
 	t.Helper()
 	ctx := context.Background()
-	c, err := r.pin(ctx, call.Code, call.Load)
+	c, err := r.pin(ctx, &call)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pages, trap := r.precheck(c, &call)
 	if trap != nil {
 		r.unpin(c)
-		return Result{GasUsed: min(call.Gas, uint64(c.base))}, nil, trap
+		return Result{GasUsed: min(call.Gas, uint64(c.entryPrice(&call)))}, nil, trap
 	}
 	in, err := r.take(ctx, c)
 	if err != nil {

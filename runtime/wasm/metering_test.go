@@ -78,7 +78,7 @@ const dirtyGrain = 64
 func newBareCall(t testing.TB, r *Runtime, blob []byte, env Env, input []byte) *bareCall {
 	t.Helper()
 	ctx, access := context.Background(), accessBlob(t)
-	c, err := r.pin(ctx, sha256.Sum256(access), func() ([]byte, error) { return access, nil })
+	c, err := r.pin(ctx, &Call{Code: sha256.Sum256(access), Load: func() ([]byte, error) { return access, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func BenchmarkOverhead(b *testing.B) {
 func benchOverhead(b *testing.B, e Engine, d decider) {
 	r, call := d.runtime(b, e)
 	ctx := context.Background()
-	c, err := r.pin(ctx, call.Code, call.Load)
+	c, err := r.pin(ctx, &call)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func BenchmarkFresh(b *testing.B) {
 			b.Run(d.name+"/"+e.String(), func(b *testing.B) {
 				r, call := d.runtime(b, e)
 				ctx := context.Background()
-				c, err := r.pin(ctx, call.Code, call.Load)
+				c, err := r.pin(ctx, &call)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -266,7 +266,7 @@ func BenchmarkInstances(b *testing.B) {
 func benchInstances(b *testing.B, r *Runtime, call Call) {
 	const n = 64
 	ctx := context.Background()
-	c, err := r.pin(ctx, call.Code, call.Load)
+	c, err := r.pin(ctx, &call)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -18,6 +18,13 @@ import (
 // stacks of alloc and one entry point (10 KiB each) and wazero's records.
 const instanceBytes = 32 << 10
 
+// What wazero keeps in each instance for an element of the table, and for one
+// that a segment sets to a function.
+const (
+	tableBytes   = 8
+	elementBytes = 40
+)
+
 // instance is an instance of a code. A call owns it, or the pool. In the pool
 // its memory and globals are the image's.
 type instance struct {

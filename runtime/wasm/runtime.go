@@ -18,11 +18,13 @@ type Runtime struct {
 	rules  *rules
 	engine wazero.Runtime
 	cache  wazero.CompilationCache // nil without a cache directory
+	dir    *cacheDir               // the same
 	images *imageFile              // nil where memories cannot share pages
 
 	slots     chan struct{} // one element for each running top-level call
 	blockSlot chan struct{} // the same for block execution
 	compiling chan struct{} // held while a code is compiled
+	reloading chan struct{} // the same for block execution, which does not wait for the compiler
 
 	mu        sync.Mutex
 	codes     map[abi.Hash]*code // guarded by mu
@@ -50,6 +52,7 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 		slots:     make(chan struct{}, runtime.GOMAXPROCS(0)),
 		blockSlot: make(chan struct{}, 1),
 		compiling: make(chan struct{}, 1),
+		reloading: make(chan struct{}, 1),
 		codes:     make(map[abi.Hash]*code),
 	}
 	if err := r.openEngine(ctx); err != nil {
@@ -69,9 +72,11 @@ func (r *Runtime) openEngine(ctx context.Context) error {
 	if r.cfg.Engine == EngineCompiler {
 		rc = wazero.NewRuntimeConfigCompiler()
 		if r.cfg.CacheDir != "" {
-			if err := prepareCacheDir(r.cfg.CacheDir); err != nil {
+			dir, err := openCacheDir(r.cfg.CacheDir, r.cfg.CacheBytes)
+			if err != nil {
 				return err
 			}
+			r.dir = dir
 			cache, err := wazero.NewCompilationCacheWithDir(r.cfg.CacheDir)
 			if err != nil {
 				return fmt.Errorf("opening the compilation cache: %w", err)
