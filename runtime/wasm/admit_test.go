@@ -467,8 +467,9 @@ func TestAdmitIsDeterministic(t *testing.T) {
 	}
 }
 
-// FuzzAdmit feeds the checker with anything. What it admits, the engine must
-// compile, and the rewritten module must be valid by the engine's own rules.
+// FuzzAdmit feeds the checker with anything, under both profiles. What it
+// admits, the engine must compile, and the rewritten module must be valid by
+// the engine's own rules. What lean admits, wide does too.
 func FuzzAdmit(f *testing.F) {
 	for _, c := range refusals() {
 		if len(c.blob) < 4096 {
@@ -478,20 +479,95 @@ func FuzzAdmit(f *testing.F) {
 	for _, c := range trapCases() {
 		f.Add(c.blob)
 	}
-	ctx := context.Background()
-	r := newRuntime(f, EngineInterpreter)
+	for _, fn := range wasiFuncs {
+		f.Add(wasiCall(0, "", fn.name, make([]int64, len(fn.params))...))
+	}
+	f.Add(reactor(wasmtest.Code(), wasmtest.Code()))
+	for _, blob := range floatContracts() {
+		f.Add(blob)
+	}
+	lean, wide := newRuntime(f, EngineInterpreter), newWideRuntime(f, EngineInterpreter)
 	f.Fuzz(func(t *testing.T, blob []byte) {
-		a, refusal := admit(blob, leanRules)
-		if refusal != nil {
-			if refusal.Code.Text() == "" || refusal.Offset < 0 || refusal.Offset > len(blob) {
-				t.Fatalf("%+v", refusal)
-			}
-			return
+		if admitOrRefuse(t, lean, blob) && !admitOrRefuse(t, wide, blob) && !bytes.Contains(blob, []byte(exportInitialise)) {
+			t.Fatal("admitted by the lean profile alone")
 		}
-		compiled, err := r.engine.CompileModule(ctx, a.rewrite(true))
-		if err != nil {
-			t.Fatalf("admitted, but: %v", err)
-		}
-		compiled.Close(ctx)
 	})
+}
+
+// admitOrRefuse says whether a profile admits blob, and compiles it if so.
+func admitOrRefuse(t *testing.T, r *Runtime, blob []byte) bool {
+	t.Helper()
+	a, refusal := admit(blob, r.rules)
+	if refusal != nil {
+		if refusal.Code.Text() == "" || refusal.Offset < 0 || refusal.Offset > len(blob) {
+			t.Fatalf("%+v", refusal)
+		}
+		return false
+	}
+	compiled, err := r.engine.CompileModule(context.Background(), a.rewrite(true))
+	if err != nil {
+		t.Fatalf("admitted, but: %v", err)
+	}
+	compiled.Close(context.Background())
+	return true
+}
+
+// floatContracts are contracts with every kind of float instruction.
+func floatContracts() map[string][]byte {
+	code := wasmtest.Code
+	body := func(a *wasmtest.Asm) []byte {
+		m := wasmtest.Contract()
+		m.Func("fd", "d", "fd", a)
+		return m.Entry(abi.EntryExecute, code().I64(0)).Bytes()
+	}
+	return map[string][]byte{
+		"arithmetic":  body(code().Get(0).Get(0).Op(0x92, 0x91, 0xbb).Get(1).Op(0xa3)),
+		"comparisons": body(code().Get(1).Get(1).Op(0x61).If(void).Get(0).Get(2).Op(0x5d, 0x1a).End().Get(3)),
+		"conversions": body(code().Get(1).Op(0xaa, 0xb7, 0xfc, 6, 0xb9, 0xb6, 0xa8, 0xb2, 0xbb)),
+		"bits":        body(code().Get(0).Op(0x8c, 0xbc, 0xbe).Get(2).Op(0x98, 0xbb).Get(1).Op(0xa6, 0xbd, 0xbf)),
+		"memory":      body(code().I32(0).Get(0).Mem(0x38, 4).I32(8).Get(1).Mem(0x39, 0).I32(0).Mem(0x2b, 2048)),
+		"selects":     body(code().Get(1).Get(3).I32(1).Op(0x1b).Get(1).I32(0).Op(0x1c, 1, 0x7c)),
+		"blocks":      body(code().Block(module.F64).Get(1).I32(0).BrIf(0).Op(0x9f).End()),
+	}
+}
+
+// Floats are admitted under the wide profile alone.
+func TestFloatsNeedTheWideProfile(t *testing.T) {
+	for name, blob := range floatContracts() {
+		if r := refusalOf(t, blob); r == nil || r.Code != abi.CodeModuleFloat || r.Offset <= 8 {
+			t.Errorf("%s: %v", name, r)
+		}
+		if o := bothWide(t, blob, abi.EntryExecute, 1<<30); o.code != abi.OK {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	over := wasmtest.Contract()
+	f := over.Func("d", "d", "", repeated(module.Wide.NaNs+1, func(a *wasmtest.Asm) { a.Get(0).Op(0x9f, 0x1a) }).Get(0))
+	_, err := Check(over.Entry(abi.EntryExecute, wasmtest.Code().I64(0)).Bytes(), abi.ProfileWide)
+	if r, ok := err.(*Refusal); !ok || r.Code != abi.CodeModuleBodyTooLarge || r.FuncIndex != int(f) {
+		t.Error(err)
+	}
+}
+
+// Conversions that trap have one code on every engine.
+func TestFloatTraps(t *testing.T) {
+	nan := []byte{0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f}
+	large := []byte{0x44, 0, 0, 0, 0, 0, 0, 0xf0, 0x43} // 2^64
+	infinite := []byte{0x44, 0, 0, 0, 0, 0, 0, 0xf0, 0xff}
+	for _, constant := range [][]byte{nan, large, infinite} {
+		for op := byte(0xa8); op <= 0xb1; op++ {
+			a := wasmtest.Code().Op(constant...)
+			switch op {
+			case 0xac, 0xad: // extensions of integers
+				continue
+			case 0xa8, 0xa9, 0xae, 0xaf:
+				a.Op(0xb6) // of an f32
+			}
+			a.Op(op, 0x1a).I64(0)
+			blob := wasmtest.Contract().Entry(abi.EntryExecute, a).Bytes()
+			if o := bothWide(t, blob, abi.EntryExecute, 1<<30); o.code != abi.CodeIntegerOverflow {
+				t.Errorf("op %#x of %x: %+v", op, constant, o)
+			}
+		}
+	}
 }

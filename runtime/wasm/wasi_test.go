@@ -551,3 +551,22 @@ func TestInitialiserIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// FuzzWASI calls any function with any parameters over any memory: the call
+// ends, well or with a trap, and never with a fault of the host.
+func FuzzWASI(f *testing.F) {
+	f.Add(uint8(26), int64(1), int64(1024), int64(1), int64(2048), words(1024, 8))
+	f.Add(uint8(37), int64(1024), int64(2048), int64(1), int64(4096), clockSub(1, 0))
+	f.Add(uint8(38), int64(2), int64(0), int64(0), int64(0), "")
+	r := newWideRuntime(f, EngineInterpreter)
+	f.Fuzz(func(t *testing.T, index uint8, a, b, c, d int64, data string) {
+		fn := &wasiFuncs[int(index)%len(wasiFuncs)]
+		args := []int64{a, b, c, d, a, b, c, d, a}
+		call := callOf(wasiCall(64, data[:min(len(data), 60<<10)], fn.name, args...), abi.EntryQuery, newMemEnv())
+		call.Gas = 10_000_000
+		res, err := r.Call(context.Background(), call)
+		if o := outcomeOf(t, res, err); o.used == 0 || o.used > call.Gas {
+			t.Errorf("%s%v: %+v", fn.name, args, o)
+		}
+	})
+}

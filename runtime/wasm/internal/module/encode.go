@@ -1,6 +1,9 @@
 package module
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // AppendU32 appends an unsigned LEB128 number.
 func AppendU32(b []byte, v uint32) []byte { return binary.AppendUvarint(b, uint64(v)) }
@@ -60,16 +63,19 @@ func (m *Module) AppendTo(b []byte, bodies [][]byte) []byte {
 	})
 }
 
-// appendVector appends a section that is a vector, unless it is empty.
+// appendVector appends a section that is a vector, unless it is empty. Its
+// length is known at the end only: then it is put in front.
 func appendVector[T any](b []byte, id byte, items []T, item func([]byte, T) []byte) []byte {
 	if len(items) == 0 {
 		return b
 	}
-	body := AppendU32(nil, uint32(len(items)))
+	b = append(b, id)
+	at := len(b)
+	b = AppendU32(b, uint32(len(items)))
 	for _, it := range items {
-		body = item(body, it)
+		b = item(b, it)
 	}
-	return appendBytes(append(b, id), body)
+	return slices.Insert(b, at, AppendU32(nil, uint32(len(b)-at))...)
 }
 
 func appendBytes(b, s []byte) []byte { return append(AppendU32(b, uint32(len(s))), s...) }

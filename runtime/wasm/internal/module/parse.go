@@ -304,7 +304,14 @@ func (p *parser) elem() {
 	p.m.Elems = append(p.m.Elems, e)
 }
 
+// minData is the size of the smallest data segment: its kind, an offset of
+// three bytes, and the length.
+const minData = 5
+
 func (p *parser) data() {
+	if p.m.Datas == nil { // Go's modules have tens of thousands
+		p.m.Datas = make([]Data, 0, min(p.limits.Segments, (p.end-p.pos)/minData+1))
+	}
 	d := Data{Offset: p.pos, At: p.segmentOffset()}
 	d.Bytes = p.bytes(p.u32())
 	p.m.Datas = append(p.m.Datas, d)

@@ -45,7 +45,13 @@ func (r *reader) bytes(n uint32) []byte {
 	return b
 }
 
-func (r *reader) u32() uint32 { return uint32(r.unsigned(32)) }
+func (r *reader) u32() uint32 {
+	if r.pos < r.end && r.blob[r.pos] < 0x80 { // as almost all are
+		r.pos++
+		return uint32(r.blob[r.pos-1])
+	}
+	return uint32(r.unsigned(32))
+}
 
 // unsigned reads an unsigned LEB128 number (WebAssembly core specification,
 // 5.2.2): at most ceil(bits/7) bytes, and no bits beyond the width.

@@ -100,7 +100,20 @@ func Module(m *module.Module, funcs []check.Func, opt Options) []byte {
 		w.bodies = append(w.bodies, w.function(i, &funcs[i]))
 	}
 	w.appendHelpers()
-	return w.out.AppendTo(make([]byte, 0, 3*m.Size()), w.bodies)
+	return w.out.AppendTo(make([]byte, 0, w.size()), w.bodies)
+}
+
+// size estimates the size of the result, from above: all of the source but its
+// bodies, and the new ones.
+func (w *rewriter) size() int {
+	n := w.src.Size() + 32*len(w.out.Exports) + 4096
+	for i := range w.src.Codes {
+		n -= w.src.Codes[i].End - w.src.Codes[i].Start
+	}
+	for _, b := range w.bodies {
+		n += len(b) + 5
+	}
+	return n
 }
 
 // capMemory gives the memory a maximum no higher than the limit.
