@@ -5,7 +5,7 @@
 #
 #   contracts/build.sh          rebuild the committed files
 #   contracts/build.sh --check  build elsewhere and fail if the bytes differ
-#   contracts/build.sh --test   run the Rust tests of SDK and contracts (needs cargo)
+#   contracts/build.sh --test   run the Rust tests of SDK, contracts and template (needs cargo)
 set -eu
 
 want='rustc 1.63.0'
@@ -50,15 +50,42 @@ build() {
 	fi
 }
 
+cargo_here() {
+	PATH=/usr/bin:/bin RUSTC=$rustc CARGO_TARGET_DIR=$work/target /usr/bin/cargo "$@" --offline --quiet
+}
+
+# The template as a new project has it: the SDK lies within.
+lay_out_template() {
+	cp -R sdk/rust/template "$work/locker"
+	mkdir "$work/locker/postern"
+	cp -R sdk/rust/Cargo.toml sdk/rust/src "$work/locker/postern"
+}
+
+# Only its features are checked here; what the host says of the module, the Go
+# tests ask with the fixture that was built so.
+build_template() {
+	lay_out_template
+	(cd "$work/locker" && cargo_here build --release --target wasm32-unknown-unknown \
+		--config "target.wasm32-unknown-unknown.rustflags=['--remap-path-prefix=$work/locker=.']")
+	built=$work/target/wasm32-unknown-unknown/release/locker.wasm
+	[ "$(wc -c <"$built")" -lt 40000 ] || fail "the template's module has grown beyond 40,000 bytes"
+}
+
 run_tests() {
 	for dir in sdk/rust contracts/access; do
 		(cd "$dir" && PATH=/usr/bin:/bin RUSTC=$rustc CARGO_TARGET_DIR=$work/target /usr/bin/cargo test --offline --locked --quiet)
 	done
+	lay_out_template
+	(cd "$work/locker" && cargo_here test)
 }
 
 mode=${1:-}
 case $mode in
-'' | --check) build access ;;
+'') build access ;;
+--check)
+	build access
+	build_template
+	;;
 --test) run_tests ;;
 *) fail "unknown argument $mode" ;;
 esac
