@@ -240,16 +240,45 @@ func (a *admitted) info() Info {
 	if m.Memory.HasMax {
 		info.MaxPages = min(info.MaxPages, m.Memory.Max)
 	}
-	table := 0
+	info.Uses = append(moduleUses(m, l), functionUses(m, a.funcs, l)...)
+	return info
+}
+
+// moduleUses lists the limits on a module.
+func moduleUses(m *module.Module, l *module.Limits) []Use {
+	table, params, results := 0, 0, 0
 	if m.Table != nil {
 		table = int(m.Table.Min)
 	}
+	for _, t := range m.Types {
+		params, results = max(params, len(t.Params)), max(results, len(t.Results))
+	}
+	return []Use{
+		{"bytes", m.Size(), l.Blob},
+		{"types", len(m.Types), l.Types},
+		{"parameters of a type", params, l.Params},
+		{"results of a type", results, l.Results},
+		{"imports", len(m.Imports), l.Imports},
+		{"functions", m.NumFuncs(), l.Funcs},
+		{"globals", len(m.Globals), l.Globals},
+		{"exports", len(m.Exports), l.Exports},
+		{"table elements", table, l.Table},
+		{"memory pages", int(m.Memory.Min), l.MemoryPages},
+		{"segments", len(m.Elems) + len(m.Datas), l.Segments},
+		{"custom sections", m.CustomSections, l.CustomSections},
+	}
+}
+
+// functionUses lists the limits on functions, and on what compiling them
+// takes.
+func functionUses(m *module.Module, funcs []check.Func, l *module.Limits) []Use {
 	var most check.Func
 	body := 0
-	for i, f := range a.funcs {
+	for i, f := range funcs {
 		most.Locals = max(most.Locals, f.Locals)
 		most.Blocks = max(most.Blocks, f.Blocks)
 		most.Branches = max(most.Branches, f.Branches)
+		most.Table = max(most.Table, f.Table)
 		most.Loops = max(most.Loops, f.Loops)
 		most.Calls = max(most.Calls, f.Calls)
 		most.Accesses = max(most.Accesses, f.Accesses)
@@ -257,26 +286,22 @@ func (a *admitted) info() Info {
 		most.Nesting = max(most.Nesting, f.Nesting)
 		body = max(body, m.Codes[i].End-m.Codes[i].Start)
 	}
-	info.Uses = []Use{
-		{"bytes", m.Size(), l.Blob},
-		{"types", len(m.Types), l.Types},
-		{"imports", len(m.Imports), l.Imports},
-		{"functions", m.NumFuncs(), l.Funcs},
-		{"globals", len(m.Globals), l.Globals},
-		{"table elements", table, l.Table},
-		{"memory pages", int(m.Memory.Min), l.MemoryPages},
-		{"segments", len(m.Elems) + len(m.Datas), l.Segments},
+	cost := check.Compile(funcs)
+	uses := []Use{
 		{"bytes of a body", body, l.Body},
 		{"locals of a function", most.Locals, l.Locals},
 		{"blocks of a function", most.Blocks, l.Blocks},
+		{"nested blocks", most.Nesting, l.Nesting},
 		{"conditional branches of a function", most.Branches, l.Branches},
+		{"targets of a br_table", most.Table, l.BrTable},
 		{"loops of a function", most.Loops, l.Loops},
 		{"calls in a function", most.Calls, l.Calls},
 		{"loads and stores in a function", most.Accesses, l.Accesses},
-		{"nested blocks", most.Nesting, l.Nesting},
+		{"memory to compile, KiB (estimate)", int(cost.Memory >> 10), int(l.CompileMemory >> 10)},
+		{"work to compile, thousands (estimate)", int(cost.Work >> 10), int(l.CompileWork >> 10)},
 	}
 	if l.Floats {
-		info.Uses = append(info.Uses, Use{"float operations in a function", most.NaNs, l.NaNs})
+		uses = append(uses, Use{"float operations in a function", most.NaNs, l.NaNs})
 	}
-	return info
+	return uses
 }

@@ -12,8 +12,12 @@ const unknown module.ValType = 0
 // core specification).
 type control struct {
 	op          module.Op
-	result      byte // a value type or module.BlockEmpty
-	height      int  // operands below the block
+	result      byte   // a value type or module.BlockEmpty
+	height      int    // operands below the block
+	edges       int    // branches to the block
+	base        int    // addresses known where it began
+	known       int    // fewest addresses known on an edge to it so far
+	set         locals // those assigned in the block
 	unreachable bool
 }
 
@@ -34,6 +38,8 @@ type body struct {
 	locals []module.ValType
 	vals   []module.ValType
 	ctrls  []control
+	sets   []locals // by depth, for reuse
+	known  int      // addresses that are known to lie in the memory
 	err    *module.Refusal
 	in     module.Instr
 }
@@ -57,12 +63,13 @@ func (b *body) check(i int) (Func, *module.Refusal) {
 	case code.More():
 		return b.f, module.Refuse(abi.CodeModuleMalformed, b.in.Offset, "body goes on after its end")
 	}
+	b.f.weigh(c.End - c.Start)
 	return b.f, nil
 }
 
 func (b *body) begin(c *module.Code, t *module.FuncType) {
 	b.locals = append(b.locals[:0], t.Params...)
-	b.vals, b.ctrls = b.vals[:0], b.ctrls[:0]
+	b.vals, b.ctrls, b.known = b.vals[:0], b.ctrls[:0], 0
 	b.in = module.Instr{Offset: c.Start}
 	for _, run := range c.Locals {
 		for range run.Count {
@@ -73,7 +80,7 @@ func (b *body) begin(c *module.Code, t *module.FuncType) {
 	if len(b.locals) > b.limits.Locals {
 		b.fail(abi.CodeModuleTooManyLocals, "%d locals with parameters, %d are admitted", len(b.locals), b.limits.Locals)
 	}
-	b.ctrls = append(b.ctrls, control{result: single(t.Results)})
+	b.ctrls = append(b.ctrls, control{result: single(t.Results), set: b.noLocals(0)})
 }
 
 // single gives a list of at most one type in the form of a block type.
@@ -135,17 +142,24 @@ func (b *body) unreachable() {
 	top := &b.ctrls[len(b.ctrls)-1]
 	b.vals = b.vals[:top.height]
 	top.unreachable = true
+	b.known = nowhere
 }
 
 func (b *body) open(op module.Op, result byte) {
-	b.ctrls = append(b.ctrls, control{op: op, result: result, height: len(b.vals)})
+	b.ctrls = append(b.ctrls, control{
+		op: op, result: result, height: len(b.vals),
+		base: b.known, known: nowhere, set: b.noLocals(len(b.ctrls)),
+	})
+	if op != module.OpBlock {
+		b.know(1)
+	}
 	b.f.Nesting = max(b.f.Nesting, len(b.ctrls)-1)
 	if b.f.Blocks++; b.f.Blocks > b.limits.Blocks {
 		b.fail(abi.CodeModuleTooManyBlocks, "more than %d blocks", b.limits.Blocks)
 	}
 	if op == module.OpLoop {
 		if b.f.Loops++; b.f.Loops > b.limits.Loops {
-			b.fail(abi.CodeModuleTooManyBlocks, "more than %d loops", b.limits.Loops)
+			b.fail(abi.CodeModuleTooManyLoops, "more than %d loops", b.limits.Loops)
 		}
 	}
 	if len(b.ctrls)-1 > b.limits.Nesting {
@@ -181,7 +195,7 @@ func (b *body) instruction() {
 	info := b.in.Info
 	if info.NaN {
 		if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
-			b.fail(abi.CodeModuleBodyTooLarge, "more than %d float operations", b.limits.NaNs)
+			b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.NaNs)
 		}
 	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {
@@ -206,15 +220,16 @@ func (b *body) special() {
 	case module.OpEnd:
 		b.end()
 	case module.OpBr:
-		b.popBlock(b.label(in.Index).labelType())
+		b.popBlock(b.branch(in.Index))
 		b.unreachable()
 	case module.OpBrIf:
 		b.branches(1)
-		t := b.label(in.Index).labelType()
+		t := b.branch(in.Index)
 		b.popBlock(t)
 		b.pushBlock(t)
 	case module.OpBrTable:
 		b.branches(len(in.Labels))
+		b.f.Table = max(b.f.Table, len(in.Labels)-1)
 		b.brTable()
 	case module.OpReturn:
 		b.popBlock(b.ctrls[0].result)
@@ -244,7 +259,7 @@ func (b *body) special() {
 // branches counts n targets of conditional branches.
 func (b *body) branches(n int) {
 	if b.f.Branches += n; b.f.Branches > b.limits.Branches {
-		b.fail(abi.CodeModuleTooManyBlocks, "more than %d conditional branches", b.limits.Branches)
+		b.fail(abi.CodeModuleTooManyBranches, "more than %d conditional branches", b.limits.Branches)
 	}
 }
 
@@ -253,11 +268,16 @@ func (b *body) elseBranch() {
 	if top.op != module.OpIf {
 		b.fail(abi.CodeModuleMalformed, "else without if")
 	}
-	b.ctrls = append(b.ctrls, control{op: module.OpElse, result: top.result, height: len(b.vals)})
+	b.know(1)
+	top.known = min(top.known, b.known)
+	b.known = top.base
+	top.op, top.unreachable = module.OpElse, false
+	b.ctrls = append(b.ctrls, top)
 }
 
 func (b *body) end() {
 	top := b.close()
+	b.join(&top)
 	if top.op == module.OpIf && top.result != module.BlockEmpty {
 		b.invalid("if with a result but no else")
 	}
@@ -272,7 +292,7 @@ func (b *body) brTable() {
 	labels := b.in.Labels
 	want := b.label(labels[len(labels)-1]).labelType()
 	for _, l := range labels {
-		if b.label(l).labelType() != want {
+		if b.branch(l) != want {
 			b.invalid("targets of br_table differ in type")
 		}
 	}
@@ -281,6 +301,7 @@ func (b *body) brTable() {
 }
 
 func (b *body) apply(t *module.FuncType) {
+	b.f.Arguments += len(t.Params)
 	for i := len(t.Params) - 1; i >= 0; i-- {
 		b.popType(t.Params[i])
 	}
@@ -291,7 +312,7 @@ func (b *body) apply(t *module.FuncType) {
 
 func (b *body) countCall() {
 	if b.f.Calls++; b.f.Calls > b.limits.Calls {
-		b.fail(abi.CodeModuleTooManyBlocks, "more than %d calls", b.limits.Calls)
+		b.fail(abi.CodeModuleTooManyCalls, "more than %d calls", b.limits.Calls)
 	}
 }
 
@@ -306,6 +327,7 @@ func (b *body) call() {
 
 func (b *body) callIndirect() {
 	b.countCall()
+	b.f.Indirect++
 	if b.m.Table == nil {
 		b.invalid("call_indirect without a table")
 	} else if int64(b.in.Index) >= int64(len(b.m.Types)) {
@@ -341,6 +363,7 @@ func (b *body) local() {
 	}
 	t := b.locals[b.in.Index]
 	if b.in.Op != module.OpLocalGet {
+		b.ctrls[len(b.ctrls)-1].set.add(b.in.Index)
 		b.popType(t)
 	}
 	if b.in.Op != module.OpLocalSet {
@@ -371,14 +394,15 @@ func (b *body) memory() {
 		if b.in.Index > b.in.Info.Align {
 			b.invalid("alignment above natural")
 		}
-		if b.in.Info.Class == module.ClassStore {
-			b.f.Stores++
-		}
+		b.access()
 		if b.f.Accesses++; b.f.Accesses > b.limits.Accesses {
-			b.fail(abi.CodeModuleBodyTooLarge, "more than %d loads and stores", b.limits.Accesses)
+			b.fail(abi.CodeModuleTooManyAccesses, "more than %d loads and stores", b.limits.Accesses)
 		}
 	case module.ClassBulk:
 		b.countCall() // which it becomes
+	case module.ClassDivide:
+		b.f.Divides++
+		return
 	default:
 		if b.in.Op != module.OpMemorySize {
 			return

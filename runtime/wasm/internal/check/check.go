@@ -11,18 +11,29 @@ import (
 
 // Func is what the checker learned of a defined function.
 type Func struct {
-	Locals   int // parameters included
-	Operands int // highest number of operands
-	Blocks   int // structured blocks
-	Branches int // targets of br_if and br_table
-	Loops    int // of the blocks, those that are loops
-	Calls    int // direct and indirect; none in a leaf
-	Accesses int // loads and stores
-	Stores   int // of these, the stores
-	NaNs     int // float operations whose result may be a NaN
-	Nesting  int // deepest block
+	Locals    int // parameters included
+	Operands  int // highest number of operands
+	Blocks    int // structured blocks
+	Branches  int // targets of br_if and br_table
+	Table     int // targets of the largest br_table
+	Loops     int // of the blocks, those that are loops
+	Calls     int // direct and indirect; none in a leaf
+	Indirect  int // of the calls, the indirect ones
+	Arguments int // of all calls
+	Divides   int // divisions and remainders
+	Accesses  int // loads and stores
+	Stores    int // of these, the stores
+	NaNs      int // float operations whose result may be a NaN
+	Nesting   int // deepest block
 	// FloatSelects are the selects between floats, in their order.
 	FloatSelects []FloatSelect
+
+	Carried int // locals that the edges between blocks may carry, summed up over edges
+	Known   int // addresses known at the ends of blocks, summed up over blocks
+
+	Needs Needs // of the compiler, while it works on the function
+	Kept  int64 // bytes that the compiler keeps of the function
+	Work  int64 // see Cost
 }
 
 // FloatSelect is a select between floats: its place in the module and its
@@ -41,8 +52,13 @@ func Module(m *module.Module, limits *module.Limits) ([]Func, *module.Refusal) {
 	}
 	funcs := make([]Func, len(m.Codes))
 	b := body{m: m, limits: limits}
+	var all total
 	for i := range m.Codes {
 		f, err := b.check(i)
+		if err == nil {
+			all.add(&f)
+			err = all.check(limits, m.Codes[i].Start)
+		}
 		if err != nil {
 			err.FuncIndex = len(m.Imports) + i
 			err.Func = m.Names[uint32(err.FuncIndex)]

@@ -24,11 +24,13 @@ type Limits struct {
 	Exports        int
 	Segments       int // data and element segments together
 	CustomSections int
-	MemoryPages    int  // initial and grown, 64 KiB each
-	ChainPages     int  // of all instances in one chain of nested calls
-	Frames         int  // call depth in frames of up to 64 values
-	Floats         bool // whether floating point is admitted
-	WASI           bool // whether functions of wasi_snapshot_preview1 can be imported
+	CompileMemory  int64 // bytes that compiling takes at its peak, as package check estimates
+	CompileWork    int64 // units of check.Cost
+	MemoryPages    int   // initial and grown, 64 KiB each
+	ChainPages     int   // of all instances in one chain of nested calls
+	Frames         int   // call depth in frames of up to 64 values
+	Floats         bool  // whether floating point is admitted
+	WASI           bool  // whether functions of wasi_snapshot_preview1 can be imported
 }
 
 // Lean is the profile of small guests. Wasm call depth stays far below the
@@ -54,6 +56,8 @@ var Lean = Limits{
 	Exports:        64,
 	Segments:       512,
 	CustomSections: 16,
+	CompileMemory:  16 << 20,
+	CompileWork:    256 << 20,
 	MemoryPages:    16,
 	ChainPages:     32,
 	Frames:         250,
@@ -86,6 +90,8 @@ var Wide = Limits{
 	Exports:        64,
 	Segments:       64 << 10,
 	CustomSections: 16,
+	CompileMemory:  192 << 20,
+	CompileWork:    6 << 30,
 	MemoryPages:    128,
 	ChainPages:     256,
 	Frames:         250,

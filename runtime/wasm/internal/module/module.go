@@ -102,6 +102,8 @@ type Module struct {
 	Elems   []Elem
 	Codes   []Code
 	Datas   []Data
+	// CustomSections counts them; they are not kept.
+	CustomSections int
 	// Names holds function names from the name section, by function index.
 	// They are for people only and absent where the section is damaged.
 	Names map[uint32]string

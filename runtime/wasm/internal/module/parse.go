@@ -20,6 +20,7 @@ type parser struct {
 	reader
 	m      *Module
 	limits *Limits
+	bodies int // where the section after the bodies begins
 }
 
 // Parse reads a module within limits.
@@ -42,7 +43,7 @@ func Parse(blob []byte, limits *Limits) (*Module, *Refusal) {
 		}
 		if id == 0 {
 			if customs++; customs > limits.CustomSections {
-				p.fail(abi.CodeModuleSections, at, "more than %d custom sections", limits.CustomSections)
+				p.fail(abi.CodeModuleTooManyCustoms, at, "more than %d custom sections", limits.CustomSections)
 			} else {
 				p.custom(body)
 			}
@@ -54,14 +55,36 @@ func Parse(blob []byte, limits *Limits) (*Module, *Refusal) {
 			p.fail(abi.CodeModuleSections, at, "section %d is repeated or out of order", id)
 		} else {
 			last = order[id]
+			if id == 10 {
+				p.bodies = p.pos
+			}
 			p.section(id, body)
 		}
 	}
+	p.m.CustomSections = customs
 	p.complete()
 	if p.err != nil {
-		return nil, p.err
+		return nil, p.named()
 	}
 	return p.m, nil
+}
+
+// named is the failure with its function's name, if the name section, which
+// stands at the module's end, has one.
+func (p *parser) named() *Refusal {
+	refusal := p.err
+	if refusal.FuncIndex < 0 {
+		return refusal
+	}
+	rest := parser{reader: reader{blob: p.blob, pos: p.bodies, end: len(p.blob)}, m: p.m, limits: p.limits}
+	for rest.more() {
+		id := rest.byte()
+		if body := rest.sub(rest.u32()); id == 0 && rest.err == nil {
+			rest.custom(body)
+		}
+	}
+	refusal.Func = p.m.Names[uint32(refusal.FuncIndex)]
+	return refusal
 }
 
 // section parses one section by a parser bound to its bytes.
@@ -83,7 +106,7 @@ func (p *parser) section(id byte, body reader) {
 	case 6:
 		s.vector(p.limits.Globals, abi.CodeModuleTooManyGlobals, "globals", s.global)
 	case 7:
-		s.vector(p.limits.Exports, abi.CodeModuleExport, "exports", s.export)
+		s.vector(p.limits.Exports, abi.CodeModuleTooManyExports, "exports", s.export)
 	case 8:
 		f := s.u32()
 		p.m.Start = &f
@@ -140,11 +163,11 @@ func (r *reader) checkValType(b byte, at int, limits *Limits) {
 	}
 }
 
-func (p *parser) valTypes(limit int) []ValType {
+func (p *parser) valTypes(limit int, code abi.Code) []ValType {
 	at := p.pos
 	n := p.u32()
 	if int64(n) > int64(limit) {
-		p.fail(abi.CodeModuleSignature, at, "%d parameters or results, %d are admitted", n, limit)
+		p.fail(code, at, "%d parameters or results, %d are admitted", n, limit)
 		return nil
 	}
 	list := p.bytes(n)
@@ -160,8 +183,8 @@ func (p *parser) funcType() {
 		p.malformed("no function type")
 		return
 	}
-	params := p.valTypes(p.limits.Params)
-	p.m.Types = append(p.m.Types, FuncType{params, p.valTypes(p.limits.Results)})
+	params := p.valTypes(p.limits.Params, abi.CodeModuleSignature)
+	p.m.Types = append(p.m.Types, FuncType{params, p.valTypes(p.limits.Results, abi.CodeModuleTooManyResults)})
 }
 
 func (p *parser) name() string {
@@ -322,21 +345,19 @@ func (p *parser) code() {
 	size := p.u32()
 	body := p.sub(size)
 	if p.err == nil && int64(size) > int64(p.limits.Body) {
-		p.failIn(abi.CodeModuleBodyTooLarge, at, "body of %d bytes, %d are admitted", size, p.limits.Body)
+		p.fail(abi.CodeModuleBodyTooLarge, at, "body of %d bytes, %d are admitted", size, p.limits.Body)
+	}
+	var c Code
+	if p.err == nil {
+		s := parser{reader: body, m: p.m, limits: p.limits}
+		c = Code{Locals: s.locals(), Start: s.pos, End: s.end}
+		p.err = s.err
 	}
 	if p.err != nil {
+		p.err.FuncIndex = len(p.m.Imports) + len(p.m.Codes)
 		return
 	}
-	s := parser{reader: body, m: p.m, limits: p.limits}
-	c := Code{Locals: s.locals(), Start: s.pos, End: s.end}
-	p.err = s.err
 	p.m.Codes = append(p.m.Codes, c)
-}
-
-// failIn is fail for the function whose body comes next.
-func (p *parser) failIn(code abi.Code, at int, format string, args ...any) {
-	p.fail(code, at, format, args...)
-	p.err.FuncIndex = len(p.m.Imports) + len(p.m.Codes)
 }
 
 func (p *parser) locals() []LocalRun {
@@ -350,7 +371,7 @@ func (p *parser) locals() []LocalRun {
 			runs = append(runs, run)
 		}
 		if total += uint64(run.Count); total > uint64(p.limits.Locals) && p.err == nil {
-			p.failIn(abi.CodeModuleTooManyLocals, at, "more than %d locals", p.limits.Locals)
+			p.fail(abi.CodeModuleTooManyLocals, at, "more than %d locals", p.limits.Locals)
 		}
 	}
 	return runs

@@ -54,7 +54,7 @@ type specCommand struct {
 // optional are the codes that refuse what is valid WebAssembly, but more than
 // a contract may use.
 var optional = map[abi.Code]bool{
-	abi.CodeModuleFeature: true, abi.CodeModuleImport: true, abi.CodeModuleSignature: true, abi.CodeModuleTable: true,
+	abi.CodeModuleFeature: true, abi.CodeModuleImport: true, abi.CodeModuleTooManyResults: true, abi.CodeModuleTable: true,
 	abi.CodeModuleMemory: true,
 }
 
