@@ -42,11 +42,13 @@ func scriptParams() testscript.Params {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("POSTERN_HOME", env.WorkDir+"/home")
 			env.Setenv("GOCACHE", goCache())
-			guests, err := filepath.Abs("../../runtime/ledger/testdata") // small contracts that do what they are told
+			// Contracts that do what they are told: small ones, and one in Go.
+			root, err := filepath.Abs("../..")
 			if err != nil {
 				return err
 			}
-			env.Setenv("GUESTS", guests)
+			env.Setenv("GUESTS", filepath.Join(root, "runtime/ledger/testdata"))
+			env.Setenv("GOGUEST", filepath.Join(root, "sdk/contract/testdata/script-v1.wasm"))
 			nodes := &scriptNodes{running: map[string]*exec.Cmd{}}
 			env.Values["nodes"] = nodes
 			env.Defer(nodes.killAll)
