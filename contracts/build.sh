@@ -39,15 +39,21 @@ compile() {
 		-C opt-level=2 -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
 }
 
+# build NAME FOLDER FILE: the contract in a folder, as the committed file.
 build() {
 	compile --crate-name postern --crate-type rlib -C embed-bitcode=yes sdk/rust/src/lib.rs
 	compile --crate-name "$1" --crate-type cdylib --extern postern="$work/libpostern.rlib" \
-		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 -C link-arg=--compress-relocations "contracts/$1/src/lib.rs"
+		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 -C link-arg=--compress-relocations "$2/src/lib.rs"
 	if [ "$mode" = --check ]; then
-		cmp "$work/$1.wasm" "contracts/$1/$1.wasm" || fail "contracts/$1/$1.wasm is not what its sources build; run make contracts"
+		cmp "$work/$1.wasm" "$3" || fail "$3 is not what its sources build; run make contracts"
 	else
-		cp "$work/$1.wasm" "contracts/$1/$1.wasm"
+		cp "$work/$1.wasm" "$3"
 	fi
+}
+
+build_all() {
+	build access contracts/access contracts/access/access.wasm
+	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
 
 cargo_here() {
@@ -72,7 +78,7 @@ build_template() {
 }
 
 run_tests() {
-	for dir in sdk/rust contracts/access; do
+	for dir in sdk/rust sdk/rust/conformance contracts/access; do
 		(cd "$dir" && PATH=/usr/bin:/bin RUSTC=$rustc CARGO_TARGET_DIR=$work/target /usr/bin/cargo test --offline --locked --quiet)
 	done
 	lay_out_template
@@ -81,9 +87,9 @@ run_tests() {
 
 mode=${1:-}
 case $mode in
-'') build access ;;
+'') build_all ;;
 --check)
-	build access
+	build_all
 	build_template
 	;;
 --test) run_tests ;;
