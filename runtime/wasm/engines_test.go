@@ -31,10 +31,12 @@ type goldenCase struct {
 	input []byte
 	gas   uint64
 	env   func(r *Runtime) *memEnv
+	wide  bool // for the wide profile
 }
 
 // goldenCases are calls that together reach every trap, every host function,
-// growth, nesting, and the end of the gas at many places.
+// growth, nesting, the end of the gas at many places, every WASI function and
+// a Go guest.
 func goldenCases(t *testing.T) []goldenCase {
 	cases := trapGolden()
 	cases = append(cases, nestedGolden()...)
@@ -46,7 +48,9 @@ func goldenCases(t *testing.T) []goldenCase {
 		}
 		cases = append(cases, goldenCase{name: fmt.Sprint("script ", seed), blob: s.blob(), entry: s.entry, gas: 1 << 30})
 	}
-	return append(cases, accessGolden(t)...)
+	cases = append(cases, accessGolden(t)...)
+	cases = append(cases, wasiGolden()...)
+	return append(cases, goGolden(t)...)
 }
 
 func trapGolden() (cases []goldenCase) {
@@ -164,6 +168,51 @@ func accessGolden(t *testing.T) (cases []goldenCase) {
 	return cases
 }
 
+// wasiGolden calls each WASI function with small numbers.
+func wasiGolden() (cases []goldenCase) {
+	for _, fn := range wasiFuncs {
+		args := []int64{1, 1024, 2, 4096, 5, 6, 7, 8, 9}[:len(fn.params)]
+		blob := wasiCall(64, words(2048, 3, 4000, 5)+strings.Repeat("\x01\x00", 200), fn.name, args...)
+		cases = append(cases, goldenCase{name: fn.name, blob: blob, entry: abi.EntryQuery, gas: 1 << 30, wide: true})
+	}
+	return cases
+}
+
+// goGolden are calls of a Go guest that is kept as a fixture: a message is a
+// list of steps.
+func goGolden(t *testing.T) (cases []goldenCase) {
+	t.Helper()
+	blob, err := os.ReadFile("../../sdk/contract/testdata/script-v1.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, steps := range []string{
+		`[]`,
+		`[[22]]`,
+		`[[23,"sum",12345],[23,"sum",-7],[24,9]]`,
+		`[[28,"first",1],[28,"second",2],[28,"first",3]]`,
+		`[[25,40]]`,
+		`[[16,"a line"],[21,50]]`,
+		`[[21,100000]]`,
+		`[[19,"a panic"]]`,
+		`[[20,7]]`,
+		`[[17,4711,"an abort"]]`,
+		`"no list"`,
+	} {
+		message, err := cbor.AppendJSON(nil, []byte(steps))
+		if err != nil {
+			t.Fatal(err)
+		}
+		input := abi.AppendInput(nil, &abi.Input{Contract: "script", Time: 1_700_000_000_000, Message: message})
+		for _, gas := range []uint64{100_000, 400_000, 1 << 32} {
+			cases = append(cases, goldenCase{
+				name: fmt.Sprintf("Go, %s, gas %d", steps, gas), blob: blob, entry: abi.EntryExecute, input: input, gas: gas, wide: true,
+			})
+		}
+	}
+	return cases
+}
+
 // line is what a call did: code, abort code, gas, and digests of the output,
 // of the memory that it left and of what its Env saw.
 func (c *goldenCase) line(t *testing.T, r *Runtime) string {
@@ -194,17 +243,21 @@ func TestGoldenCalls(t *testing.T) {
 		}
 		want = strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
 	}
-	for _, r := range allRuntimes(t) {
-		var got []string
+	for _, e := range engines() {
+		lean, wide := newRuntime(t, e), newWideRuntime(t, e)
 		for range 2 { // fresh and pooled instances
-			got = nil
+			var got []string
 			for i := range cases {
+				r := lean
+				if cases[i].wide {
+					r = wide
+				}
 				got = append(got, cases[i].line(t, r))
 			}
 			if want == nil {
 				want = got
 			}
-			compareLines(t, r.Engine(), got, want)
+			compareLines(t, e, got, want)
 		}
 	}
 	if *update {
@@ -239,7 +292,7 @@ func TestGoldenReach(t *testing.T) {
 	for _, code := range []abi.Code{
 		abi.CodeOutOfGas, abi.CodeStackLimit, abi.CodeMemoryLimit, abi.CodeUnreachable, abi.CodeDivideByZero, abi.CodeIntegerOverflow,
 		abi.CodeOutOfBounds, abi.CodeBadIndirectCall, abi.CodeBadPointer, abi.CodeAborted, abi.CodeNotAllowedHere, abi.CodeNoEntryPoint,
-		abi.CodeKeyTooLong, abi.CodeBadArgument,
+		abi.CodeKeyTooLong, abi.CodeBadArgument, abi.CodeExited,
 	} {
 		if !strings.Contains(string(raw), ": "+code.Name()+" ") {
 			t.Errorf("no call ends with %v", code)
