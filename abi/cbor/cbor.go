@@ -144,10 +144,11 @@ func AppendNull(b []byte) []byte { return append(b, simpleNull) }
 // and text strings alias the input. The first error sticks; every later read
 // returns a zero value, so a caller checks Err or Done once at the end.
 type Reader struct {
-	buf    []byte
-	off    int
-	err    error
-	borrow bool // texts alias buf
+	buf     []byte
+	off     int
+	err     error
+	borrow  bool // texts alias buf
+	checked bool // buf is canonical
 }
 
 // NewReader reads from b.
@@ -156,6 +157,12 @@ func NewReader(b []byte) Reader { return Reader{buf: b} }
 // NewBorrowingReader reads from b, which nobody may change any more: texts
 // alias it like byte strings, so that nothing is allocated.
 func NewBorrowingReader(b []byte) Reader { return Reader{buf: b, borrow: true} }
+
+// NewCheckedReader is NewBorrowingReader for a buffer that was checked before
+// as Validate checks, by the host that handed it to a guest. Texts, and items
+// that are read whole, are not checked again; what is not canonical after all
+// is read as something or other, within the buffer.
+func NewCheckedReader(b []byte) Reader { return Reader{buf: b, borrow: true, checked: true} }
 
 // Err returns the first error, or nil.
 func (r *Reader) Err() error { return r.err }
@@ -272,8 +279,21 @@ func (r *Reader) Kind() Kind {
 	return KindNone
 }
 
+// expect reads the head of an item of a kind that has an argument. Most heads
+// are one byte; guests pay for every call.
 func (r *Reader) expect(want Kind) (uint64, bool) {
-	if got := r.Kind(); r.err == nil && got != want {
+	if r.err == nil && r.off < len(r.buf) {
+		if arg := r.buf[r.off] ^ byte(want-KindUint)<<5; arg < 24 {
+			r.off++
+			return uint64(arg), true
+		}
+	}
+	return r.expectLong(want)
+}
+
+// expectLong is expect for longer heads, and for what is not expected.
+func (r *Reader) expectLong(want Kind) (uint64, bool) {
+	if r.Kind() != want {
 		r.failKind(want.String())
 	}
 	_, arg := r.head()
@@ -348,7 +368,7 @@ func (r *Reader) TextBytes() []byte {
 
 func (r *Reader) takeText(n uint64) []byte {
 	b := r.take(n)
-	if !utf8.Valid(b) {
+	if !r.checked && !utf8.Valid(b) {
 		r.fail("text is not valid UTF-8")
 		return nil
 	}
@@ -428,6 +448,10 @@ func (r *Reader) Map() int { return r.count(KindMap, 2) }
 // encoding, which aliases the input. It is checked as Validate checks.
 func (r *Reader) Raw() []byte {
 	start := r.off
+	if r.checked {
+		r.pass()
+		return r.since(start)
+	}
 	items := MaxItems
 	r.skip(0, &items)
 	return r.since(start)
@@ -439,6 +463,9 @@ func (r *Reader) RawTextMap() []byte {
 	start := r.off
 	if got := r.Kind(); got != KindMap {
 		r.failKind(KindMap.String())
+	}
+	if r.checked {
+		return r.Raw()
 	}
 	items := MaxItems - 1
 	r.skipPairs(r.Map(), 0, &items, true)
@@ -454,6 +481,44 @@ func (r *Reader) since(start int) []byte {
 
 // Skip reads one item of any kind and drops it.
 func (r *Reader) Skip() { r.Raw() }
+
+// pass moves behind one item by the lengths in its heads alone.
+func (r *Reader) pass() {
+	if r.err != nil {
+		return
+	}
+	buf, off := r.buf, r.off
+	for left := 1; left > 0; left-- {
+		if left > len(buf)-off { // each takes a byte at least
+			r.fail("unexpected end of input")
+			return
+		}
+		major, arg := buf[off]>>5, uint64(buf[off]&31)
+		off++
+		if arg >= 24 {
+			r.off = off - 1
+			if _, arg = r.head(); r.err != nil {
+				return
+			}
+			off = r.off
+		}
+		switch major {
+		case majorBytes, majorText:
+			if arg > uint64(len(buf)-off) {
+				r.failN("string of # bytes runs past the end", arg)
+				return
+			}
+			off += int(arg)
+		case majorArray:
+			left += int(min(arg, uint64(len(buf))))
+		case majorMap:
+			left += 2 * int(min(arg, uint64(len(buf))))
+		case majorTag:
+			left++
+		}
+	}
+	r.off = off
+}
 
 func (r *Reader) skip(depth int, items *int) {
 	if depth > MaxDepth {

@@ -259,3 +259,22 @@ func TestBorrowingReader(t *testing.T) {
 		t.Errorf("%q is no UTF-8, %v", text, r.Err())
 	}
 }
+
+// FuzzCheckedReader: it reads what Validate accepts as every reader does, and
+// never leaves the buffer.
+func FuzzCheckedReader(f *testing.F) {
+	for _, b := range []string{"\xa2\x61a\x01\x61b\x82\xc4\x82\x20\x05\xf6", "\x9b\xff\xff\xff\xff\xff\xff\xff\xff", "\xbb\x7f\xff\xff\xff\xff\xff\xff\xff", "\x82\x01", "\x78\x20", "\xff"} {
+		f.Add([]byte(b))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := NewCheckedReader(b)
+		raw := r.Raw()
+		err := r.Done()
+		if Validate(b) == nil && (err != nil || !bytes.Equal(raw, b)) {
+			t.Errorf("%x is read as %x, %v", b, raw, err)
+		}
+		if raw != nil && !bytes.HasPrefix(b, raw) || r.Offset() > len(b) {
+			t.Errorf("%x is read as %x, up to %d", b, raw, r.Offset())
+		}
+	})
+}

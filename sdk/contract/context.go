@@ -68,7 +68,7 @@ func ParseContext(b []byte) (Context, error) {
 }
 
 func (c *Context) parse(b []byte) error {
-	r := cbor.NewBorrowingReader(b)
+	r := cbor.NewCheckedReader(b)
 	r.ArrayN(2)
 	seen := uint64(0)
 	for f := r.Fields(); f.Next(); {

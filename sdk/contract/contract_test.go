@@ -306,23 +306,23 @@ func inputs() (list [][]byte) {
 	return list
 }
 
-// FuzzParseContext: a context is read exactly where abi reads an input, and
-// says the same.
+// FuzzParseContext: what abi reads as an input is a context that says the
+// same, and no other bytes do harm.
 func FuzzParseContext(f *testing.F) {
 	for _, b := range inputs() {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, wantErr := abi.ParseInput(b)
 		c, err := contract.ParseContext(b)
-		if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
-			t.Fatalf("%v, want %v", err, wantErr)
+		in, wantErr := abi.ParseInput(b)
+		if wantErr != nil {
+			return // a context may be read: the host's texts are not checked again
 		}
 		same := func(a, b *abi.Hash) bool { return a == b || a != nil && b != nil && *a == *b }
-		if c.Chain != in.Chain || c.Height != in.Height || c.Time != in.Time || c.Contract != in.Contract || c.Owner != in.Owner ||
+		if err != nil || c.Chain != in.Chain || c.Height != in.Height || c.Time != in.Time || c.Contract != in.Contract || c.Owner != in.Owner ||
 			!same(c.Caller, in.Caller) || c.Roles != in.Roles || c.Parent != in.ParentContract || !same(c.Transaction, in.Transaction) ||
 			c.Domain != in.Domain || !bytes.Equal(c.Message, in.Message) {
-			t.Errorf("%+v, want %+v", c, in)
+			t.Errorf("%+v, %v, want %+v", c, err, in)
 		}
 	})
 }

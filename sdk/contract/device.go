@@ -69,7 +69,7 @@ func mustDevice(b []byte) Device {
 // Errors wrap abi.CodeMalformed.
 func ParseDevice(b []byte) (Device, error) {
 	var d Device
-	r := cbor.NewBorrowingReader(b)
+	r := cbor.NewCheckedReader(b)
 	for f := r.Fields(); f.Next(); {
 		d.readField(f.Key(), &r)
 	}

@@ -23,7 +23,7 @@ func (f *frame) decide(input []byte, handler DecideHandler) ([]byte, error) {
 	if err := f.context.parse(input); err != nil {
 		return nil, err
 	}
-	r := cbor.NewBorrowingReader(f.context.Message)
+	r := cbor.NewCheckedReader(f.context.Message)
 	if err := f.question.Read(&r, &f.subject); err != nil {
 		return nil, err
 	}
