@@ -35,6 +35,7 @@ type body struct {
 	limits *module.Limits
 
 	f      Func
+	nans   int // float operations of the functions before
 	locals []module.ValType
 	vals   []module.ValType
 	ctrls  []control
@@ -196,6 +197,9 @@ func (b *body) instruction() {
 	if info.NaN {
 		if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
 			b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.NaNs)
+		}
+		if b.nans+b.f.NaNs > b.limits.AllNaNs {
+			b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations in all functions", b.limits.AllNaNs)
 		}
 	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {

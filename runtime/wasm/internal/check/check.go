@@ -65,6 +65,7 @@ func Module(m *module.Module, limits *module.Limits) ([]Func, *module.Refusal) {
 			return nil, err
 		}
 		funcs[i] = f
+		b.nans += f.NaNs
 	}
 	return funcs, nil
 }
