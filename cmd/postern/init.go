@@ -31,9 +31,10 @@ Example:
 
 The profile says which contracts the chain admits, for ever. Lean: small modules
 without floating point, which the smallest gateway runs; Rust and C compile to
-them. Wide: also what Go compiles to, up to 4 MiB; a Go contract takes 30 MiB
-and more of each node's memory (postern.toml gets memory = 256), seconds to
-compile, and new code is activated 15 s after its deployment.`,
+them. Wide: also what Go compiles to, up to 4 MiB. A Go contract takes some
+40 MiB of each node's memory, 75 MiB while it is deployed (postern.toml gets
+memory = 256), and seconds to compile: new code is activated 15 s after its
+deployment.`,
 		Flags: []cli.Flag{
 			homeFlag, jsonFlag,
 			&cli.StringFlag{Name: "name", Usage: "the chain's `NAME`", Value: "postern"},
