@@ -127,7 +127,6 @@ func (t *template) files(name string) (list []projectFile, err error) {
 		data, err := postern.Sources.ReadFile(p)
 		if path.Base(p) == "Cargo.toml" {
 			data = cargoName.ReplaceAll(data, []byte(`name = "`+name+`"`))
-			data = cargoPath.ReplaceAll(data, []byte(`path = "postern"`))
 		}
 		list = append(list, projectFile{strings.TrimPrefix(p, t.from+"/"), data})
 		return err
@@ -146,10 +145,7 @@ func (t *template) files(name string) (list []projectFile, err error) {
 	return append(list, t.extra(name)...), nil
 }
 
-var (
-	cargoName = regexp.MustCompile(`(?m)^name = "[^"]*"`)
-	cargoPath = regexp.MustCompile(`path = "\.\.[^"]*"`)
-)
+var cargoName = regexp.MustCompile(`(?m)^name = "[^"]*"`)
 
 const projectReadme = `# %s
 
@@ -157,7 +153,7 @@ A contract for a Postern ledger. The SDK that it is written with lies in
 postern/.
 
     %-28s native tests, without a node
-    postern contract test        builds it and plays tests/*.test
+    postern contract test        builds it and plays tests/*.steps
     postern contract bench       microseconds, gas, memory
     postern contract deploy --name %s FILE.wasm
 `

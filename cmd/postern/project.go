@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func newSubject(name, dir string, code []byte) (*subject, error) {
 	if s.profile, _, err = admission(code); err != nil {
 		return nil, err
 	}
-	s.scripts, err = filepath.Glob(filepath.Join(dir, "tests", "*.test"))
+	s.scripts, err = filepath.Glob(filepath.Join(dir, "tests", "*.steps"))
 	return s, err
 }
 
@@ -222,7 +223,8 @@ func buildRust(ctx context.Context, p *project) error {
 // rustToolchain finds a cargo whose compiler has the library for Wasm: that on
 // the PATH, else the distribution's.
 func rustToolchain(ctx context.Context) (cargo string, env []string, err error) {
-	env = os.Environ()
+	// RUSTFLAGS would replace the flags of the project's .cargo/config.toml.
+	env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RUSTFLAGS=") })
 	if tool, err := exec.LookPath("cargo"); err == nil && hasWasmTarget(ctx, "rustc") {
 		return tool, env, nil
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 const testDescription = `It builds the project in DIR (the present directory by default), or takes a
-module, and plays the scripts in tests/*.test beside it on a chain in memory:
+module, and plays the scripts in tests/*.steps beside it on a chain in memory:
 the same host, ledger, gas and quotas as on a real one. It ends with exit code
 1 when something does not hold. A script:
 
@@ -38,7 +38,7 @@ the same host, ledger, gas and quotas as on a real one. It ends with exit code
 docs/contracts.md describes every step. Examples:
 
    postern contract test
-   postern contract test --script tests/one.test counter.wasm`
+   postern contract test --script tests/one.steps counter.wasm`
 
 func contractTestCommand() *cli.Command {
 	return &cli.Command{
@@ -239,7 +239,7 @@ the ledger answers them.
 
 Example:
 
-   postern contract bench --script tests/decide.test`,
+   postern contract bench --script tests/decide.steps`,
 		Flags: []cli.Flag{
 			jsonFlag, engineFlag,
 			&cli.StringSliceFlag{Name: "script", Usage: "measure the last step of this `FILE`; may be repeated"},
