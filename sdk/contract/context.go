@@ -18,7 +18,7 @@ type Context struct {
 	// Caller is the account that signed the transaction or asks; nil in a
 	// timer. Where Parent is set it is Parent that asks, and the account
 	// signed something that may have been meant for another contract: use
-	// CallerIs to decide what a caller may do.
+	// Account or CallerIs to decide what a caller may do.
 	Caller *Hash
 	Roles  abi.Role // of the caller; none where Parent is set
 	Parent string   // the contract that calls this one, "" at the top level
@@ -32,10 +32,19 @@ type Context struct {
 	device []byte // the caller's device record, nil when it is no device
 }
 
-// CallerIs says whether the account itself asks, directly: never in a timer
-// nor for another contract.
+// Account is the account that asks directly; false in a timer, and where
+// another contract asks.
+func (c *Context) Account() (id Hash, ok bool) {
+	if c.Caller == nil || c.Parent != "" {
+		return Hash{}, false
+	}
+	return *c.Caller, true
+}
+
+// CallerIs says whether this account asks, directly.
 func (c *Context) CallerIs(account Hash) bool {
-	return c.Caller != nil && c.Parent == "" && *c.Caller == account
+	id, ok := c.Account()
+	return ok && id == account
 }
 
 // FromOwner says whether this contract's owner asks, directly.
@@ -53,9 +62,9 @@ func (c *Context) CallerDevice() (Device, bool) {
 	return mustDevice(c.device), true
 }
 
-// Reader reads the message. A parser that ends with Done has refused all but
-// the one canonical encoding.
-func (c *Context) Reader() cbor.Reader { return cbor.NewReader(c.Message) }
+// Reader reads the message; texts borrow from it. A parser that ends with Done
+// has refused all but the one canonical encoding.
+func (c *Context) Reader() cbor.Reader { return cbor.NewBorrowingReader(c.Message) }
 
 // ParseContext reads an input of the host (abi.Input); the result borrows
 // from b. Errors are, or wrap, abi.CodeMalformed and abi.CodeBadArgument.

@@ -2,7 +2,9 @@ package fake
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/sdk/contract/internal/script"
 )
 
@@ -329,6 +332,7 @@ func TestGuests(t *testing.T) {
 			guest := n.entries(t, blob)
 			t.Run(name+"/"+engine.String()+"/agrees", func(t *testing.T) { testAgreement(t, guest) })
 			t.Run(name+"/"+engine.String()+"/traps", func(t *testing.T) { testTraps(t, n, guest) })
+			t.Run(name+"/"+engine.String()+"/inputs", func(t *testing.T) { testInputs(t, n, guest, blob) })
 			t.Run(name+"/"+engine.String()+"/garbage", func(t *testing.T) { testGarbage(t, guest) })
 		}
 	}
@@ -399,6 +403,38 @@ func testTraps(t *testing.T, n *node, guest entries) {
 	defer func() { n.gas = plenty }()
 	if _, err := w.a.Execute(w.alice, steps(s{script.Garbage, 1 << 20})); !errors.Is(err, abi.CodeOutOfGas) || n.used != n.gas {
 		t.Errorf("%v, gas %d", err, n.used)
+	}
+}
+
+// testInputs: what no host says is refused, and harms no later call.
+func testInputs(t *testing.T, n *node, guest entries, blob []byte) {
+	w := newWorld(t, guest)
+	good := abi.AppendInput(nil, w.chain.input(w.a, &abi.Input{Message: steps()}))
+	for _, test := range []struct {
+		input string
+		code  abi.Code
+		abort uint16
+	}{
+		{"", abi.CodeAborted, 1},
+		{"\xff", abi.CodeAborted, 1},
+		{"\x82\xa0\x40", abi.CodeAborted, 8}, // without what is always there
+		{"\x82\xbb\xff\xff\xff\xff\xff\xff\xff\xff\x40", abi.CodeAborted, 1},
+		{string(good) + "\x00", abi.CodeAborted, 1},
+		{strings.Repeat("\x00", 2*abi.MaxTransaction), abi.CodeAborted, 1},
+		{strings.Repeat("\x00", 2*abi.MaxTransaction+1), abi.CodeUnreachable, 0}, // alloc makes no room for it
+		{strings.Repeat("\x00", 4<<20), abi.CodeUnreachable, 0},
+	} {
+		res, err := n.runtime.Call(context.Background(), wasm.Call{
+			Code: sha256.Sum256(blob), Load: func() ([]byte, error) { return blob, nil },
+			Entry: abi.EntryQuery, Input: []byte(test.input), Gas: plenty, Env: &env{&call{contract: w.a, entry: abi.EntryQuery}, n},
+		})
+		trap, ok := errors.AsType[*wasm.Trap](err)
+		if !ok || trap.Code != test.code || res.AbortCode != test.abort {
+			t.Errorf("%d bytes %.20x: %v, abort %d", len(test.input), test.input, err, res.AbortCode)
+		}
+		if out, err := w.a.Query(steps()); err != nil || !bytes.Equal(out, []byte{0x80}) {
+			t.Errorf("after %d bytes %.20x: %x, %v", len(test.input), test.input, out, err)
+		}
 	}
 }
 

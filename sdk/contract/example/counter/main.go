@@ -17,10 +17,16 @@ func query(ptr, size uint32) uint64 { return contract.Enter(ptr, size, onQuery) 
 
 func main() {}
 
+var errNoAccount = contract.Refuse(2, "only accounts count")
+
 // onExecute adds one to the caller's number and returns it.
 func onExecute(c *contract.Context) ([]byte, error) {
-	n, _ := counts.Get(*c.Caller)
-	counts.Set(*c.Caller, n+1)
+	who, ok := c.Account()
+	if !ok {
+		return nil, errNoAccount
+	}
+	n, _ := counts.Get(who)
+	counts.Set(who, n+1)
 	return cbor.AppendUint(nil, n+1), nil
 }
 

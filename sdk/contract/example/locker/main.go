@@ -37,6 +37,7 @@ var (
 	errTaken     = contract.Refuse(5, "the locker is taken")
 	errNotYours  = contract.Refuse(6, "the locker is not rented by the caller")
 	errTooLong   = contract.Refuse(7, "nobody rents for that long")
+	errNoAccount = contract.Refuse(8, "contracts rent no lockers")
 )
 
 // Why it denies.
@@ -73,15 +74,6 @@ var (
 	rented  = contract.NewIndex("rented/", contract.HashKey, contract.TextKey) // lockers by account
 )
 
-// What execute is asked: array(3) [operation, locker, ms], where ms is for how
-// long the locker is rented and 0 in other operations.
-const (
-	opAdd    = 1 // a locker; the contract's owner
-	opRent   = 2 // a free one
-	opReturn = 3 // before its time
-	opOpened = 4 // by follow-up of a decision; the contract's owner and gateways
-)
-
 // onInit reads the longest rental in ms.
 func onInit(c *contract.Context) ([]byte, error) {
 	r := c.Reader()
@@ -108,26 +100,30 @@ func onMigrate(*contract.Context) ([]byte, error) {
 	return nil, nil
 }
 
-func message(op uint64, locker string, ms int64) []byte {
-	b := cbor.AppendUint(cbor.AppendArray(nil, 3), op)
-	return cbor.AppendInt(cbor.AppendText(b, locker), ms)
-}
-
+// onExecute does what the message says, in JSON one of
+//
+//	["add", locker]       a new one; by the contract's owner
+//	["rent", locker, ms]  a free one, for so long
+//	["return", locker]    before its time
+//	["opened", locker]    counts; by gateways, as the follow-up of a decision
 func onExecute(c *contract.Context) ([]byte, error) {
 	r := c.Reader()
-	r.ArrayN(3)
-	op, name, ms := r.Uint(), r.Text(), r.Int()
+	fields := r.Array()
+	op, name, ms := r.Text(), r.Text(), int64(0)
+	if fields == 3 {
+		ms = r.Int()
+	}
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
-	switch op {
-	case opAdd:
+	switch {
+	case op == "add" && fields == 2:
 		return nil, add(c, name)
-	case opRent:
+	case op == "rent" && fields == 3:
 		return nil, rent(c, name, ms)
-	case opReturn:
+	case op == "return" && fields == 2:
 		return nil, giveBack(c, name)
-	case opOpened:
+	case op == "opened" && fields == 2:
 		return nil, opened(c, name)
 	}
 	return nil, errUnknownOp
@@ -145,6 +141,10 @@ func add(c *contract.Context, name string) error {
 }
 
 func rent(c *contract.Context, name string, ms int64) error {
+	who, ok := c.Account()
+	if !ok {
+		return errNoAccount
+	}
 	v, ok := lockers.Get(name)
 	if !ok {
 		return errNoLocker
@@ -158,7 +158,7 @@ func rent(c *contract.Context, name string, ms int64) error {
 	if v.until != 0 { // over, but its timer has yet to run
 		free(name, v)
 	}
-	v = rental{by: *c.Caller, until: c.Time + ms}
+	v = rental{by: who, until: c.Time + ms}
 	lockers.Set(name, v)
 	rented.Add(v.by, name)
 	contract.Schedule(v.until, []byte(name))
@@ -240,6 +240,6 @@ func onDecide(_ *contract.Context, q *contract.Question) (contract.Verdict, erro
 		return contract.Deny(reasonOver, "rental-over"), nil
 	}
 	verdict := contract.Permit()
-	verdict.FollowUp = message(opOpened, q.Resource.ID, 0)
+	verdict.FollowUp = cbor.AppendText(cbor.AppendText(cbor.AppendArray(nil, 2), "opened"), q.Resource.ID)
 	return verdict, nil
 }

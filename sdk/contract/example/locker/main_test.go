@@ -16,9 +16,14 @@ const hour = 60 * 60 * 1000 // ms
 var code = fake.Code{Init: onInit, Migrate: onMigrate, Execute: onExecute, Timer: onTimer, Query: onQuery, Decide: onDecide}
 
 // ask encodes a message to execute.
-func ask(op uint64, locker string) []byte { return message(op, locker, 0) }
+func ask(op, locker string) []byte {
+	return cbor.AppendText(cbor.AppendText(cbor.AppendArray(nil, 2), op), locker)
+}
 
-func askRent(locker string, ms int64) []byte { return message(opRent, locker, ms) }
+func askRent(locker string, ms int64) []byte {
+	b := cbor.AppendText(cbor.AppendText(cbor.AppendArray(nil, 3), "rent"), locker)
+	return cbor.AppendInt(b, ms)
+}
 
 // station is a contract with two lockers, and people.
 type station struct {
@@ -35,8 +40,8 @@ func open(t *testing.T) *station {
 	if s.lockers, err = s.chain.Deploy("lockers", s.owner, code, cbor.AppendInt(nil, 24*hour)); err != nil {
 		t.Fatal(err)
 	}
-	s.do(s.owner, ask(opAdd, "1"), nil)
-	s.do(s.owner, ask(opAdd, "2"), nil)
+	s.do(s.owner, ask("add", "1"), nil)
+	s.do(s.owner, ask("add", "2"), nil)
 	return s
 }
 
@@ -77,8 +82,8 @@ func TestRenting(t *testing.T) {
 	s.do(s.ann, askRent("2", 2*hour), nil)
 	s.has(s.ann, "1", "2")
 	s.do(s.ben, askRent("1", hour), errTaken)
-	s.do(s.ben, ask(opReturn, "1"), errNotYours)
-	s.do(s.ann, ask(opReturn, "1"), nil)
+	s.do(s.ben, ask("return", "1"), errNotYours)
+	s.do(s.ann, ask("return", "1"), nil)
 	s.do(s.ben, askRent("1", hour), nil)
 	s.has(s.ann, "2")
 	s.has(s.ben, "1")
@@ -87,7 +92,7 @@ func TestRenting(t *testing.T) {
 func TestRentalsEnd(t *testing.T) {
 	s := open(t)
 	s.do(s.ann, askRent("1", hour), nil)
-	s.do(s.ann, ask(opReturn, "1"), nil)
+	s.do(s.ann, ask("return", "1"), nil)
 	s.do(s.ben, askRent("1", 3*hour), nil) // ann's timer must leave it alone
 	for range 2 {
 		if failures := s.chain.Advance(hour); failures != nil {
@@ -122,16 +127,33 @@ func TestDecisions(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	s := open(t)
-	s.do(s.ann, ask(opAdd, "3"), errNotOwner)
-	s.do(s.owner, ask(opAdd, "1"), errTaken)
+	s.do(s.ann, ask("add", "3"), errNotOwner)
+	s.do(s.owner, ask("add", "1"), errTaken)
 	s.do(s.ann, askRent("3", hour), errNoLocker)
 	s.do(s.ann, askRent("1", 0), errTooLong)
 	s.do(s.ann, askRent("1", 25*hour), errTooLong)
-	s.do(s.ann, ask(opReturn, "3"), errNoLocker)
-	s.do(s.owner, ask(opOpened, "3"), errNoLocker)
-	s.do(s.owner, ask(9, "1"), errUnknownOp)
-	s.do(s.ann, ask(opRent, "1"), errTooLong)
+	s.do(s.ann, ask("return", "3"), errNoLocker)
+	s.do(s.owner, ask("opened", "3"), errNoLocker)
+	s.do(s.owner, ask("sell", "1"), errUnknownOp)
+	s.do(s.ann, ask("rent", "1"), errUnknownOp)
 	s.do(s.owner, nil, cbor.ErrMalformed)
+}
+
+// TestContractsRentNothing: nor may one make its caller rent.
+func TestContractsRentNothing(t *testing.T) {
+	s := open(t)
+	deputy := fake.Code{Execute: func(c *contract.Context) ([]byte, error) {
+		_, err := contract.Call("lockers", c.Message)
+		return nil, err
+	}}
+	d, err := s.chain.Deploy("deputy", s.ben, deputy, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Execute(s.ann, askRent("1", hour)); !errors.Is(err, abi.CodeAborted) {
+		t.Error(err)
+	}
+	s.has(s.ann)
 }
 
 // TestMigration: rentals of the first version, [by, until], are kept.
