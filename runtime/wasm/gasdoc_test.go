@@ -135,7 +135,7 @@ a transaction.
 
 ## Instructions
 
-Units for one; a stretch's sum is rounded up.
+Units for one; a stretch's sum is rounded up. A select between floats costs 3 more.
 
 | units | instructions |
 | ---: | --- |

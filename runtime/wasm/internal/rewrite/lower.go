@@ -70,18 +70,21 @@ func (f *function) lower(in *module.Instr) {
 	}
 }
 
-// selection appends a select: of those between floats the checker made a list.
-// The typed form is one that the engine knows with reference types only.
+// selection appends a select: of those between floats the checker made a list,
+// and they cost as much as float arithmetic besides. The typed form is one that
+// the engine knows with reference types only.
 func (f *function) selection(in *module.Instr) {
 	for len(f.selects) > 0 && f.selects[0].Offset < in.Offset {
 		f.selects = f.selects[1:] // in unreachable code
 	}
-	switch {
-	case len(f.selects) == 0 || f.selects[0].Offset > in.Offset:
+	if len(f.selects) == 0 || f.selects[0].Offset > in.Offset {
 		f.block.op(module.OpSelect)
-	case f.selects[0].Type == module.F32:
+		return
+	}
+	f.cost += uint64(f.w.opt.Costs.Classes[module.ClassNaN])
+	if f.selects[0].Type == module.F32 {
 		f.callHelper(helperSelect32)
-	default:
+	} else {
 		f.callHelper(helperSelect64)
 	}
 }

@@ -9,9 +9,9 @@
 //     tested with gas;
 //   - functions so small that their price counts in their callers (see brief);
 //   - pages: how many pages the memory may still grow;
-//   - memory.grow, memory.copy, memory.fill and the remainders become calls of
-//     appended functions; three patterns that wazero's compilers translate
-//     wrongly are avoided (see lower).
+//   - memory.grow, memory.copy and memory.fill become calls of appended
+//     functions; five patterns that wazero's compilers translate wrongly are
+//     avoided (see lower).
 //
 // Gas is exact whenever the module can be interrupted: a block stores it
 // before its first instruction that can trap or call. After a trap negative
