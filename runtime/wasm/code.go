@@ -163,7 +163,7 @@ func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code,
 	if r.cfg.Engine == EngineInterpreter {
 		perByte = interpretedPerByte
 	}
-	c.bytes = len(rewritten)*perByte + c.image.pages()*imagePage
+	c.bytes = len(rewritten)*perByte + c.image.filled()
 	return c, nil
 }
 

@@ -40,15 +40,13 @@ func newImage(mem []byte) image {
 	return img
 }
 
-// pages counts the pages that are not zero.
-func (img *image) pages() int {
-	n := 0
-	for _, at := range img.at {
-		if at >= 0 {
-			n++
-		}
+// filled is the end of the last page that is not zero.
+func (img *image) filled() int {
+	n := len(img.at)
+	for n > 0 && img.at[n-1] < 0 {
+		n--
 	}
-	return n
+	return n * imagePage
 }
 
 // page gives the bytes of page i, nil where they are zero, as they are beyond

@@ -28,7 +28,8 @@ const (
 
 // extent is a stretch of the image file.
 type extent struct {
-	at, end int64
+	at   int64
+	size int
 }
 
 // imageFile holds the images of all codes in one unnamed file in memory, of
@@ -116,7 +117,10 @@ func (f *imageFile) keep(img *image) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at := f.end
-	f.end += int64(img.size) // even if this fails: what was written stays
+	// What follows the last page that is not zero is no part of the file: a
+	// page of a file takes room as soon as somebody touches it.
+	size := max(f.pageSize, (img.filled()+f.pageSize-1)&^(f.pageSize-1))
+	f.end += int64(size) // even if this fails: what was written stays
 	if err := unix.Ftruncate(f.fd, f.end); err != nil {
 		return fmt.Errorf("enlarging the image file: %w", err)
 	}
@@ -130,11 +134,11 @@ func (f *imageFile) keep(img *image) error {
 			done += n
 		}
 	}
-	mapped, err := unix.Mmap(f.fd, at, img.size, unix.PROT_READ, unix.MAP_SHARED)
+	mapped, err := unix.Mmap(f.fd, at, size, unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("mapping an image: %w", err)
 	}
-	img.data, img.file = mapped, extent{at: at, end: at + int64(img.size)}
+	img.data, img.file = mapped, extent{at: at, size: size}
 	for i := range img.at {
 		if img.at[i] >= 0 {
 			img.at[i] = int32(i)
@@ -150,12 +154,12 @@ func (f *imageFile) drop(img *image) {
 		return
 	}
 	unix.Munmap(img.data)
-	unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, img.file.at, int64(img.size))
+	unix.Fallocate(f.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, img.file.at, int64(img.file.size))
 	img.data, img.file = nil, extent{}
 }
 
 // mappedMemory is a memory whose pages are those of the image until they are
-// written to. Its addresses are reserved up to its maximum, so it never moves.
+// written to; beyond the image's extent they are zero until then. Its addresses are reserved up to its maximum, so it never moves.
 type mappedMemory struct {
 	file     *imageFile
 	image    *image
@@ -175,11 +179,15 @@ func (f *imageFile) memory(img *image, maximum int) (memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reserving a memory of %d bytes: %w", maximum, err)
 	}
-	m := &mappedMemory{file: f, image: img, base: base, reserved: maximum, usable: img.size, size: img.size}
-	_, err = unix.MmapPtr(f.fd, img.file.at, base, uintptr(img.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
+	m := &mappedMemory{file: f, image: img, base: base, reserved: maximum, usable: img.file.size, size: img.size}
+	_, err = unix.MmapPtr(f.fd, img.file.at, base, uintptr(img.file.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED)
 	if err != nil {
 		m.Free()
 		return nil, fmt.Errorf("mapping a memory of %d bytes: %w", img.size, err)
+	}
+	if m.Reallocate(uint64(img.size)) == nil {
+		m.Free()
+		return nil, fmt.Errorf("no memory of %d bytes", img.size)
 	}
 	return m, nil
 }

@@ -289,7 +289,7 @@ func benchInstances(b *testing.B, r *Runtime, call Call) {
 	b.ReportMetric(float64(heapInUse()-before)/n, "heap-bytes")
 	b.ReportMetric(float64(pages)/n, "own-page-bytes")
 	b.ReportMetric(float64(list[0].bytes()), "counted-bytes")
-	b.ReportMetric(float64(c.image.pages()*imagePage), "shared-bytes")
+	b.ReportMetric(float64(c.image.filled()), "shared-bytes")
 	for _, in := range list {
 		r.closeInstance(ctx, in)
 	}

@@ -105,6 +105,27 @@ func (r *Runtime) openEngine(ctx context.Context) error {
 // Engine is the engine in use, never EngineAuto.
 func (r *Runtime) Engine() Engine { return r.cfg.Engine }
 
+// Stats is what a Runtime holds at a moment.
+type Stats struct {
+	Codes       int // compiled
+	CodeBytes   int // estimate, images included
+	SharedBytes int // of CodeBytes: images, whose pages all instances of a code share
+	Idle        int // instances
+	IdleBytes   int // that they have to themselves
+}
+
+// Stats counts.
+func (r *Runtime) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Codes: len(r.codes), CodeBytes: r.codeBytes, IdleBytes: r.idleBytes}
+	for _, c := range r.codes {
+		s.SharedBytes += c.image.filled()
+		s.Idle += len(c.idle)
+	}
+	return s
+}
+
 // Close frees everything. No call may be running.
 func (r *Runtime) Close(ctx context.Context) error {
 	err := r.engine.Close(ctx)
