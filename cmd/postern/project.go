@@ -209,7 +209,14 @@ func buildRust(ctx context.Context, p *project) error {
 	if err != nil {
 		return err
 	}
-	if err := runTool(ctx, p.dir, env, cargo, "build", "--release", "--offline", "--quiet", "--target", wasmTarget); err != nil {
+	dir, err := filepath.Abs(p.dir)
+	if err != nil {
+		return err
+	}
+	// Panics name source files: without this the project's path gets into the
+	// module, and the same sources make another one elsewhere.
+	remap := "target." + wasmTarget + ".rustflags=['--remap-path-prefix=" + dir + "=.']"
+	if err := runTool(ctx, p.dir, env, cargo, "build", "--release", "--offline", "--quiet", "--target", wasmTarget, "--config", remap); err != nil {
 		return err
 	}
 	built := filepath.Join(p.dir, "target", wasmTarget, "release", strings.ReplaceAll(p.name, "-", "_")+".wasm")
