@@ -264,7 +264,9 @@ func TestSizeLimits(t *testing.T) {
 // hungry is a contract with a function of n blocks and loads, whose
 // compilation takes memory.
 func hungry(n int) []byte {
-	return withBody(strings.Repeat("i", 90), repeated(n, func(a *wasmtest.Asm) { a.Get(0).Mem(0x28, 0).Tee(1).If(void).Get(1).Mem(0x28, 0).Set(2).Else().Get(2).Set(1).End() }))
+	return withBody(strings.Repeat("i", 90), repeated(n, func(a *wasmtest.Asm) {
+		a.Get(0).Mem(0x28, 0).Tee(1).If(void).Get(1).Mem(0x28, 0).Set(2).Else().Get(2).Set(1).End()
+	}))
 }
 
 // laborious is a contract with n functions of many locals and branches, whose

@@ -99,8 +99,8 @@ var (
 	priceDivide   = price{4500, 200}
 	priceNaN      = price{3000, 120} // a float operation that is made canonical
 	priceCarried  = price{450, 28}   // a value on an edge
-	priceLive     = price{40, 0}     // a value that may live across an edge
-	priceKnown    = price{28, 0}     // an address known at the end of a block
+	priceLive     = price{60, 0}     // a value that may live across an edge
+	priceKnown    = price{44, 0}     // an address known at the end of a block
 )
 
 // markSites is the number of stores from which on the rewriter marks none.

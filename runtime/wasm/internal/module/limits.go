@@ -57,7 +57,7 @@ var Lean = Limits{
 	Exports:        64,
 	Segments:       512,
 	CustomSections: 16,
-	CompileMemory:  16 << 20,
+	CompileMemory:  15 << 20,
 	CompileWork:    256 << 20,
 	MemoryPages:    16,
 	ChainPages:     32,

@@ -390,10 +390,10 @@ func (p *parser) custom(body reader) {
 // maxNameBytes bounds what is kept of a name; the rest would only fill logs.
 const maxNameBytes = 128
 
-// functionNames keeps subsection 1 of the name section. Damage is no reason
-// to refuse: the section has no meaning to execution.
+// functionNames keeps the first subsection 1 of the first name section. Damage
+// is no reason to refuse: the section has no meaning to execution.
 func (p *parser) functionNames() {
-	for p.more() {
+	for p.more() && p.m.Names == nil {
 		id := p.byte()
 		sub := p.sub(p.u32())
 		if id != 1 {
