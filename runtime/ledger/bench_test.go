@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/wasm"
 )
 
 // withAccess is a world whose default domain is the access contract with a
@@ -145,4 +146,27 @@ func BenchmarkBlockOfStatuses(b *testing.B) {
 		w.now = w.l.Head().Time + 100
 		return w.sign(owner, chain.Body{Op: chain.OpDeviceStatus, Args: a.Append(nil), Gas: 200_000 + uint64(i)})
 	})
+}
+
+// What a block spends on completing the upload of a Go guest, beside the gas
+// that it takes for it: a unit is about a nanosecond.
+func BenchmarkCompleteUpload(b *testing.B) {
+	blob, err := os.ReadFile("../../sdk/contract/testdata/script-v1.wasm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	genesis := testGenesis(func(g *chain.Genesis) { g.Params = chain.ParamsOf(abi.ProfileWide) })
+	w := worldOn(b, genesis, wasm.Config{Profile: abi.ProfileWide})
+	w.upload(developer, blob)
+	deploy := chain.Deploy{Name: "go", Code: sha256.Sum256(blob)}
+	raw := w.sign(developer, chain.Body{Op: chain.OpDeploy, Args: deploy.Append(nil), Gas: w.l.Genesis().Params.TxGas})
+	before := cpuTime(b)
+	for b.Loop() {
+		w.now++ // another block, so that it is executed again
+		if _, err := w.l.Propose(b.Context(), w.now, [][]byte{raw}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/float64(len(blob)), "cpu-ns/byte")
+	b.ReportMetric(gasCodeByte, "gas/byte")
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"flag"
@@ -13,12 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/vfs"
-
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/runtime/wasm"
-	"github.com/seed79541315/postern/storage"
 )
 
 var update = flag.Bool("update", false, "make the chains in testdata anew")
@@ -53,7 +49,7 @@ func TestFixtureReplays(t *testing.T) {
 	}
 	for _, engine := range []wasm.Engine{wasm.EngineAuto, wasm.EngineInterpreter} {
 		t.Run(engine.String(), func(t *testing.T) {
-			w := newReplay(t, engine, parts[0])
+			w := worldOn(t, parts[0], wasm.Config{Engine: engine})
 			for i := 1; i < len(parts); i += 2 {
 				w.replay(parts[i], parts[i+1])
 			}
@@ -84,22 +80,6 @@ func readFixture(t *testing.T) [][]byte {
 		t.Fatalf("the fixture has %d parts, %v", len(parts), err)
 	}
 	return parts
-}
-
-func newReplay(t *testing.T, engine wasm.Engine, genesis []byte) *world {
-	t.Helper()
-	r, err := wasm.New(t.Context(), wasm.Config{Engine: engine, Protocol: chain.Protocol, Logger: discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, genesis: genesis, trusted: true, runtime: r}
-	w.cfg = storage.Config{Dir: "home", FS: vfs.NewMem(), Logger: discard}
-	w.open(true)
-	t.Cleanup(func() {
-		w.close()
-		r.Close(context.Background())
-	})
-	return w
 }
 
 // replay takes a block as a node that catches up does.

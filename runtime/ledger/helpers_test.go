@@ -110,6 +110,26 @@ func newWorld(t testing.TB, change func(*chain.Genesis)) *world {
 	return w
 }
 
+// worldOn is a node of the chain with a contract host of its own.
+func worldOn(t testing.TB, genesis []byte, cfg wasm.Config) *world {
+	t.Helper()
+	cfg.Protocol, cfg.Logger = chain.Protocol, discard
+	r, err := wasm.New(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, genesis: genesis, now: start, trusted: true, runtime: r}
+	w.cfg = storage.Config{Dir: "home", FS: vfs.NewMem(), Logger: discard}
+	w.open(true)
+	t.Cleanup(func() {
+		w.close()
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
 func (w *world) open(fresh bool) {
 	w.t.Helper()
 	var err error

@@ -10,12 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cockroachdb/pebble/vfs"
-
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/runtime/wasm"
-	"github.com/seed79541315/postern/storage"
 )
 
 // plainWasm is testdata/script.rs as another code, without migrate.
@@ -186,6 +183,22 @@ func TestMigrateFails(t *testing.T) {
 		if got := w.contract("c"); got.Version != 3 || got.Code != next || len(list[0].Events) != 1 || device.Status != abi.StatusStolen {
 			t.Errorf("%s: without its end it gives %+v, %+v", c.name, got, list[0])
 		}
+	}
+}
+
+// Who has no gas left for migrate has no upgrade.
+func TestMigrateIsPaidFor(t *testing.T) {
+	w := newWorld(t, func(g *chain.Genesis) { g.Params.GasRefill = 0 })
+	_, next := w.deployPlain(developer, "c")
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: developer.Public(), Roles: abi.RoleDeveloper, GasQuota: 6_000_000})
+	w.must(developer, chain.OpUpgrade, &chain.Upgrade{Name: "c", Code: next, Migrate: do('l', 0, "", "")})
+	list := w.tickOver()
+	left := record(w, chain.QuotaKey(developer.id()), chain.ParseQuota).Gas
+	if v := w.version("c", 2); v.Failure != abi.CodeOutOfGas || list[0].Gas < 5_000_000 || left != 0 {
+		t.Errorf("version 2 is %+v for %d gas, and %d are left", v, list[0].Gas, left)
+	}
+	if c := w.contract("c"); c.Version != 1 || c.Status != chain.ContractActive {
+		t.Errorf("contract is %+v", c)
 	}
 }
 
@@ -415,13 +428,8 @@ func TestProposeCompilesFirst(t *testing.T) {
 // and is restarted in between, one interprets, one only commits, later.
 func TestUpgradeIsTheSameEverywhere(t *testing.T) {
 	leader := newWorld(t, nil)
-	verifier, late := leader.another(testRuntime(t)), leader.another(testRuntime(t))
-	interpreter, err := wasm.New(t.Context(), wasm.Config{Engine: wasm.EngineInterpreter, Protocol: chain.Protocol, Logger: discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { interpreter.Close(context.Background()) })
-	slow := leader.another(interpreter)
+	verifier, late := worldOn(t, leader.genesis, wasm.Config{}), worldOn(t, leader.genesis, wasm.Config{})
+	slow := worldOn(t, leader.genesis, wasm.Config{Engine: wasm.EngineInterpreter})
 	follow := func(w *world, from uint64) {
 		t.Helper()
 		for h := from; h <= leader.l.Head().Height; h++ {
@@ -461,14 +469,4 @@ func (w *world) blockAt(height uint64) *chain.Block {
 		w.t.Fatal(err)
 	}
 	return k
-}
-
-// another is a second node of the same chain.
-func (w *world) another(r *wasm.Runtime) *world {
-	w.t.Helper()
-	o := &world{t: w.t, genesis: w.genesis, now: start, trusted: true, runtime: r}
-	o.cfg = storage.Config{Dir: "home", FS: vfs.NewMem(), Logger: discard}
-	o.open(true)
-	w.t.Cleanup(func() { o.close() })
-	return o
 }
