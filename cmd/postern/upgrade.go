@@ -26,7 +26,8 @@ func contractUpgradeCommand() *cli.Command {
 Then the new code's migrate runs on the contract's state. If it fails, nothing
 has changed, the contract goes on with the code that it has, and this command
 ends with exit code 4. The history keeps who did it, when, why and what came of
-it.
+it. Where the chain activates new code only after more than ten minutes, the
+command does not wait for it.
 
 Example:
 
@@ -154,6 +155,9 @@ func runUpgrade(ctx context.Context, cl *client.Client, out output, u client.Upg
 		return err
 	}
 	if v.Status == chain.VersionPending {
+		if time.Until(time.UnixMilli(v.Activation)) > changeTimeout-callTimeout {
+			return out.show(versionOf(v), "version %d waits for its activation at %s; see then what came of it with postern contract history %s", number, when(v.Activation), u.Name)
+		}
 		out.progressf("version %d waits for its activation at %s", number, when(v.Activation))
 	}
 	if v, err = cl.AwaitVersion(ctx, u.Name, number); err != nil {
