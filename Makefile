@@ -50,9 +50,9 @@ engines: ## the same outcomes on every engine and processor (Debian's binaryen a
 	$(ON_386) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE))
 	$(ON_ARM64) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 2,$(SHARE)) -binaryen 20
 	$(ON_ARMV7) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE)) -binaryen 20
-	$(ON_386) ./runtime/wasm -run 'Golden|HostScripts'
-	$(ON_ARM64) ./runtime/wasm -run 'Golden|HostScripts'
-	$(ON_ARMV7) ./runtime/wasm -run 'Golden|HostScripts'
+	$(ON_386) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
+	$(ON_ARM64) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
+	$(ON_ARMV7) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
 
 campaign: ## thousands of random modules on amd64, arm64 and armv7
 	$(GO) test $(ENGINES) -run 'Random|Binaryen' -seeds $(word 1,$(CAMPAIGN)) -binaryen 3000
