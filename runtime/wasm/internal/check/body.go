@@ -195,12 +195,7 @@ var letters = [256]module.ValType{'i': module.I32, 'l': module.I64, 'f': module.
 func (b *body) instruction() {
 	info := b.in.Info
 	if info.NaN {
-		if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
-			b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.NaNs)
-		}
-		if b.nans+b.f.NaNs > b.limits.AllNaNs {
-			b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations in all functions", b.limits.AllNaNs)
-		}
+		b.compute()
 	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {
 		b.popType(letters[info.Pop[i]])

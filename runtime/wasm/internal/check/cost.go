@@ -113,11 +113,12 @@ func (f *Func) pay(kind, n int, p price) {
 
 // weigh prices a function of a size in bytes.
 func (f *Func) weigh(size int) {
-	edges := f.Blocks + f.Branches
+	blocks := f.Blocks + f.NaNs // each NaN is made canonical in a block of its own
+	edges := blocks + f.Branches
 	f.pay(needCode, 1, priceFunc)
 	f.pay(needCode, size, priceByte)
 	f.pay(needCode, f.Locals, priceLocal)
-	f.pay(needCode, f.Blocks, priceBlock)
+	f.pay(needCode, blocks, priceBlock)
 	f.pay(needCode, f.Loops, priceLoop)
 	f.pay(needCode, f.Branches, priceBranch)
 	f.pay(needCode, f.Accesses, priceAccess)
@@ -199,6 +200,19 @@ func (b *body) access() {
 	if b.known != nowhere {
 		b.known++
 	}
+}
+
+// compute counts a float operation, and the block that makes its NaN
+// canonical: on its two edges are the result, gas and mark.
+func (b *body) compute() {
+	if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
+		b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.NaNs)
+	}
+	if b.nans+b.f.NaNs > b.limits.AllNaNs {
+		b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations in all functions", b.limits.AllNaNs)
+	}
+	b.f.Carried += 2 * 3
+	b.know(2)
 }
 
 // join counts what the edges that meet at a block's end, or at a loop's head,
