@@ -149,7 +149,7 @@ func contractBuildCommand() *cli.Command {
 module is NAME.wasm beside it. What is run:
 
    rust  cargo build --release --offline --target wasm32-unknown-unknown
-   go    GOOS=wasip1 GOARCH=wasm go build -trimpath -ldflags='-w -buildid=' -buildmode=c-shared
+   go    GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -ldflags='-w -buildid=' -buildmode=c-shared
 
 Example:
 
@@ -189,14 +189,15 @@ func (p *project) build(ctx context.Context, out output) error {
 	return nil
 }
 
-// goFlags are the flags of a Go contract's build. Paths and symbol tables stay
-// out; function names stay, so that traps can be named.
-var goFlags = []string{"build", "-trimpath", "-ldflags=-w -buildid=", "-buildmode=c-shared"}
+// goFlags are the flags of a Go contract's build. Paths, the state of a
+// repository and symbol tables stay out; function names stay, so that traps
+// can be named.
+var goFlags = []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-w -buildid=", "-buildmode=c-shared"}
 
 func buildGo(ctx context.Context, p *project) error {
 	tool, err := exec.LookPath("go")
 	if err != nil {
-		return errors.New("there is no go on the PATH; install Go 1.24 or newer from https://go.dev/dl")
+		return errors.New("there is no go on the PATH; install Go 1.26 or newer from https://go.dev/dl")
 	}
 	args := append(append([]string{}, goFlags...), "-o", filepath.Base(p.wasm()), ".")
 	return runTool(ctx, p.dir, append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOTOOLCHAIN=local"), tool, args...)
