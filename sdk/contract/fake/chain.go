@@ -1,3 +1,5 @@
+//go:build !wasm
+
 // Package fake is a chain in memory for native tests of contracts: no node,
 // no Wasm, no gas. It holds contracts to the limits and permissions of the
 // real host, so that what passes here fails there for want of gas or memory

@@ -1,3 +1,5 @@
+//go:build !wasm
+
 package fake
 
 import (
@@ -131,12 +133,16 @@ func (c *Contract) Search(message []byte) ([]byte, error) {
 }
 
 // Decide asks the contract for a decision on behalf of caller. A question
-// without a subject is about the caller, as a gateway completes it.
+// without a subject is about the caller, as a gateway completes it; one that
+// is malformed does not reach the contract.
 func (c *Contract) Decide(caller abi.Hash, q abi.DecisionRequest) (contract.Verdict, error) {
 	if q.Subject == nil {
 		q.Subject = c.chain.subject(caller)
 	}
 	in := abi.Input{Caller: &caller, Domain: abi.DefaultDomain, Message: abi.AppendDecisionRequest(nil, &q)}
+	if _, err := abi.ParseDecisionRequest(in.Message); err != nil {
+		return contract.Verdict{}, &Failure{Code: codeIn(err), Text: err.Error(), cause: err}
+	}
 	out, err := c.run(abi.EntryDecide, c.chain.input(c, &in), nil)
 	if err != nil {
 		return contract.Verdict{}, err
@@ -172,6 +178,12 @@ func failureOf(err error) *Failure {
 
 func aborted(code uint16, text string, cause error) *Failure {
 	return &Failure{Code: abi.CodeAborted, Abort: code, Text: text[:min(len(text), abi.MaxAbortText)], cause: cause}
+}
+
+// codeIn is the code that an error of package abi wraps.
+func codeIn(err error) abi.Code {
+	code, _ := errors.AsType[abi.Code](err)
+	return code
 }
 
 // codeOf is the code that a nested call's failure gives its caller.
