@@ -393,3 +393,23 @@ func TestOpNames(t *testing.T) {
 		t.Errorf("unknown operation is %s", Op(99))
 	}
 }
+
+// A transaction of a wide chain declares no more than one of a lean chain,
+// unless it completes an upload.
+func TestGasFor(t *testing.T) {
+	lean, wide := DefaultParams(), ParamsOf(abi.ProfileWide)
+	small := ParamsOf(abi.ProfileLean)
+	small.TxGas = 1_000_000
+	for _, tt := range []struct {
+		p    Params
+		op   Op
+		want uint64
+	}{
+		{lean, OpCall, lean.TxGas}, {lean, OpDeploy, lean.TxGas}, {small, OpCall, small.TxGas},
+		{wide, OpCall, lean.TxGas}, {wide, OpDeploy, wide.TxGas}, {wide, OpUpgrade, wide.TxGas},
+	} {
+		if got := tt.p.GasFor(tt.op); got != tt.want {
+			t.Errorf("%s of %d: %d, want %d", tt.op, tt.p.TxGas, got, tt.want)
+		}
+	}
+}

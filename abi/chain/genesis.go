@@ -60,6 +60,20 @@ func ParamsOf(profile abi.Profile) Params {
 	return p
 }
 
+// usualGas is more than a transaction takes that brings no code.
+const usualGas = 20_000_000
+
+// GasFor is the gas to declare for an operation of which nothing more is known.
+// A block holds only so much declared gas: whoever declares the most that a
+// wide chain admits keeps others waiting for nothing. Completing an upload is
+// what takes that much.
+func (p *Params) GasFor(op Op) uint64 {
+	if op == OpDeploy || op == OpUpgrade {
+		return p.TxGas
+	}
+	return min(p.TxGas, usualGas)
+}
+
 // Append appends the encoding of p.
 func (p *Params) Append(b []byte) []byte {
 	var f fields

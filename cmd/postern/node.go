@@ -132,7 +132,7 @@ const outboxLane = 1
 func (n *node) openOutbox(id abi.Hash) (err error) {
 	account := chain.AccountID(n.key.Public())
 	n.outbox, err = outbox.Open(outbox.Config{
-		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: account, Lane: outboxLane, Gas: n.genesis.Params.TxGas,
+		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: account, Lane: outboxLane, Gas: n.genesis.Params.GasFor(chain.OpCall),
 		Submit:   func(ctx context.Context, raw []byte) (abi.Hash, error) { return n.engine.Submit(ctx, raw) },
 		Wait:     func(ctx context.Context, id abi.Hash) (abi.TxResult, error) { return n.ledger.Wait(ctx, id) },
 		Sequence: func() (uint64, error) { return lastSequence(n.store, account, outboxLane) },

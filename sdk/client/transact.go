@@ -123,8 +123,8 @@ func (e *OutcomeError) Error() string {
 func (e *OutcomeError) Unwrap() error { return e.Outcome.Code }
 
 // Transact signs an operation with the client's key, submits it and waits for
-// its commit (SubmitWait tells how it ends). A gas cap of 0 is the most that
-// the chain's genesis admits.
+// its commit (SubmitWait tells how it ends). A gas cap of 0 is what
+// chain.Params.GasFor gives.
 func (c *Client) Transact(ctx context.Context, op chain.Op, args Args, gas uint64) (*Committed, error) {
 	raw, err := c.Sign(op, args, gas)
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *Client) Transact(ctx context.Context, op chain.Op, args Args, gas uint6
 // and unlike any other that this client signed.
 func (c *Client) Sign(op chain.Op, args Args, gas uint64) ([]byte, error) {
 	if gas == 0 {
-		gas = c.trust.genesis.Params.TxGas
+		gas = c.trust.genesis.Params.GasFor(op)
 	}
 	return chain.SignTx(&chain.Body{
 		Chain: c.Chain(), ValidUntil: c.validUntil(time.Now().Add(txWindow).UnixMilli()),
