@@ -48,13 +48,15 @@
 //     but the outcome tells a code of the host instead of the contract's own;
 //     the node's debug log has Go's message with file and line.
 //
-// # Costs
+// # Costs and limits
 //
 // The call of a Go contract begins at about 60,000 units of gas, a price for
-// its memory. What the standard library brings along is what makes guests
-// large: fmt adds 0.7 MB to it, encoding/json 1.2 MB.
-// Calls of functions cost more than in other languages for Wasm. Memory that
-// a call allocates is collected when it reaches 4 MiB; the first allocation
-// of a size costs about a microsecond, so what runs often uses few. This
-// package itself allocates nothing to read and write short keys and values.
+// its memory; reading the context and a short value costs about 10,000 each.
+// What the standard library brings along is what makes guests large: fmt adds
+// 0.7 MB, encoding/json 1.2 MB. Calls of functions cost more than in other
+// languages for Wasm, and functions nest about 1,000 deep. Memory that a call
+// allocates is collected when it reaches 4 MiB; the first allocation of a size
+// costs about a microsecond, so what runs often uses few. This package itself
+// allocates nothing to read and write short keys and values. Go contracts
+// that call one another share a limit on memory: a chain of six fits.
 package contract
