@@ -14,7 +14,8 @@ type Hash [32]byte
 // Profile chooses which guests a chain admits.
 type Profile uint8
 
-// ProfileLean admits small guests without floats; ProfileWide also Go guests.
+// ProfileLean admits small guests without floats; ProfileWide also Go guests,
+// larger ones, and floats, of which every computed NaN is the canonical one.
 const (
 	ProfileLean Profile = 1
 	ProfileWide Profile = 2

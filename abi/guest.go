@@ -3,6 +3,13 @@ package abi
 import "github.com/seed79541315/postern/abi/cbor"
 
 // HostModule is the name of the module whose functions a guest imports.
+//
+// Under ProfileWide a guest may also import the functions of
+// wasi_snapshot_preview1 that Go's runtime and standard library do. They answer
+// alike everywhere: no files, no arguments, zeros for random bytes, clocks that
+// only the guest's own sleep moves; what it prints goes to the node's debug
+// log. An exported _initialize, () -> (), runs once there, and every call
+// begins with the memory and globals that it left.
 const HostModule = "postern"
 
 // Entry is an entry point of a guest: an export (ptr i32, len i32) -> i64.

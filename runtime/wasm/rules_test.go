@@ -1,0 +1,54 @@
+package wasm
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// Every protocol version prices everything under every profile.
+func TestRulesAreComplete(t *testing.T) {
+	for version, profiles := range protocols {
+		for _, p := range []abi.Profile{abi.ProfileLean, abi.ProfileWide} {
+			r := profiles[p]
+			if r == nil {
+				t.Fatalf("version %d has no profile %d", version, p)
+			}
+			for fn, cost := range r.host {
+				if cost.Base <= 0 || cost.Byte < 0 {
+					t.Errorf("version %d, profile %d: %s costs %+v", version, p, abi.HostFuncs[fn].Name, cost)
+				}
+			}
+			for _, fn := range r.wasi {
+				if fn.cost.Base <= 0 || fn.cost.Byte < 0 || fn.body == nil {
+					t.Errorf("version %d, profile %d: %s is incomplete", version, p, fn.name)
+				}
+			}
+			if r.callBase <= 0 || r.callPage <= 0 || r.start <= 0 {
+				t.Errorf("version %d, profile %d: calls cost %d, %d, %d", version, p, r.callBase, r.callPage, r.start)
+			}
+		}
+	}
+}
+
+func TestRulesOf(t *testing.T) {
+	if _, err := rulesOf(Protocol+1, abi.ProfileLean); !errors.Is(err, abi.CodeUnknownVersion) {
+		t.Error(err)
+	}
+	if _, err := rulesOf(Protocol, 3); err == nil {
+		t.Error("a third profile was found")
+	}
+}
+
+// What the lean profile admits, the wide one does: no limit of it is lower.
+func TestWideHoldsLean(t *testing.T) {
+	lean, wide := reflect.ValueOf(*leanRules.limits), reflect.ValueOf(*wideRules.limits)
+	for i := range lean.NumField() {
+		name := lean.Type().Field(i).Name
+		if lean.Field(i).CanInt() && lean.Field(i).Int() > wide.Field(i).Int() || lean.Field(i).Kind() == reflect.Bool && !wide.Field(i).Bool() {
+			t.Errorf("%s: lean %v, wide %v", name, lean.Field(i), wide.Field(i))
+		}
+	}
+}
