@@ -259,7 +259,7 @@ func TestRestoreInParallel(t *testing.T) {
 		for worker := range 4 {
 			wg.Go(func() {
 				rng := rand.New(rand.NewSource(int64(worker)))
-				for range 6 {
+				for range 3 {
 					c.wreck(t, blob, rng.Intn(len(c.writes())), rng.Intn(len(c.ends())))
 					if got := c.query(t, blob); got != want {
 						t.Errorf("%s: %+v, want %+v", c.name, got, want)
