@@ -227,6 +227,7 @@ func structureKernels() (list []kernel) {
 	add("local.get, local.set", plain(), func(a *wasmtest.Asm, i int) { a.Get(uint32(1 + i%2*8)).Set(uint32(9 + i%2)) })
 	add("local.get, local.tee, drop", plain(), func(a *wasmtest.Asm, _ int) { a.Get(1).Tee(5).Op(0x1a) })
 	add("select", plain(), func(a *wasmtest.Asm, _ int) { a.Get(2).Get(6).Get(1).Op(0x1b).Set(2) })
+	add("select of f64", plain(), func(a *wasmtest.Asm, _ int) { a.Get(4).Get(8).Get(1).Op(0x1b).Set(4) })
 	add("nop", plain(), func(a *wasmtest.Asm, _ int) { a.Op(0x01) })
 	add("block", plain(), func(a *wasmtest.Asm, _ int) { a.Block(wasmtest.Void).End() })
 	add("loop", plain(), func(a *wasmtest.Asm, _ int) { a.Loop(wasmtest.Void).End() })

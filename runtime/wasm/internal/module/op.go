@@ -92,7 +92,7 @@ const (
 	ClassBulk           // memory.grow, memory.copy, memory.fill: may trap, priced by size
 	ClassFloat          // on floats, but without a NaN to be made canonical
 	ClassNaN            // float arithmetic
-	ClassRoot           // float division and square root
+	ClassRoot           // float division, square root, and copysign, which becomes a call
 	ClassConvert        // float to integer, may trap
 	ClassCount
 )
@@ -247,14 +247,14 @@ var opRows = []opRow{
 	{0x92, 0x94, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
 	{0x95, 0x95, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
 	{0x96, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
-	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},  // abs, neg
+	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true}}, // copysign
+	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}}, // abs, neg
 	{0x9b, 0x9e, OpInfo{Pop: "d", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
 	{0x9f, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // sqrt
 	{0xa0, 0xa2, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
 	{0xa3, 0xa3, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
 	{0xa4, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}}, // copysign
+	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true}}, // copysign
 
 	{0xa7, 0xa7, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
 	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true, Blind: true}},
