@@ -402,7 +402,7 @@ func allKernels() []kernel {
 
 // kernelLimits admit every kernel, floats included.
 func kernelLimits() *module.Limits {
-	l := module.Lean
+	l := module.Wide
 	l.Body, l.Blocks, l.Branches, l.Loops, l.Calls, l.Accesses = 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20
 	l.MemoryPages, l.Floats, l.NaNs = 128, true, 1<<20
 	return &l
