@@ -8,7 +8,7 @@ import "embed"
 // this repository. Tests of the SDKs are among them and stay out of projects.
 //
 //go:embed abi/*.go abi/cbor/*.go
-//go:embed sdk/contract/*.go sdk/contract/internal sdk/contract/fake sdk/contract/template
+//go:embed sdk/contract/*.go sdk/contract/internal/host sdk/contract/fake sdk/contract/template
 //go:embed sdk/rust/Cargo.toml sdk/rust/src
 //go:embed sdk/rust/template/Cargo.toml sdk/rust/template/.cargo/config.toml sdk/rust/template/src sdk/rust/template/tests
 var Sources embed.FS
