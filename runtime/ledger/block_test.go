@@ -245,6 +245,7 @@ func (f *failing) scan(prefix, start []byte) storage.Iterator {
 // Three ledgers that differ in caches, in what they executed before, and in
 // restarts come to the same roots and outcomes over random transactions.
 func TestRandomLedgersAgree(t *testing.T) {
+	upgrades := 0
 	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		change := func(g *chain.Genesis) {
@@ -287,6 +288,14 @@ func TestRandomLedgersAgree(t *testing.T) {
 		if !bytes.Equal(leader.dump(), late.dump()) || codes[abi.OK] < 60 || len(codes) < 10 {
 			t.Errorf("seed %d: codes are %v", seed, codes)
 		}
+		for _, name := range []string{"a", "b", "c"} {
+			if c, ok := find(leader, chain.ContractKey(name), chain.ParseContract); ok {
+				upgrades += int(c.Versions) - 1
+			}
+		}
+	}
+	if upgrades < 5 {
+		t.Errorf("only %d upgrades", upgrades)
 	}
 }
 
@@ -353,6 +362,9 @@ func (w *world) randomTx(r *rand.Rand) []byte {
 		case 8:
 			s = s.add("xul"[r.IntN(3)], 3, "", "")
 		}
+	}
+	if r.IntN(4) == 0 {
+		return w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: name(), Code: hash, Migrate: s})
 	}
 	return w.tx(pick(), chain.OpCall, &chain.Call{Contract: name(), Message: s})
 }
