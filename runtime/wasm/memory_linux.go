@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -59,7 +60,10 @@ func openImageFile() (*imageFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a memory file: %w", err)
 	}
-	f.openPagemap()
+	if err := f.try(); err != nil {
+		f.close()
+		return nil, err
+	}
 	return f, nil
 }
 
@@ -69,25 +73,41 @@ func (f *imageFile) close() {
 	unix.Close(f.fd)
 }
 
-// openPagemap opens the pagemap and tries it: some kernels, and processes that
-// may not look into themselves, have none or one that says nothing.
-func (f *imageFile) openPagemap() {
-	fd, err := unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+// try sees whether the system does what memories rely on: some emulators do not
+// give up pages, and some kernels, and processes that may not look into
+// themselves, have no pagemap, or one that says nothing.
+func (f *imageFile) try() error {
+	content := make([]byte, 2*wasmPage)
+	content[0], content[wasmPage] = 1, 1
+	img := newImage(content)
+	if err := f.keep(&img); err != nil {
+		return err
+	}
+	defer f.drop(&img)
+	made, err := f.memory(&img, img.size)
 	if err != nil {
-		return
+		return err
 	}
-	f.pagemap = fd
-	probe := make([]byte, 2*wasmPage)
-	probe[0], probe[wasmPage] = 1, 1
-	img := newImage(probe)
-	ok := f.keep(&img) == nil
-	if ok {
-		ok = f.probe(&img)
-		f.drop(&img)
-	}
-	if !ok {
+	defer made.Free()
+	m := made.(*mappedMemory)
+	m.bytes(img.size)[wasmPage] += m.bytes(img.size)[0]
+	if f.pagemap, err = unix.Open("/proc/self/pagemap", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		f.pagemap = -1
+	} else if !m.tells(wasmPage) {
 		f.closePagemap()
 	}
+	if m.giveUp(); !img.equal(m.bytes(img.size)) {
+		return errors.New("pages cannot be given up")
+	}
+	return nil
+}
+
+// tells says whether the pagemap shows the page at written, and no other, to
+// be the memory's own.
+func (m *mappedMemory) tells(written int) bool {
+	sum := 0
+	err := m.private(func(at int) { sum += at })
+	return err == nil && sum == written
 }
 
 func (f *imageFile) closePagemap() {
@@ -95,21 +115,6 @@ func (f *imageFile) closePagemap() {
 		unix.Close(f.pagemap)
 		f.pagemap = -1
 	}
-}
-
-// probe says whether the pagemap tells a written page from one that was read.
-func (f *imageFile) probe(img *image) bool {
-	made, err := f.memory(img, img.size)
-	if err != nil {
-		return false
-	}
-	defer made.Free()
-	m := made.(*mappedMemory)
-	buf := m.Reallocate(uint64(img.size))
-	buf[wasmPage] += buf[0]
-	seen := 0
-	err = m.private(func(at int) { seen += at })
-	return err == nil && seen == wasmPage
 }
 
 // keep moves an image's data into the file.

@@ -15,15 +15,17 @@ import (
 // a new Runtime use it.
 func memoryKinds() map[string]func(*Runtime) {
 	return map[string]func(*Runtime){
-		"pagemap": func(r *Runtime) {
-			if r.images == nil || r.images.pagemap < 0 {
-				panic("this system does not tell which pages were written")
+		"the best there is": func(*Runtime) {},
+		"no pagemap": func(r *Runtime) {
+			if r.images != nil {
+				r.images.closePagemap()
 			}
 		},
-		"no pagemap": func(r *Runtime) { r.images.closePagemap() },
 		"plain": func(r *Runtime) {
-			r.images.close()
-			r.images = nil
+			if r.images != nil {
+				r.images.close()
+				r.images = nil
+			}
 		},
 	}
 }
