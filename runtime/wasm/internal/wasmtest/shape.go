@@ -12,27 +12,27 @@ type Piece int
 
 // The pieces. Those that open a block close it some pieces later.
 const (
-	PieceArith  Piece = iota // two locals into a third
-	PieceConst               // a local and a large constant
-	PieceSwap                // two locals change places
-	PieceBlock               // opens
-	PieceLoop                // opens
-	PieceIf                  // opens
-	PieceElse                // an if with both branches, small
-	PieceClose               // closes the innermost block
-	PieceBrIf                //
-	PieceTable               // br_table
-	PieceCall                // direct, up to Params arguments
-	PieceTableC              // indirect
-	PieceLoad                //
-	PieceStore               //
-	PieceSelect              //
-	PieceDivide              // quotient and remainder
-	PieceCount               // popcnt, clz, ctz
-	PieceGlobal              // reads and writes a global
-	PieceBulk                // memory.copy and memory.fill
-	PieceShort               // the shortest instructions: get, drop
-	PieceFloat               // only where floats are admitted
+	PieceArith    Piece = iota // two locals into a third
+	PieceConst                 // a local and a large constant
+	PieceSwap                  // two locals change places
+	PieceBlock                 // opens
+	PieceLoop                  // opens
+	PieceIf                    // opens
+	PieceElse                  // an if with both branches, small
+	PieceClose                 // closes the innermost block
+	PieceBrIf                  //
+	PieceTable                 // br_table
+	PieceCall                  // direct, up to Params arguments
+	PieceIndirect              // call_indirect
+	PieceLoad                  //
+	PieceStore                 //
+	PieceSelect                //
+	PieceDivide                // quotient and remainder
+	PieceCount                 // popcnt, clz, ctz
+	PieceGlobal                // reads and writes a global
+	PieceBulk                  // memory.copy and memory.fill
+	PieceShort                 // the shortest instructions: get, drop
+	PieceFloat                 // only where floats are admitted
 	PieceKinds
 )
 
@@ -45,7 +45,6 @@ type Shape struct {
 	Held   int             // operands that lie on the stack throughout
 	Nest   int             // depth that blocks are opened to
 	Table  int             // targets of a br_table
-	Pieces int             // how many at most, 0 for as many as fit
 	Near   int             // only the first so many locals are worked on, 0 for all
 	Often  [PieceKinds]int // weights of the pieces
 }
@@ -59,9 +58,8 @@ type Heavy struct {
 	Last  Shape
 }
 
-// Bytes gives the module, which keeps to the limits on functions. Weight
-// tells what of a budget a function takes that has the given numbers; the
-// module ends where the budget does.
+// Bytes gives the module, which keeps to the limits on counts and sizes. The
+// same Heavy and limits give the same bytes.
 func (h *Heavy) Bytes(limits *module.Limits) []byte {
 	m := Contract()
 	m.Memory.Min = 1
@@ -70,7 +68,7 @@ func (h *Heavy) Bytes(limits *module.Limits) []byte {
 		m.Global(1)
 	}
 	m.Entry(abi.EntryDecide, Code().I64(0))
-	g := generator{m: m, limits: limits, rand: rand.New(rand.NewPCG(h.Seed, 0)), count: len(m.Funcs) + h.Funcs}
+	g := generator{m: m, limits: limits, rand: rand.New(rand.NewPCG(h.Seed, 0))}
 	size := 1024
 	last := h.Last.fit(limits)
 	fill := h.Fill.fit(limits)
@@ -121,7 +119,6 @@ type generator struct {
 	m          *Module
 	limits     *module.Limits
 	rand       *rand.Rand
-	count      int
 	fillType   uint32
 	lastType   uint32
 	fillParams int
@@ -135,7 +132,7 @@ type generator struct {
 }
 
 // used counts what the limits bound in one function.
-type used struct{ blocks, loops, branches, calls, accesses int }
+type used struct{ blocks, loops, branches, calls, accesses, floats int }
 
 // local gives a local of the type: those with even numbers are i32.
 func (g *generator) local(parity uint32) uint32 {
@@ -155,7 +152,7 @@ func (g *generator) function(s *Shape) []byte {
 	// A piece has at most some 40 bytes; held operands are taken up by 1
 	// byte each, all the locals by 4.
 	reserve := 64 + 2*len(g.open) + s.Held + 4*s.Near + 4*s.Table
-	for n := 0; len(g.a.Bytes)+reserve+len(g.open) < s.Body && (s.Pieces == 0 || n < s.Pieces); n++ {
+	for len(g.a.Bytes)+reserve+len(g.open) < s.Body {
 		g.piece(g.pick())
 	}
 	for len(g.open) > 0 {
@@ -247,14 +244,14 @@ func (g *generator) allowed(p Piece) bool {
 		return u.branches < l.Branches && (u.blocks < l.Blocks || len(g.open) > 0)
 	case PieceTable:
 		return u.branches+g.s.Table+1 <= l.Branches && u.blocks < l.Blocks && len(g.open) < l.Nesting
-	case PieceCall, PieceTableC, PieceDivide:
+	case PieceCall, PieceIndirect, PieceDivide:
 		return u.calls+2 <= l.Calls
 	case PieceBulk:
 		return u.calls+2 <= l.Calls
 	case PieceLoad, PieceStore:
 		return u.accesses < l.Accesses
 	case PieceFloat:
-		return l.Floats
+		return l.Floats && u.floats+2 <= l.NaNs
 	}
 	return true
 }
@@ -277,7 +274,7 @@ func (g *generator) piece(p Piece) {
 		g.open = g.open[:len(g.open)-1]
 	case PieceElse, PieceBrIf, PieceTable:
 		g.control(p)
-	case PieceCall, PieceTableC:
+	case PieceCall, PieceIndirect:
 		g.used.calls++
 		g.call(p)
 	case PieceLoad, PieceStore, PieceBulk, PieceGlobal:
@@ -374,10 +371,29 @@ func (g *generator) compute(p Piece) {
 	case PieceCount:
 		a.Get(g.local(0)).Op(0x69, 0x67, 0x68).Set(g.local(0))
 	case PieceFloat:
+		g.used.floats += 2
 		a.Get(g.local(1)).Op(0xbf).Get(g.local(1)).Op(0xbf).Op([]byte{0xa0, 0xa2, 0xa3, 0xa4, 0xa6}[g.rand.IntN(5)], 0x9e, 0xb0).Set(g.local(1))
 	default:
 		a.Get(g.local(0)).Set(g.local(0))
 	}
+}
+
+// RandomHeavy gives a module to begin a search from.
+func RandomHeavy(r *rand.Rand) Heavy {
+	return Heavy{Seed: r.Uint64(), Funcs: r.IntN(1 << r.IntN(12)), Fill: randomShape(r), Last: randomShape(r)}
+}
+
+func randomShape(r *rand.Rand) Shape {
+	s := Shape{
+		Body: 1 << (9 + r.IntN(7)), Params: r.IntN(16), Locals: r.IntN(100), Held: r.IntN(30),
+		Nest: 1 + r.IntN(100), Table: 1 + r.IntN(80), Near: r.IntN(100),
+	}
+	for i := range s.Often {
+		if r.IntN(3) == 0 {
+			s.Often[i] = 1 + r.IntN(100)
+		}
+	}
+	return s
 }
 
 // Mutate gives a neighbour.
