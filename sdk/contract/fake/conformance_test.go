@@ -190,7 +190,7 @@ var scenarios = []struct {
 	}},
 	{name: "typed state", run: func(w *world) {
 		w.execute(s{script.Tally, text("b"), 5}, s{script.Tally, text(""), -7}, s{script.Tally, text("a\x00\x01"), 1}, s{script.Tally, text("a"), 1})
-		w.execute(s{script.Tally, text(long[:200]), 1}, s{script.Tally, text("b"), 1 << 40})
+		w.execute(s{script.Tally, text(long[:200]), 1}, s{script.Tally, text("b"), int64(1) << 40})
 		w.execute(s{script.Pairs, text("p"), 3}, s{script.Pairs, text("p"), -3}, s{script.Pairs, text("p\x00"), 9}, s{script.Pairs, text("p"), 0})
 		w.execute(s{script.Set, "total", "\xff"}, s{script.Tally, text("b"), 1})
 		w.execute(s{script.Tally, text(long[:300]), 1})
@@ -297,7 +297,7 @@ var scenarios = []struct {
 	}},
 	{name: "panics", noLogs: true, run: func(w *world) {
 		w.execute(s{script.Set, "k", "undone"}, s{script.Panic, text("on purpose")})
-		w.execute(s{script.Index, 1 << 40})
+		w.execute(s{script.Index, int64(1) << 40})
 		w.execute(s{script.Call, text("b"), steps(s{script.Panic, text("inside")})})
 		w.execute(s{script.Get, "k"}, s{script.Recurse, 50})
 	}},
@@ -381,9 +381,9 @@ func testTraps(t *testing.T, n *node, guest entries) {
 		log      string
 	}{
 		{s{script.Panic, text("on purpose")}, abi.CodeUnreachable, "ends", "panic: on purpose"},
-		{s{script.Index, 1 << 40}, abi.CodeUnreachable, "ends", "panic: runtime error: index out of range [1099511627776] with length 2"},
+		{s{script.Index, int64(1) << 40}, abi.CodeUnreachable, "ends", "panic: runtime error: index out of range [1099511627776] with length 2"},
 		{s{script.Recurse, 1 << 20}, abi.CodeStackLimit, "recurse", ""},
-		{s{script.Bytes, 1 << 40}, abi.CodeUnreachable, "step", "panic: runtime error: makeslice: len out of range"},
+		{s{script.Bytes, int64(1) << 40}, abi.CodeUnreachable, "step", "panic: runtime error: makeslice: len out of range"},
 		{s{script.Bytes, 64 << 20}, abi.CodeMemoryLimit, "step", ""},
 		{s{script.Abort, 2, text("why")}, abi.CodeAborted, "ends", ""},
 	} {
