@@ -59,6 +59,8 @@ const (
 	OpI64ShrU      Op = 0x88
 	OpF32Copysign  Op = 0x98
 	OpF64Copysign  Op = 0xa6
+	OpF32OfU64     Op = 0xb5 // f32.convert_i64_u
+	OpF64OfU64     Op = 0xba // f64.convert_i64_u
 	OpI32WrapI64   Op = 0xa7
 	OpI64ExtendU   Op = 0xad
 	OpI32OfF32     Op = 0xbc // the reinterpretations: bits of floats, floats of bits

@@ -22,6 +22,8 @@ const (
 	helperSelect64
 	helperCopysign32
 	helperCopysign64
+	helperConvert32
+	helperConvert64
 	helperCount
 )
 
@@ -34,6 +36,8 @@ var (
 	typeSelect32   = module.FuncType{Params: []byte{module.F32, module.F32, module.I32}, Results: []byte{module.F32}}
 	typeSelect64   = module.FuncType{Params: []byte{module.F64, module.F64, module.I32}, Results: []byte{module.F64}}
 	typeCopysign32 = module.FuncType{Params: []byte{module.F32, module.F32}, Results: []byte{module.F32}}
+	typeConvert32  = module.FuncType{Params: []byte{module.I64}, Results: []byte{module.F32}}
+	typeConvert64  = module.FuncType{Params: []byte{module.I64}, Results: []byte{module.F64}}
 	typeCopysign64 = module.FuncType{Params: []byte{module.F64, module.F64}, Results: []byte{module.F64}}
 )
 
@@ -89,6 +93,10 @@ func (w *rewriter) helperBody(h helper) (*module.FuncType, []byte) {
 		return &typeSelect32, selectBody(module.OpI32OfF32, module.OpF32OfI32)
 	case helperSelect64:
 		return &typeSelect64, selectBody(module.OpI64OfF64, module.OpF64OfI64)
+	case helperConvert32:
+		return &typeConvert32, unaryBody(module.OpF32OfU64)
+	case helperConvert64:
+		return &typeConvert64, unaryBody(module.OpF64OfU64)
 	case helperCopysign32:
 		return &typeCopysign32, binaryBody(module.OpF32Copysign)
 	}
@@ -105,6 +113,15 @@ func selectBody(toBits, ofBits module.Op) []byte {
 	a.index(module.OpLocalGet, 2)
 	a.op(module.OpSelect)
 	a.op(ofBits)
+	a.op(module.OpEnd)
+	return a
+}
+
+// unaryBody is an instruction of one operand.
+func unaryBody(op module.Op) []byte {
+	a := assembler{0}
+	a.index(module.OpLocalGet, 0)
+	a.op(op)
 	a.op(module.OpEnd)
 	return a
 }

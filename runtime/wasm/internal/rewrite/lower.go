@@ -3,7 +3,7 @@ package rewrite
 import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 
 // lower appends an instruction that neither begins nor ends a basic block,
-// or what stands for it. Five patterns that the compilers of wazero v1.12.0
+// or what stands for it. Six patterns that the compilers of wazero v1.12.0
 // translate wrongly are avoided, on every processor and engine alike:
 //
 //   - a remainder under register pressure reads a stale stack slot on arm64:
@@ -16,7 +16,9 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 //   - a select between floats under register pressure takes neither of them on
 //     amd64: it becomes a call of a function that selects between integers;
 //   - a copysign under register pressure takes the sign of a stale stack slot
-//     on amd64: it becomes a call of a function that holds nothing else.
+//     on amd64: it becomes a call of a function that holds nothing else;
+//   - a conversion of an unsigned i64 to a float under register pressure goes
+//     wrong on amd64: it becomes a call as well.
 func (f *function) lower(in *module.Instr) {
 	switch in.Op {
 	case module.OpCall:
@@ -52,6 +54,10 @@ func (f *function) lower(in *module.Instr) {
 		f.callHelper(helperCopysign32)
 	case module.OpF64Copysign:
 		f.callHelper(helperCopysign64)
+	case module.OpF32OfU64:
+		f.callHelper(helperConvert32)
+	case module.OpF64OfU64:
+		f.callHelper(helperConvert64)
 	case module.OpSelect, module.OpSelectTyped:
 		f.selection(in)
 	case module.OpI32And:

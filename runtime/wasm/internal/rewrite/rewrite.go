@@ -10,7 +10,7 @@
 //   - functions so small that their price counts in their callers (see brief);
 //   - pages: how many pages the memory may still grow;
 //   - memory.grow, memory.copy and memory.fill become calls of appended
-//     functions; five patterns that wazero's compilers translate wrongly are
+//     functions; six patterns that wazero's compilers translate wrongly are
 //     avoided (see lower).
 //
 // Gas is exact whenever the module can be interrupted: a block stores it
