@@ -57,6 +57,10 @@ Example:
 			},
 			{
 				Name: "query", Usage: "ask a contract's query on one node (unproven)", ArgsUsage: "NAME [MESSAGE-JSON]",
+				Description: `The result is shown as JSON, in which bytes are base64url; with --json it is the
+CBOR itself in hex. Example:
+
+   postern contract query counter '{"get": true}'`,
 				Flags:  withConnect(&cli.StringFlag{Name: "hex", Usage: "the message in `HEX` instead of JSON"}),
 				Action: contractQuery,
 			},
@@ -68,6 +72,9 @@ Example:
 func moduleBytes(arg string) ([]byte, error) {
 	if arg == "access" {
 		return contracts.Access, nil
+	}
+	if info, err := os.Stat(arg); err == nil && info.IsDir() {
+		return nil, usagef("%s is a folder; build the project in it with postern contract build, then name its .wasm file", arg)
 	}
 	return os.ReadFile(arg)
 }
@@ -272,8 +279,21 @@ func contractCall(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return printer(c).show(res, "done in block %d, gas %d, result %s", res.Height, res.Gas, res.Result)
+		return printer(c).show(res, "%s", calledText(&res))
 	})
+}
+
+// calledText tells what a transaction did.
+func calledText(t *txOutput) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "done in block %d, gas %d", t.Height, t.Gas)
+	if len(t.Result) > 0 {
+		fmt.Fprintf(&b, "\nresult  %s", readable(t.Result))
+	}
+	for _, e := range t.Events {
+		b.WriteString(strings.TrimRight("\nevent   "+e.Contract+" "+e.Topic+" "+readable(e.Data), " "))
+	}
+	return b.String()
 }
 
 func contractQuery(c *cli.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -166,5 +167,8 @@ func answerText(a *abi.Answer) string {
 			why = a.Code.Name() + ": " + a.Code.Text()
 		}
 	}
-	return word + "  " + why
+	if a.Reason != 0 && a.ReasonID == "" {
+		why = strings.TrimSpace(fmt.Sprintf("%s (the contract's reason %d)", why, a.Reason))
+	}
+	return strings.TrimSpace(word + "  " + why)
 }

@@ -227,7 +227,7 @@ func inspectText(v *inspectOutput, most int) string {
 	}
 	fmt.Fprintf(&b, "functions (%d of %d, largest first)\n  %6s %7s %6s %6s %6s  NAME", shown, len(v.Functions), "INDEX", "BYTES", "LOCALS", "BLOCKS", "CALLS")
 	for _, f := range v.Functions[:shown] {
-		fmt.Fprintf(&b, "\n  %6d %7d %6d %6d %6d  %s", f.Index, f.Bytes, f.Locals, f.Blocks, f.Calls, f.Name)
+		fmt.Fprintf(&b, "\n  %6d %7d %6d %6d %6d  %s", f.Index, f.Bytes, f.Locals, f.Blocks, f.Calls, demangled(f.Name))
 	}
 	return b.String()
 }

@@ -156,7 +156,7 @@ func withArguments(usage string, action cli.ActionFunc) cli.ActionFunc {
 // groupAction is what a command does that only groups others.
 func groupAction(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef("there is no command %q; see postern --help", c.Args().First())
+		return usagef("there is no command %q; see %s --help", c.Args().First(), c.Command.HelpName)
 	}
 	return cli.ShowSubcommandHelp(c)
 }

@@ -39,9 +39,10 @@ Example:
 
 // template says of what sources a project is made.
 type template struct {
-	from  string    // the template's folder among the sources
-	sdk   []sdkPart // what goes into the project's folder postern/
-	tests string    // how its native tests are run
+	from  string                   // the template's folder among the sources
+	sdk   []sdkPart                // what goes into the project's folder postern/
+	tests string                   // how its native tests are run
+	taken func(name string) string // why the language cannot take a name, "" if it can
 	extra func(name string) []projectFile
 }
 
@@ -51,19 +52,31 @@ type sdkPart struct{ from, to string }
 var templates = map[string]template{
 	"rust": {
 		from: "sdk/rust/template", sdk: []sdkPart{{"sdk/rust/Cargo.toml", "Cargo.toml"}, {"sdk/rust/src", "src"}},
-		tests: "cargo test", extra: func(string) []projectFile { return nil },
+		tests: "cargo test", taken: takenByRust, extra: func(string) []projectFile { return nil },
 	},
 	"go": {
 		from: "sdk/contract/template", sdk: []sdkPart{{"abi", "abi"}, {"sdk/contract", "sdk/contract"}},
-		tests: "go test", extra: goModules,
+		tests: "go test", taken: func(string) string { return "" }, extra: goModules,
 	},
 }
 
-// goModules are the go.mod files of a project and of the SDK within it.
+// takenByRust says why Cargo takes no package of this name beside the SDK's.
+func takenByRust(name string) string {
+	switch {
+	case name == "postern":
+		return "the SDK has it"
+	case name[0] >= '0' && name[0] <= '9':
+		return "it begins with a digit"
+	}
+	return ""
+}
+
+// goModules are the go.mod files of a project and of the SDK within it. Paths
+// that begin with "example" are nobody's: no name meets a package of Go's own.
 func goModules(name string) []projectFile {
 	const sdk = "github.com/seed79541315/postern"
 	return []projectFile{
-		{"go.mod", fmt.Appendf(nil, "module %s\n\ngo 1.26\n\nrequire %s v0.0.0\n\nreplace %s => ./postern\n", name, sdk, sdk)},
+		{"go.mod", fmt.Appendf(nil, "module example/%s\n\ngo 1.26\n\nrequire %s v0.0.0\n\nreplace %s => ./postern\n", name, sdk, sdk)},
 		{"postern/go.mod", fmt.Appendf(nil, "module %s\n\ngo 1.26\n", sdk)},
 	}
 }
@@ -83,6 +96,9 @@ func contractNew(c *cli.Context) error {
 	if !ok {
 		return usagef("--lang %q: rust or go", c.String("lang"))
 	}
+	if why := t.taken(name); why != "" {
+		return usagef("%s is no name for a %s project: %s", name, c.String("lang"), why)
+	}
 	dir := c.String("dir")
 	if dir == "" {
 		dir = name
@@ -101,7 +117,18 @@ func contractNew(c *cli.Context) error {
 		}
 		v.Files = append(v.Files, f.name)
 	}
-	return printer(c).show(v, "made %s (%d files); next:\n\n  cd %s\n  postern contract test", dir, len(v.Files), dir)
+	return printer(c).show(v, "made %s (%d files); next:\n\n  cd %s\n  postern contract test", dir, len(v.Files), shellWord(dir))
+}
+
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// shellWord quotes a word for a shell where it needs that.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func writeProjectFile(file string, data []byte) error {
@@ -140,22 +167,22 @@ func (t *template) files(name string) (list []projectFile, err error) {
 		}
 	}
 	list = append(list,
-		projectFile{"README.md", fmt.Appendf(nil, projectReadme, name, t.tests, name)},
+		projectFile{"README.md", fmt.Appendf(nil, projectReadme, name, t.tests)},
 		projectFile{".gitignore", fmt.Appendf(nil, "/%s.wasm\n/target/\n", name)})
 	return append(list, t.extra(name)...), nil
 }
 
 var cargoName = regexp.MustCompile(`(?m)^name = "[^"]*"`)
 
-const projectReadme = `# %s
+const projectReadme = `# %[1]s
 
 A contract for a Postern ledger. The SDK that it is written with lies in
 postern/.
 
-    %-28s native tests, without a node
+    %-28[2]s native tests, without a node
     postern contract test        builds it and plays tests/*.steps
     postern contract bench       microseconds, gas, memory
-    postern contract deploy --name %s FILE.wasm
+    postern contract deploy --name %[1]s %[1]s.wasm
 `
 
 // appendSDK appends a part of the SDK, under postern/, without tests.

@@ -43,6 +43,14 @@ type project struct {
 
 // findProject finds the project in a folder.
 func findProject(dir string) (*project, error) {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, usagef("there is no folder %s; make a project with: postern contract new --lang rust|go NAME", dir)
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, usagef("%s is no folder; name the one with the project's Cargo.toml or go.mod", dir)
+	}
 	for i := range languages {
 		l := &languages[i]
 		text, err := os.ReadFile(filepath.Join(dir, l.marker))

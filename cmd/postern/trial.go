@@ -176,7 +176,7 @@ func scriptText(v *scriptOutput, verbose bool) string {
 		}
 		fmt.Fprintf(&b, "\n  line %d: %s\n    %s, gas %d", s.Line, s.Step, s.Outcome, s.Gas)
 		if s.Trap != "" {
-			fmt.Fprintf(&b, "\n    trap: %s", s.Trap)
+			fmt.Fprintf(&b, "\n    trap: %s", demangled(s.Trap))
 		}
 		for _, l := range s.Logs {
 			fmt.Fprintf(&b, "\n    log: %s", l)
@@ -232,17 +232,16 @@ const repeatTime = 2 * time.Second
 func contractBenchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "measure a contract's calls: microseconds, gas, memory", ArgsUsage: "[DIR|FILE]",
-		Description: `It plays a script as test does, then repeats its last step, which must be a
-decide, query or call, and prints the median of many runs. A call is measured
-with its transaction's signature and its block, in memory; decide and query as
-the ledger answers them.
+		Description: `It plays a script as test does, then repeats its last decide, query or call, and
+prints the median of many runs. A call is measured with its transaction's
+signature and its block, in memory; decide and query as the ledger answers them.
 
 Example:
 
    postern contract bench --script tests/decide.steps`,
 		Flags: []cli.Flag{
 			jsonFlag, engineFlag,
-			&cli.StringSliceFlag{Name: "script", Usage: "measure the last step of this `FILE`; may be repeated"},
+			&cli.StringSliceFlag{Name: "script", Usage: "measure the last decide, query or call of this `FILE`; may be repeated"},
 			&cli.DurationFlag{Name: "time", Usage: "how long each step is repeated", Value: repeatTime},
 		},
 		Action: contractBench,
@@ -286,7 +285,7 @@ func contractBench(c *cli.Context) error {
 		lines = append(lines, fmt.Sprintf("%s\t%.1f\t%d\t%d KiB\t%d\t%s", filepath.Base(file), row.Micros, row.Gas, row.Pages*64, row.Runs, row.Step))
 	}
 	if len(rows) == 0 {
-		return usagef("no script ends with a decide, query or call that could be repeated")
+		return usagef("no script has a decide, query or call that could be repeated")
 	}
 	return out.table(rows, "SCRIPT\tµs\tGAS\tMEMORY\tRUNS\tSTEP", lines)
 }

@@ -192,7 +192,7 @@ func TestParseScript(t *testing.T) {
 		{"\n\ncal ann", `test:3: "cal" is no step`},
 		{"  ok", "there is none above it"},
 		{"account", "name the account"},
-		{"account ann king", `"king" is no role`},
+		{"account ann king", `"king" is no role; there are validator, operator`},
 		{"device lock", "name the device and its owner"},
 		{"with other", "name the contract and its file"},
 		{"upgrade", "name the file"},
@@ -201,14 +201,16 @@ func TestParseScript(t *testing.T) {
 		{"call ann\n  maybe", `"maybe" says nothing`},
 		{"call ann\n  gas > 5", "gas: write gas < N"},
 		{"call ann\n  no gas", "only \"no events\""},
-		{"call ann\n  aborted 70000", "out of range"},
-		{"wait soon", "wait: "},
+		{"call ann\n  aborted 70000", "a number up to 65535"},
+		{"call ann\n  aborted two", `"two" is no code of a contract`},
+		{"wait soon", `"soon" is no duration, such as 90s`},
 		{"wait -1s", "time does not go back"},
 		{"state k 1", "write it in quotes"},
 		{`state "k`, "quotes are not closed"},
 		{`state "k"`, "say the value"},
 		{"decide ann {}", "permit or deny"},
-		{"decide ann {\"acton\":1}\n  permit", "no AuthZEN request"},
+		{"decide ann {\"acton\":1}\n  permit", `unknown field "acton"; an AuthZEN request is {"action"`},
+		{"decide ann {\"action\":\"open\"}\n  permit", "action is not a string; an AuthZEN request is"},
 	} {
 		_, err := scratch.ParseScript("test", c.text)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// ErrNotRepeatable is the error of a script whose last step is no decide,
-// query or call.
-var ErrNotRepeatable = errors.New("the script's last step is no decide, query or call")
+// ErrNotRepeatable is the error of a script without a decide, query or call.
+var ErrNotRepeatable = errors.New("the script has no decide, query or call to repeat")
 
 // Bench is what repeating a step measured.
 type Bench struct {
@@ -24,18 +23,13 @@ type Bench struct {
 // maxRuns bounds the times that are kept for the median.
 const maxRuns = 1 << 20
 
-// Repeat plays a script and then runs its last step again and again for a
-// time. What must hold of the step is compared at its first run only: state
-// that it changes makes the later ones differ. The error tells what does not
-// hold.
+// Repeat plays a script and then runs its last decide, query or call again and
+// again for a time, over the state that the whole script left. What must hold
+// of the step is compared in the script only: state that it changes makes the
+// later runs differ. The error tells what does not hold.
 func (t *Trial) Repeat(ctx context.Context, s *Script, length time.Duration) (*Bench, error) {
-	if len(s.steps) == 0 {
-		return nil, fmt.Errorf("%s: %w", s.Name, ErrNotRepeatable)
-	}
-	last := &s.steps[len(s.steps)-1]
-	switch last.verb {
-	case "decide", "query", "call":
-	default:
+	last := s.repeatable()
+	if last == nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, ErrNotRepeatable)
 	}
 	p, err := t.play(ctx, s)
@@ -63,4 +57,16 @@ func (t *Trial) Repeat(ctx context.Context, s *Script, length time.Duration) (*B
 		b.Pages = max(b.Pages, e.Pages)
 	}
 	return b, nil
+}
+
+// repeatable is the last step that can be run again and again, nil if there is
+// none.
+func (s *Script) repeatable() *step {
+	for i := range slices.Backward(s.steps) {
+		switch st := &s.steps[i]; st.verb {
+		case "decide", "query", "call":
+			return st
+		}
+	}
+	return nil
 }

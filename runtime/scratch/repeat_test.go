@@ -14,6 +14,7 @@ func TestRepeat(t *testing.T) {
 		{"call ann " + do('s', 0, "k", "v") + "\n  no events", "call ann"},
 		{"query", "query"},
 		{"decide ann " + opening + "\n  permit", "decide ann"},
+		{"call ann\nquery\nwait 1s\nstate \"k\" none", "query"},
 	} {
 		s, err := scratch.ParseScript("test", "account ann\ndeploy\n"+c.last)
 		if err != nil {

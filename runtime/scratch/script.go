@@ -183,7 +183,7 @@ func (s *step) parseAccount(rest string) error {
 	for _, w := range words[1:] {
 		role, ok := abi.RoleByName(w)
 		if !ok {
-			return fmt.Errorf("%q is no role", w)
+			return fmt.Errorf("%q is no role; there are %s", w, strings.Join(abi.AllRoles.Names(), ", "))
 		}
 		s.roles |= role
 	}
@@ -226,10 +226,13 @@ func (s *step) parseDecide(rest string) (err error) {
 
 func (s *step) parseWait(rest string) (err error) {
 	s.wait, err = time.ParseDuration(rest)
-	if err == nil && s.wait < 0 {
-		err = errors.New("time does not go back")
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no duration, such as 90s, 15m or 1h30m", rest)
+	case s.wait < 0:
+		return errors.New("time does not go back")
 	}
-	return err
+	return nil
 }
 
 func (s *step) parseState(rest string) (err error) {
@@ -337,9 +340,12 @@ func (w *wants) aborted(rest string) error {
 		return nil
 	}
 	n, err := strconv.ParseUint(rest, 10, 16)
+	if err != nil {
+		return fmt.Errorf("aborted: %q is no code of a contract, which is a number up to 65535", rest)
+	}
 	own := uint16(n)
 	w.abort = &own
-	return err
+	return nil
 }
 
 func (w *wants) gasBelow(rest string) error {
@@ -381,7 +387,7 @@ func parseRequest(text string) ([]byte, error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&j); err != nil {
-		return nil, fmt.Errorf("the request is no AuthZEN request: %w", err)
+		return nil, requestError(err)
 	}
 	var q abi.DecisionRequest
 	var errs []error
@@ -406,4 +412,14 @@ func parseRequest(text string) ([]byte, error) {
 		return nil, err
 	}
 	return abi.AppendDecisionRequest(nil, &q), nil
+}
+
+// requestError tells what is wrong with a request, by the names that its
+// author wrote.
+func requestError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		err = fmt.Errorf("%s is not a %s", strings.ToLower(wrong.Field), wrong.Value)
+	}
+	return fmt.Errorf(`%w; an AuthZEN request is {"action":{"name":"open"},"resource":{"type":"door","id":"1"}}`, err)
 }
