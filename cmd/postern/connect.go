@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -81,7 +83,11 @@ func commandKey(c *cli.Context, keyFile string) (*key.Key, error) {
 	if path == "" {
 		path = home(c.String("home")).path(keyFile)
 	}
-	return key.Load(path)
+	k, err := key.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name the node's home with --home or POSTERN_HOME, or a key with --key", err)
+	}
+	return k, err
 }
 
 func dial(ctx context.Context, bundle *client.Bundle, k *key.Key, addr string) (*client.Client, error) {

@@ -279,19 +279,19 @@ func contractCall(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return printer(c).show(res, "%s", calledText(&res))
+		return printer(c).show(res, "done in block %d, gas %d%s", res.Height, res.Gas, effectText(&res, "result  ", "event   "))
 	})
 }
 
-// calledText tells what a transaction did.
-func calledText(t *txOutput) string {
+// effectText tells what a transaction returned and what events came of it, a
+// line each behind its label.
+func effectText(t *txOutput, result, event string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "done in block %d, gas %d", t.Height, t.Gas)
 	if len(t.Result) > 0 {
-		fmt.Fprintf(&b, "\nresult  %s", readable(t.Result))
+		b.WriteString("\n" + result + readable(t.Result))
 	}
 	for _, e := range t.Events {
-		b.WriteString(strings.TrimRight("\nevent   "+e.Contract+" "+e.Topic+" "+readable(e.Data), " "))
+		b.WriteString(strings.TrimRight("\n"+event+e.Contract+" "+e.Topic+" "+readable(e.Data), " "))
 	}
 	return b.String()
 }

@@ -37,6 +37,7 @@ var profileCheckFlag = &cli.StringFlag{Name: "profile", Usage: "lean or wide (de
 type checkOutput struct {
 	Admitted bool        `json:"admitted"`
 	Profile  string      `json:"profile,omitempty"`
+	NotLean  string      `json:"not_lean,omitempty"` // why, where a module only just missed it
 	Code     string      `json:"code,omitempty"`
 	Number   abi.Code    `json:"number,omitempty"`
 	Function string      `json:"function,omitempty"`
@@ -81,7 +82,7 @@ func checkModule(out output, file, profile string, whole bool) error {
 	var refusal *wasm.Refusal
 	if errors.As(err, &refusal) {
 		v := checkOutput{Code: refusal.Code.Name(), Number: refusal.Code, Function: refusal.Func, Offset: refusal.Offset, Detail: refusal.Detail}
-		if err := out.show(v, "refused: %v", refusal); err != nil {
+		if err := out.show(v, "refused: %s", demangled(refusal.Error())); err != nil {
 			return err
 		}
 		return &quietExit{exitRefused}
@@ -90,7 +91,7 @@ func checkModule(out output, file, profile string, whole bool) error {
 		return err
 	}
 	row := checkOutput{
-		Admitted: true, Profile: v.profile, Bytes: len(blob), Entries: entryNames(v.Info), Imports: []string{}, Pages: v.MemoryPages,
+		Admitted: true, Profile: v.profile, NotLean: notLean(blob), Bytes: len(blob), Entries: entryNames(v.Info), Imports: []string{}, Pages: v.MemoryPages,
 		Compiled: v.CompiledBytes, Uses: []useOutput{},
 	}
 	for _, im := range v.Imports {
@@ -103,7 +104,19 @@ func checkModule(out output, file, profile string, whole bool) error {
 	if whole {
 		text = checkText(&row)
 	}
+	if row.NotLean != "" {
+		text += "\nlean chains refuse it: " + demangled(row.NotLean)
+	}
 	return out.show(row, "%s", text)
+}
+
+// notLean tells why the lean profile does not admit a module that was not made
+// for the wide one.
+func notLean(blob []byte) string {
+	if _, err := wasm.Check(blob, abi.ProfileLean); err != nil && !madeForWide(blob) {
+		return err.Error()
+	}
+	return ""
 }
 
 func checkText(v *checkOutput) string {

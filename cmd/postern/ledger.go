@@ -116,8 +116,12 @@ func showTx(ctx context.Context, cl *client.Client, out output, id abi.Hash) err
 	if tx.Tick != 0 {
 		v.Op = "tick"
 	}
-	return out.show(v, "transaction  %s\noperation    %s, %d bytes\nsigned by    %s\nblock        %d\noutcome      %s\ngas          %d",
-		v.Tx, v.Op, v.Bytes, v.Sender, v.Height, o.Code, v.Gas)
+	outcome := o.Code.Error()
+	if o.Code == abi.CodeAborted {
+		outcome += fmt.Sprintf(": %d", o.Abort)
+	}
+	return out.show(v, "transaction  %s\noperation    %s, %d bytes\nsigned by    %s\nblock        %d\noutcome      %s\ngas          %d%s",
+		v.Tx, v.Op, v.Bytes, v.Sender, v.Height, outcome, v.Gas, effectText(&v.txOutput, "result       ", "event        "))
 }
 
 func blockCommand() *cli.Command {

@@ -137,11 +137,14 @@ func admission(code []byte) (abi.Profile, wasm.Info, error) {
 	if wideErr == nil {
 		return abi.ProfileWide, wide, nil
 	}
-	if bytes.Contains(code, []byte("wasi_snapshot_preview1")) {
+	if madeForWide(code) {
 		return abi.ProfileWide, wide, wideErr
 	}
 	return abi.ProfileLean, lean, leanErr
 }
+
+// madeForWide says whether a module asks for what only the wide profile has.
+func madeForWide(code []byte) bool { return bytes.Contains(code, []byte("wasi_snapshot_preview1")) }
 
 func profileName(p abi.Profile) string {
 	if p == abi.ProfileWide {
