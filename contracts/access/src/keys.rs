@@ -30,7 +30,8 @@ pub const RULE: u8 = b'i';
 pub const PAGE: u8 = b'r';
 pub const HEAD: u8 = b'z';
 
-/// A key, in the arena: copying one is copying a pointer.
+/// A key, in the arena: copying one is copying a pointer. Joining one is long
+/// code once the parts are known, so it stands once for each kind of key.
 #[derive(Clone, Copy)]
 pub struct Key(&'static [u8]);
 
@@ -46,16 +47,19 @@ impl Key {
     }
 
     /// The prefix of all of a version's keys.
+    #[inline(never)]
     pub fn version(version: u32) -> Key {
         Key::join(&[b"p", &version.to_be_bytes()])
     }
 
     /// The prefix of one kind of a version's keys.
+    #[inline(never)]
     pub fn kind(version: u32, kind: u8) -> Key {
         Key::join(&[b"p", &version.to_be_bytes(), &[kind]])
     }
 
     /// An entity's key; None where the name is too long to be stored.
+    #[inline(never)]
     pub fn entity(version: u32, kind: &[u8], id: &[u8]) -> Option<Key> {
         if kind.len() > MAX_NAME || id.len() > MAX_ID {
             return None;
@@ -64,12 +68,14 @@ impl Key {
     }
 
     /// A rule's key.
+    #[inline(never)]
     pub fn rule(version: u32, id: &str) -> Key {
         Key::join(&[b"p", &version.to_be_bytes(), &[RULE], id.as_bytes()])
     }
 
     /// The key of the first page of an action's rules on a resource type; None
     /// where the names are too long to be stored.
+    #[inline(never)]
     pub fn page(version: u32, action: &[u8], kind: &[u8]) -> Option<Key> {
         if action.len() > MAX_NAME || kind.len() > MAX_NAME {
             return None;
@@ -79,6 +85,7 @@ impl Key {
     }
 
     /// The key of another page of the same rules.
+    #[inline(never)]
     pub fn with_page(self, page: u16) -> Key {
         Key::join(&[&self.0[..self.0.len() - 2], &page.to_be_bytes()])
     }
@@ -108,6 +115,7 @@ pub fn id<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
     bounded(r, MAX_ID)
 }
 
+#[inline(never)]
 fn bounded<'a>(r: &mut Reader<'a>, max: usize) -> Result<&'a str, Abort> {
     let text = r.text()?;
     if text.is_empty() || text.len() > max {

@@ -63,6 +63,7 @@ impl<'a> Policy<'a> {
     }
 
     /// The active policy.
+    #[inline(never)]
     pub fn active() -> Result<Policy<'static>, Abort> {
         Policy::parse(state_get(keys::ACTIVE).ok_or(NO_POLICY)?)
     }
@@ -76,6 +77,7 @@ impl<'a> Policy<'a> {
     }
 
     /// A version that is being written.
+    #[inline(never)]
     pub fn building(version: u32) -> Result<Policy<'static>, Abort> {
         let raw = state_get(Key::kind(version, keys::HEAD).bytes()).ok_or(NOT_BUILDING)?;
         Policy::parse(raw).map_err(|_| NOT_BUILDING)

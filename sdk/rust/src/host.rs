@@ -49,6 +49,7 @@ fn found(n: i32) -> Option<usize> {
 }
 
 /// Reads a value into memory that lives as long as the call.
+#[inline(never)] // of all functions the one that contracts call in most places
 pub fn state_get(key: &[u8]) -> Option<&'static [u8]> {
     arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::state_get(key.as_ptr(), key.len(), buf, cap) } as i64).ok()
 }
