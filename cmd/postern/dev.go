@@ -87,7 +87,7 @@ func dev(c *cli.Context) error {
 			return err
 		}
 		v := n.readyOutput(token)
-		return out.show(v, "%s\ntoken   %s\n\ntry: postern decide --home %s --subject user:ann --action open --resource door:1\nstop with Ctrl-C", n.readyText(), token, h)
+		return out.show(v, "%s\ntoken   %s\n\ntry: postern decide --home %s --subject user:ann --action open --resource door:1\nstop with Ctrl-C", n.readyText(), token, shellWord(string(h)))
 	})
 }
 

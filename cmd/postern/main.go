@@ -131,6 +131,7 @@ func prepare(commands []*cli.Command) {
 			prepare(c.Subcommands)
 			continue
 		}
+		c.HideHelpCommand = true // "help" is as good an argument as any, and --help is there
 		c.Action = withArguments(c.ArgsUsage, c.Action)
 	}
 }
@@ -185,10 +186,12 @@ func versionCommand() *cli.Command {
 	}
 }
 
+// A lone "-" asks for a command's flags.
 const bashCompletion = `_postern() {
   local cur words
   cur="${COMP_WORDS[COMP_CWORD]}"
   words=("${COMP_WORDS[@]:0:$COMP_CWORD}")
+  [[ "$cur" == -* ]] && words+=("-")
   COMPREPLY=($(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur"))
 }
 complete -o bashdefault -o default -F _postern postern
@@ -196,8 +199,10 @@ complete -o bashdefault -o default -F _postern postern
 
 const zshCompletion = `#compdef postern
 _postern() {
-  local -a opts
-  opts=("${(@f)$("${words[@]:0:$((CURRENT-1))}" --generate-bash-completion 2>/dev/null)}")
+  local -a asked opts
+  asked=("${words[@]:0:$((CURRENT-1))}")
+  [[ "${words[CURRENT]}" == -* ]] && asked+=("-")
+  opts=("${(@f)$("${asked[@]}" --generate-bash-completion 2>/dev/null)}")
   _describe 'values' opts
 }
 compdef _postern postern
