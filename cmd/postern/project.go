@@ -266,7 +266,8 @@ func hasWasmTarget(ctx context.Context, rustc string) bool {
 	return err == nil
 }
 
-// runTool runs a tool and gives what it wrote if it fails.
+// runTool runs a tool. What it writes is part of the error if it fails, and
+// goes to standard error if it does not: warnings.
 func runTool(ctx context.Context, dir string, env []string, tool string, args ...string) error {
 	cmd := exec.CommandContext(ctx, tool, args...)
 	cmd.Dir, cmd.Env = dir, env
@@ -274,5 +275,6 @@ func runTool(ctx context.Context, dir string, env []string, tool string, args ..
 	if err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(tool), strings.Join(args, " "), err, bytes.TrimSpace(text))
 	}
-	return nil
+	_, err = os.Stderr.Write(text)
+	return err
 }
