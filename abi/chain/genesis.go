@@ -35,7 +35,7 @@ type Params struct {
 }
 
 // DefaultParams are the parameters of a new lean chain. One unit of gas is about
-// one nanosecond of compiled code.
+// half a nanosecond of compiled code, 1.4 of the dearest.
 func DefaultParams() Params {
 	return Params{
 		Protocol: Protocol, Profile: abi.ProfileLean,
@@ -47,14 +47,17 @@ func DefaultParams() Params {
 }
 
 // ParamsOf are the parameters of a new chain of a profile. The wide one lets a
-// transaction pay for completing the largest code, which takes a fifth of a
-// second, and gives nodes the time to compile one before it is needed: seconds
-// for a Go guest, on slow processors more.
+// transaction pay for completing the largest code, 168 million units, and gives
+// nodes the time to compile one before it is needed: seconds for a Go guest, on
+// slow processors more. A block is twice such a transaction, half a second of the
+// dearest compiled code. Loads, calls and branches cost more than under the lean
+// profile, so decisions and queries have more gas too.
 func ParamsOf(profile abi.Profile) Params {
 	p := DefaultParams()
 	if profile == abi.ProfileWide {
 		p.Profile = abi.ProfileWide
-		p.TxGas, p.BlockGas = 200_000_000, 500_000_000
+		p.TxGas, p.BlockGas = 175_000_000, 350_000_000
+		p.DecideGas, p.QueryGas = 10_000_000, 60_000_000
 		p.ActivationDelay = 15_000
 	}
 	return p

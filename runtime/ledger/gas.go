@@ -3,7 +3,7 @@ package ledger
 import "github.com/seed79541315/postern/abi/chain"
 
 // The gas prices of native operations in protocol version 1, on the scale of
-// the contract host's table: a unit is about a nanosecond. A change of any
+// the contract host's table: a unit is about half a nanosecond. A change of any
 // number here is a change of the protocol version.
 const (
 	gasTx       = 50_000 // every signed transaction: signature, guards, the payer's records

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"testing"
 
@@ -79,8 +80,8 @@ func hostCases() []hostCase {
 		{"state_delete, missing", 400, func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
 			return a.I32(keyAt).I32(32).Call(f(abi.HostStateDelete))
 		}, fresh},
-		{"state_set 16 KiB", 20, set(16 << 10), same},
-		{"state_get 16 KiB", 400, get(16 << 10), same},
+		{"state_set 16 KiB", 50, set(16 << 10), same},
+		{"state_get 16 KiB", 50, get(16 << 10), same},
 		{"emit 100 bytes", 64, func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
 			return a.I32(keyAt).I32(8).I32(valueAt).I32(100).Call(f(abi.HostEmit))
 		}, same},
@@ -223,13 +224,15 @@ func cpuTime(b *testing.B) int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// BenchmarkCalibration prints, for each engine, the median CPU time of a unit
+// BenchmarkCalibration prints, for each engine and profile, the median CPU time of a unit
 // of gas, and against it the dearest instruction, host function or call, and
 // the dearest pattern; with -v every row.
 func BenchmarkCalibration(b *testing.B) {
 	for _, e := range wasm.CalibrationEngines() {
-		b.Run(e.String(), func(b *testing.B) {
-			wasm.ReportCalibration(b, append(wasm.CalibrateGuests(b, e), calibrateHost(b, e)...))
-		})
+		for _, p := range []abi.Profile{abi.ProfileLean, abi.ProfileWide} {
+			b.Run(fmt.Sprintf("%v/%s", e, map[abi.Profile]string{abi.ProfileLean: "lean", abi.ProfileWide: "wide"}[p]), func(b *testing.B) {
+				wasm.ReportCalibration(b, append(wasm.CalibrateGuests(b, p, e), calibrateHost(b, e)...))
+			})
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -329,29 +331,31 @@ func random(a *wasmtest.Asm) *wasmtest.Asm {
 	return a.Get(11).I64(6364136223846793005).Op(0x7e).I64(1442695040888963407).Op(0x7c).Set(11)
 }
 
-// bits pushes n random bits as an i32, at most 16.
-func bits(a *wasmtest.Asm, n int) *wasmtest.Asm {
+// randomBits pushes n random bits as an i32, at most 16.
+func randomBits(a *wasmtest.Asm, n int) *wasmtest.Asm {
 	return random(a).Get(11).I64(int64(64-n)).Op(0x88, 0xa7)
 }
 
-// patternKernels are dearer than the sum of what they are made of.
-func patternKernels() (list []kernel) {
+// patternKernels are dearer than the sum of what they are made of: they miss
+// caches, those of memory and of code as large as a profile admits, and what
+// the processor predicts.
+func patternKernels(l *module.Limits) (list []kernel) {
 	add := func(name string, m *wasmtest.Module, op func(a *wasmtest.Asm, i int)) {
 		list = append(list, unrolled("pattern", name, m, values(), op))
 	}
 	plain := func() *wasmtest.Module { return &wasmtest.Module{} }
 	add("unpredictable if", plain(), func(a *wasmtest.Asm, _ int) {
-		bits(a, 1).If(wasmtest.Void).Get(6).Set(2).End()
+		randomBits(a, 1).If(wasmtest.Void).Get(6).Set(2).End()
 	})
 	add("unpredictable br_if", plain(), func(a *wasmtest.Asm, _ int) {
 		a.Block(wasmtest.Void)
-		bits(a, 1).BrIf(0).Get(6).Set(2).End()
+		randomBits(a, 1).BrIf(0).Get(6).Set(2).End()
 	})
 	add("unpredictable br_table", plain(), func(a *wasmtest.Asm, _ int) {
 		for range 8 {
 			a.Block(wasmtest.Void)
 		}
-		bits(a, 3).BrTable(0, 1, 2, 3, 4, 5, 6, 7)
+		randomBits(a, 3).BrTable(0, 1, 2, 3, 4, 5, 6, 7)
 		for i := range 8 {
 			a.End().I32(int32(i)).Set(1)
 		}
@@ -362,7 +366,7 @@ func patternKernels() (list []kernel) {
 		funcs[i] = indirect.Func("", "l", "", wasmtest.Code().I64(int64(i)))
 	}
 	table(indirect, funcs...)
-	add("unpredictable call_indirect", indirect, func(a *wasmtest.Asm, _ int) { bits(a, 6).CallIndirect(0).Set(2) })
+	add("unpredictable call_indirect", indirect, func(a *wasmtest.Asm, _ int) { randomBits(a, 6).CallIndirect(0).Set(2) })
 	for _, op := range []byte{0x6d, 0x6e, 0x6f, 0x70} {
 		add("chain of "+opName(module.Op(op)), plain(), func(a *wasmtest.Asm, _ int) {
 			a.Get(1).Get(5).Op(op).I32(0x70000001).Op(0x72).Set(1)
@@ -373,43 +377,119 @@ func patternKernels() (list []kernel) {
 			a.Get(2).Get(6).Op(op).I64(0x7000000000000001).Op(0x84).Set(2)
 		})
 	}
-	for _, pages := range []uint32{16, 128} {
-		for name, op := range map[string]byte{"load": 0x28, "store": 0x36} {
-			m := plain()
-			m.Memory = &module.Size{Min: pages}
-			add(fmt.Sprintf("%s anywhere in %d pages", name, pages), m, func(a *wasmtest.Asm, _ int) { anywhere(a, op, pages) })
-		}
+	pages := uint32(l.MemoryPages)
+	for name, op := range map[string]func(a *wasmtest.Asm, pages uint32){"load": loadAnywhere, "store": storeAnywhere, "memory.copy": copyAnywhere} {
+		m := plain()
+		m.Memory = &module.Size{Min: pages}
+		add(fmt.Sprintf("%s anywhere in %d pages", name, pages), m, func(a *wasmtest.Asm, _ int) { op(a, pages) })
 	}
-	return list
+	return append(list, farCalls(l), farIndirect(l), farBranches(l))
 }
 
-// anywhere loads or stores at a random address, which depends on the load
-// before, so that none may begin before that ends.
-func anywhere(a *wasmtest.Asm, op byte, pages uint32) {
-	mask := int32(pages<<16 - 4)
-	random(a).Get(11).I64(32).Op(0x88, 0xa7)
-	if op == 0x28 {
-		a.Get(1).Op(0x6a).I32(mask).Op(0x71).Mem(op, 0).Set(1)
-		return
+// somewhere pushes a random address.
+func somewhere(a *wasmtest.Asm, pages uint32) *wasmtest.Asm {
+	return random(a).Get(11).I64(32).Op(0x88, 0xa7).Get(1).Op(0x6a).I32(int32(pages<<16 - 4)).Op(0x71)
+}
+
+// loadAnywhere loads from a random address, which depends on the load before,
+// so that none may begin before that ends.
+func loadAnywhere(a *wasmtest.Asm, pages uint32) { somewhere(a, pages).Mem(0x28, 0).Set(1) }
+
+func storeAnywhere(a *wasmtest.Asm, pages uint32) { somewhere(a, pages).Get(1).Mem(0x36, 0) }
+
+// copyAnywhere copies a word from a random address, which depends on the word
+// copied before.
+func copyAnywhere(a *wasmtest.Asm, pages uint32) {
+	a.I32(0)
+	somewhere(a, pages).I32(4).Op(0xfc, 10, 0, 0).I32(0).Mem(0x28, 0).Set(1)
+}
+
+// farFuncs adds as many functions as the profile admits, which fill the largest
+// blob with code that no call runs through.
+func farFuncs(m *wasmtest.Module, l *module.Limits) []uint32 {
+	funcs := make([]uint32, l.Funcs-32)
+	size := l.Blob / len(funcs) * 7 / 8
+	typ := m.Type("i", "l")
+	for i := range funcs {
+		a := wasmtest.Code().Get(0).If(wasmtest.Void).Loop(wasmtest.Void).End() // no brief function has a loop
+		for len(a.Bytes) < size {
+			a.Get(0).Mem(0x28, 0).Op(0x1a)
+		}
+		m.Funcs = append(m.Funcs, typ)
+		m.Bodies = append(m.Bodies, append(append([]byte{0}, a.End().I64(int64(i)).Bytes...), 0x0b))
+		funcs[i] = uint32(m.NumFuncs() - 1)
 	}
-	a.I32(mask).Op(0x71).Get(1).Mem(op, 0)
+	return funcs
+}
+
+// farCalls calls all functions of a large module, each far from the one before.
+func farCalls(l *module.Limits) kernel {
+	m := &wasmtest.Module{}
+	m.Memory = &module.Size{Min: 1}
+	funcs := farFuncs(m, l)
+	order := rand.New(rand.NewPCG(1, 2)).Perm(len(funcs))
+	round := wasmtest.Code()
+	for part := range slices.Chunk(order, min(l.Calls, 1000)) {
+		a := wasmtest.Code()
+		for _, i := range part {
+			a.I32(0).Call(funcs[i]).Op(0x1a)
+		}
+		round.Call(m.Func("", "", "", a))
+	}
+	return kernel{"pattern", fmt.Sprintf("calls all over %d functions", len(funcs)), len(funcs), loop(m, wasmtest.Code(), round)}
+}
+
+// farBranches runs through the largest blob by branches that leave most of the
+// code out.
+func farBranches(l *module.Limits) kernel {
+	m := &wasmtest.Module{}
+	m.Memory = &module.Size{Min: 1}
+	round, ops := wasmtest.Code(), 0
+	typ := m.Type("i", "")
+	for room := l.Blob * 7 / 8; room > l.Body; {
+		a := wasmtest.Code()
+		for range min(l.Blocks, l.Body/32) - 8 {
+			a.Get(0).If(wasmtest.Void).Get(0).Mem(0x28, 0).Op(0x1a).Get(0).Mem(0x28, 0).Op(0x1a).End()
+			ops++
+		}
+		m.Funcs = append(m.Funcs, typ)
+		m.Bodies = append(m.Bodies, append(append([]byte{0}, a.Bytes...), 0x0b))
+		round.I32(0).Call(uint32(m.NumFuncs() - 1))
+		room -= len(a.Bytes)
+	}
+	return kernel{"pattern", "branches all over a blob", ops, loop(m, wasmtest.Code(), round)}
+}
+
+// farIndirect calls functions of a large module at random.
+func farIndirect(l *module.Limits) kernel {
+	m := &wasmtest.Module{}
+	m.Memory = &module.Size{Min: 1}
+	funcs := farFuncs(m, l)
+	n := bits.Len(uint(min(len(funcs), l.Table))) - 1
+	table(m, funcs[:1<<n]...)
+	round := wasmtest.Code()
+	for range copies {
+		round.I32(0)
+		randomBits(round, n).CallIndirect(m.Type("i", "l")).Set(2)
+	}
+	return kernel{"pattern", fmt.Sprintf("call_indirect all over %d functions", 1<<n), copies, loop(m, wasmtest.Code(), round)}
 }
 
 // allKernels lists what runs within a guest.
-func allKernels() []kernel {
-	return slices.Concat(opcodeKernels(), structureKernels(), bulkKernels(), patternKernels())
+func allKernels(l *module.Limits) []kernel {
+	return slices.Concat(opcodeKernels(), structureKernels(), bulkKernels(), patternKernels(l))
 }
 
 // kernelLimits admit every kernel, floats included.
 func kernelLimits() *module.Limits {
 	l := module.Wide
 	l.Body, l.Blocks, l.Branches, l.Loops, l.Calls, l.Accesses = 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20
-	l.MemoryPages, l.Floats, l.NaNs = 128, true, 1<<20
+	l.Floats, l.NaNs = true, 1<<20
 	return &l
 }
 
-// metered rewrites a kernel with the gas table in use.
-func (k kernel) metered(t testing.TB, track bool) []byte {
+// metered rewrites a kernel with the gas table of a profile.
+func (k kernel) metered(t testing.TB, r *rules, track bool) []byte {
 	t.Helper()
 	limits := kernelLimits()
 	m, refusal := module.Parse(k.module.Bytes(), limits)
@@ -421,7 +501,7 @@ func (k kernel) metered(t testing.TB, track bool) []byte {
 		t.Fatalf("%s: %v", k.name, refusal)
 	}
 	return rewrite.Module(m, funcs, rewrite.Options{
-		Costs: protocols[Protocol][abi.ProfileWide].costs, Limits: limits, Keep: func(string) bool { return true }, Track: track,
+		Costs: r.costs, Limits: limits, Keep: func(string) bool { return true }, Track: track,
 	})
 }
 
@@ -433,7 +513,7 @@ type running struct {
 	row  row
 }
 
-func start(t testing.TB, k kernel, e Engine) *running {
+func start(t testing.TB, k kernel, r *rules, e Engine) *running {
 	t.Helper()
 	ctx := context.Background()
 	rc := wazero.NewRuntimeConfigInterpreter()
@@ -442,7 +522,7 @@ func start(t testing.TB, k kernel, e Engine) *running {
 	}
 	engine := wazero.NewRuntimeWithConfig(ctx, rc.WithCoreFeatures(api.CoreFeaturesV2))
 	t.Cleanup(func() { engine.Close(ctx) })
-	mod, err := engine.InstantiateWithConfig(ctx, k.metered(t, e == EngineCompiler), wazero.NewModuleConfig().WithName(""))
+	mod, err := engine.InstantiateWithConfig(ctx, k.metered(t, r, e == EngineCompiler), wazero.NewModuleConfig().WithName(""))
 	if err != nil {
 		t.Fatalf("%s: %v", k.name, err)
 	}
@@ -450,19 +530,19 @@ func start(t testing.TB, k kernel, e Engine) *running {
 	for i := 4096; i < len(dirty); i += 512 { // pages that nobody wrote are all the same one
 		dirty[i] = 1
 	}
-	r := &running{
+	run := &running{
 		f:    mod.ExportedFunction("f"),
 		fuel: mod.ExportedGlobal(rewrite.FuelExport).(api.MutableGlobal),
 		row:  row{group: k.group, name: k.name},
 	}
-	r.n = 1
-	for min(r.once(t), r.once(t)) < 1e6 && r.n < 1<<24 {
-		r.n *= 2
+	run.n = 1
+	for min(run.once(t), run.once(t)) < 1e6 && run.n < 1<<24 {
+		run.n *= 2
 	}
-	ops := float64(r.n) * float64(k.ops)
-	left, _ := rewrite.Split(r.fuel.Get())
-	r.row.gas = float64(GasMax-left) / ops
-	return r
+	ops := float64(run.n) * float64(k.ops)
+	left, _ := rewrite.Split(run.fuel.Get())
+	run.row.gas = float64(GasMax-left) / ops
+	return run
 }
 
 // once runs the kernel and returns its CPU time in ns.
@@ -487,11 +567,11 @@ func threadTime(t testing.TB) int64 {
 
 // measureKernels takes the least of several rounds over all kernels, so that
 // a slow moment of the machine does not fall on one of them.
-func measureKernels(t testing.TB, e Engine, kernels []kernel) []row {
+func measureKernels(t testing.TB, r *rules, e Engine, kernels []kernel) []row {
 	t.Helper()
 	list := make([]*running, len(kernels))
 	for i, k := range kernels {
-		list[i] = start(t, k, e)
+		list[i] = start(t, k, r, e)
 	}
 	for round := range *calibrationRounds {
 		for i, r := range list {

@@ -69,6 +69,15 @@ type Iterator interface {
 	Close()
 }
 
+// Sparse is an Iterator that also stops at entries which are no more, so that
+// the guest pays for each: without that, a scan over what the same block deleted
+// would walk as far as one likes for the price of one entry. Gone says that Next
+// stopped at such an entry, which has neither key nor value.
+type Sparse interface {
+	Iterator
+	Gone() bool
+}
+
 // Scope is the running call around a nested one. It is valid until the
 // Env method that received it returns.
 type Scope struct {

@@ -3,6 +3,8 @@ package wasm
 import (
 	"slices"
 	"testing"
+
+	"github.com/seed79541315/postern/abi"
 )
 
 // What tests of package wasm_test, which see the ledger too, use of this one.
@@ -16,8 +18,9 @@ func NewCalibrationRow(group, name string, ns, gas float64) CalibrationRow {
 }
 
 // CalibrateGuests measures what the ledger takes no part in.
-func CalibrateGuests(t testing.TB, e Engine) []CalibrationRow {
-	return slices.Concat(measureKernels(t, e, allKernels()), measureEntries(t, e), measureSmall(t, e))
+func CalibrateGuests(t testing.TB, p abi.Profile, e Engine) []CalibrationRow {
+	r := protocols[Protocol][p]
+	return slices.Concat(measureKernels(t, r, e, allKernels(r.limits)), measureEntries(t, e), measureSmall(t, e))
 }
 
 // ReportCalibration prints every row if asked for, and the summary.

@@ -6,7 +6,7 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm/internal/rewrite"
 )
 
-// The gas table of protocol version 1. A unit is about a nanosecond of
+// The gas tables of protocol version 1. A unit is about half a nanosecond of
 // compiled code on the machine that DESIGN.md names. A change of any number
 // here is a change of the protocol version.
 
@@ -17,13 +17,19 @@ const GasMax = rewrite.MaxGas
 // Prices of a call, in units.
 const (
 	GasCallBase = 1500 // an instance, its globals, alloc and entry
-	GasCallPage = 1500 // each page of initial memory set back
+	GasCallPage = 2000 // each page of initial memory set back
 	GasCallByte = 2    // eighths, each byte of input and output
-	GasStart    = 50_000_000
 )
 
-// gasCosts prices instructions.
-var gasCosts = rewrite.Costs{
+// Gas of a start function. Those of Go's standard library use a tenth of it.
+const (
+	GasStart     = 10_000_000
+	GasStartWide = 50_000_000
+)
+
+// leanCosts prices instructions under the lean profile, whose memory and code
+// the second cache of a processor holds.
+var leanCosts = rewrite.Costs{
 	Classes: [module.ClassCount]uint16{
 		module.ClassFree:     0,
 		module.ClassLocal:    2,
@@ -31,13 +37,13 @@ var gasCosts = rewrite.Costs{
 		module.ClassAnd:      8,
 		module.ClassMul:      4,
 		module.ClassDivide:   40,
-		module.ClassLoad:     16,
+		module.ClassLoad:     64,
 		module.ClassStore:    8,
 		module.ClassGlobal:   4,
-		module.ClassBranch:   6,
+		module.ClassBranch:   16,
 		module.ClassTable:    24,
-		module.ClassCall:     24,
-		module.ClassIndirect: 48,
+		module.ClassCall:     48,
+		module.ClassIndirect: 64,
 		module.ClassTrap:     8,
 		module.ClassBulk:     32,
 		module.ClassFloat:    8,
@@ -54,7 +60,23 @@ var gasCosts = rewrite.Costs{
 	Bulk:       16,
 	BulkShift:  3,
 	FrameSlots: 64,
+	Brief:      128 * 8,
 }
+
+// wideCosts are those under the wide profile. Its memory and code are larger
+// than that cache: a load may wait for memory, and a branch or call for the code
+// that it leads to.
+var wideCosts = func() rewrite.Costs {
+	c := leanCosts
+	c.Classes[module.ClassLoad] = 640
+	c.Classes[module.ClassStore] = 16
+	c.Classes[module.ClassBranch] = 120
+	c.Classes[module.ClassTable] = 128
+	c.Classes[module.ClassCall] = 160
+	c.Classes[module.ClassIndirect] = 128
+	c.Brief = 512 * 8
+	return c
+}()
 
 // hostCost prices a host function: Base units, and Byte eighths of a unit
 // for each byte that goes in or out.
@@ -78,6 +100,6 @@ var gasHost = [abi.HostFuncCount]hostCost{
 	abi.HostNow:             {100, 0},
 	abi.HostSHA256:          {300, 24},
 	abi.HostVerify:          {120_000, 24},
-	abi.HostLog:             {500, 8},
+	abi.HostLog:             {500, 12},
 	abi.HostAbort:           {100, 4},
 }

@@ -211,6 +211,22 @@ func stateScan(f *frame, s []uint64) {
 	f.numScans++
 }
 
+// advance goes to the next entry of a scan; false at the end. What is passed
+// over is paid for as an entry is.
+func (f *frame) advance(it Iterator) bool {
+	sparse, _ := it.(Sparse)
+	for it.Next() {
+		if sparse == nil || !sparse.Gone() {
+			return true
+		}
+		f.charge(f.instance.code.rules.host[abi.HostScanNext].Base)
+	}
+	if err := it.Err(); err != nil {
+		f.stop(err)
+	}
+	return false
+}
+
 func scanNext(f *frame, s []uint64) {
 	handle := api.DecodeU32(s[0])
 	buf := f.view(s[1], s[2])
@@ -218,10 +234,7 @@ func scanNext(f *frame, s []uint64) {
 		f.fail(abi.CodeBadArgument, "no such scan")
 	}
 	sc := &f.scans[handle]
-	if !sc.pending && !sc.it.Next() {
-		if err := sc.it.Err(); err != nil {
-			f.stop(err)
-		}
+	if !sc.pending && !f.advance(sc.it) {
 		s[0] = none
 		return
 	}

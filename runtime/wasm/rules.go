@@ -27,8 +27,8 @@ type rules struct {
 // protocols holds the rules of the protocol versions that this package knows.
 var protocols = map[uint64]map[abi.Profile]*rules{
 	Protocol: {
-		abi.ProfileLean: {&module.Lean, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
-		abi.ProfileWide: {&module.Wide, &gasCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
+		abi.ProfileLean: {&module.Lean, &leanCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
+		abi.ProfileWide: {&module.Wide, &wideCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
 	},
 }
 

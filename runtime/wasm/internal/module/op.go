@@ -94,7 +94,7 @@ const (
 	ClassBulk           // memory.grow, memory.copy, memory.fill: may trap, priced by size
 	ClassFloat          // on floats, but without a NaN to be made canonical
 	ClassNaN            // float arithmetic
-	ClassRoot           // float division, square root, and copysign, which becomes a call
+	ClassRoot           // float division, square root; copysign and conversion of unsigned i64, which become calls
 	ClassConvert        // float to integer, may trap
 	ClassCount
 )
@@ -265,10 +265,12 @@ var opRows = []opRow{
 	{0xae, 0xaf, OpInfo{Pop: "f", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
 	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
 	{0xb2, 0xb3, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb4, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
+	{0xb4, 0xb4, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
+	{0xb5, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassRoot, Float: true}},                        // of unsigned
 	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // demote
 	{0xb7, 0xb8, OpInfo{Pop: "i", Push: "d", Class: ClassFloat, Float: true}},
-	{0xb9, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
+	{0xb9, 0xb9, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
+	{0xba, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassRoot, Float: true}},                        // of unsigned
 	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // promote
 	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassFloat, Float: true}},
 	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassFloat, Float: true}},

@@ -6,7 +6,7 @@ import (
 )
 
 // brief is a function that is charged where it is called: it calls nothing,
-// has no loop, and everything in it costs no more than maxBrief. Its price is
+// has no loop, and everything in it costs no more than Costs.Brief. Its price is
 // that of all its instructions, whichever of them run. It has no metering of
 // its own, so it must not be reached but by a direct call: it is neither
 // exported nor in the table.
@@ -15,9 +15,6 @@ type brief struct {
 	traps bool   // something in it can trap
 	cost  uint64 // eighths
 }
-
-// maxBrief bounds, in eighths, what a brief function can charge too much.
-const maxBrief = 64 * 8
 
 // findBriefs tells the brief functions from the others.
 func (w *rewriter) findBriefs(funcs []check.Func) {
@@ -56,12 +53,12 @@ func (w *rewriter) price(i int, info *check.Func, b *brief) {
 	b.cost = uint64(costs.Local)*uint64(info.Locals-params) + uint64(costs.Classes[module.ClassNaN])*uint64(len(info.FloatSelects))
 	code := w.src.Instructions(c, w.opt.Limits)
 	var in module.Instr
-	for code.More() && b.cost <= maxBrief {
+	for code.More() && b.cost <= costs.Brief {
 		next(&code, &in)
 		b.cost += uint64(costs.Classes[in.Info.Class])
 		b.traps = b.traps || in.Info.Class.Traps()
 	}
-	b.ok = b.cost <= maxBrief
+	b.ok = b.cost <= costs.Brief
 }
 
 // brief describes function f if it is a brief one.

@@ -16,7 +16,7 @@ import (
 // testCosts prices like the table in use, roughly: what is tested here holds
 // for any table.
 var testCosts = func() *rewrite.Costs {
-	c := &rewrite.Costs{Entry: 16, Local: 1, Grow: 1000, GrowPage: 1000, Bulk: 10, BulkShift: 3, FrameSlots: 64}
+	c := &rewrite.Costs{Entry: 16, Local: 1, Grow: 1000, GrowPage: 1000, Bulk: 10, BulkShift: 3, FrameSlots: 64, Brief: 64 * 8}
 	for i := range c.Classes {
 		c.Classes[i] = 2
 	}

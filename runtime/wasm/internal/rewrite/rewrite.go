@@ -55,6 +55,7 @@ type Costs struct {
 	Bulk       int64                     // units for memory.copy and memory.fill
 	BulkShift  uint                      // one unit for each 1<<BulkShift bytes copied or filled
 	FrameSlots int                       // locals and operands in one unit of height
+	Brief      uint64                    // eighths: the most that a brief function can charge too much
 }
 
 // Options says how to rewrite.
