@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,6 +42,34 @@ func TestContractState(t *testing.T) {
 		if o.Code != abi.OK || string(o.Result) != c.want {
 			t.Errorf("%s: %v %q, want %q", c.name, o.Code, o.Result, c.want)
 		}
+	}
+}
+
+// A scan pays for what it passes over: the deletions of its block make it no
+// cheaper than the entries were.
+func TestScanPaysForWhatIsGone(t *testing.T) {
+	const keys = 40
+	w := newWorld(t, nil)
+	w.deploy(developer, "a")
+	all := func(op byte) (s script) {
+		for i := range keys {
+			s = s.add(op, 0, fmt.Sprintf("k%02d", i), "")
+		}
+		return s
+	}
+	scan := func(by person, prefix string) []byte {
+		return w.tx(by, chain.OpCall, &chain.Call{Contract: "a", Message: do('n', 1, prefix, "")})
+	}
+	w.want(w.run(nobody, "a", all('s')), abi.OK)
+	o := w.block(w.tx(nobody, chain.OpCall, &chain.Call{Contract: "a", Message: all('d')}), scan(nobody, "j"), scan(nobody, "k"))
+	w.want(o[1], abi.OK)
+	w.want(o[2], abi.OK)
+	if string(o[2].Result) != "." || o[2].Gas < o[1].Gas+keys*5000 {
+		t.Errorf("a scan over %d deletions gives %q and costs %d, one over nothing %d", keys, o[2].Result, o[2].Gas, o[1].Gas)
+	}
+	o = w.block(scan(nobody, "j"), scan(nobody, "k"))
+	if string(o[1].Result) != "." || o[1].Gas != o[0].Gas {
+		t.Errorf("in a later block it costs %d, one over nothing %d", o[1].Gas, o[0].Gas)
 	}
 }
 

@@ -51,7 +51,11 @@ func (e *env) Delete(key []byte) error {
 func (e *env) Scan(prefix, start []byte) (wasm.Iterator, error) {
 	full := chain.StateKey(e.contract, prefix)
 	it := e.read.scan(full, chain.StateKey(e.contract, start))
-	return &stripped{it, 2 + len(e.contract)}, nil
+	s := &stripped{it, 2 + len(e.contract)}
+	if m, ok := it.(*merged); ok {
+		return &sparse{s, m}, nil
+	}
+	return s, nil
 }
 
 // stripped walks a contract's own keys.
@@ -59,6 +63,19 @@ type stripped struct {
 	wasm.Iterator
 	head int
 }
+
+// sparse walks them in a block's state, and stops at those that the block
+// deleted.
+type sparse struct {
+	*stripped
+	entries *merged
+}
+
+// Next implements wasm.Iterator.
+func (s *sparse) Next() bool { return s.entries.step() }
+
+// Gone implements wasm.Sparse.
+func (s *sparse) Gone() bool { return s.entries.key == nil }
 
 func (s *stripped) Key() []byte { return s.Iterator.Key()[s.head:] }
 

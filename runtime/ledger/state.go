@@ -177,30 +177,39 @@ type merged struct {
 	base       storage.Iterator
 	waiting    bool   // baseKey stands for a pair that was not given yet
 	baseKey    []byte // nil at the base's end
-	key, value []byte
+	key, value []byte // nil where the overlay deletes an entry
 }
 
+// Next goes to the next entry that is there.
 func (m *merged) Next() bool {
-	for {
-		m.fetch()
-		o := m.over.peek()
-		switch {
-		case m.base.Err() != nil || o == nil && m.baseKey == nil:
-			m.key, m.value = nil, nil
-			return false
-		case o == nil || m.baseKey != nil && string(m.baseKey) < o.key:
-			m.key, m.value, m.waiting = m.baseKey, m.base.Value(), false
-			return true
-		}
-		m.over.advance()
-		if string(m.baseKey) == o.key {
-			m.waiting = false
-		}
-		if o.value != nil {
-			m.key, m.value = []byte(o.key), o.value
+	for m.step() {
+		if m.key != nil {
 			return true
 		}
 	}
+	return false
+}
+
+// step goes to the next entry or deletion.
+func (m *merged) step() bool {
+	m.fetch()
+	m.key, m.value = nil, nil
+	o := m.over.peek()
+	switch {
+	case m.base.Err() != nil || o == nil && m.baseKey == nil:
+		return false
+	case o == nil || m.baseKey != nil && string(m.baseKey) < o.key:
+		m.key, m.value, m.waiting = m.baseKey, m.base.Value(), false
+		return true
+	}
+	m.over.advance()
+	if string(m.baseKey) == o.key {
+		m.waiting = false
+	}
+	if o.value != nil {
+		m.key, m.value = []byte(o.key), o.value
+	}
+	return true
 }
 
 // fetch reads the base's next pair unless one is waiting.
