@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -42,17 +43,17 @@ Example:
 			&cli.StringFlag{Name: "policy", Usage: "policy document `FILE`"},
 			profileFlag,
 			&cli.StringFlag{Name: "log", Usage: "debug, info, warn or error", Value: "warn"},
-		}, portFlags...),
+		}, slices.Concat(gasFlags, portFlags)...),
 		Action: dev,
 	}
 }
 
 func dev(c *cli.Context) error {
-	profile, err := chosenProfile(c)
+	params, err := chosenParams(c)
 	if err != nil {
 		return err
 	}
-	h, cleanup, err := devHome(c.String("home"), profile)
+	h, cleanup, err := devHome(c.String("home"), params)
 	if err != nil {
 		return err
 	}
@@ -61,8 +62,11 @@ func dev(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.IsSet("profile") && g.Params.Profile != profile {
+	if c.IsSet("profile") && g.Params.Profile != params.Profile {
 		return usagef("the chain of %s is %s for ever; leave --profile out, or choose another --home", h, profileName(g.Params.Profile))
+	}
+	if c.IsSet("block-gas") && g.Params.BlockGas != params.BlockGas || c.IsSet("tx-gas") && g.Params.TxGas != params.TxGas {
+		return usagef("the chain of %s has %d gas a block and %d a transaction for ever; leave --block-gas and --tx-gas out, or choose another --home", h, g.Params.BlockGas, g.Params.TxGas)
 	}
 	var policy []byte
 	if file := c.String("policy"); file != "" {
@@ -93,7 +97,7 @@ func dev(c *cli.Context) error {
 
 // devHome makes the home of a development chain if there is none. On a chain
 // of one nobody else has to be ready, so new code is active at once.
-func devHome(dir string, profile abi.Profile) (h home, cleanup func(), err error) {
+func devHome(dir string, params chain.Params) (h home, cleanup func(), err error) {
 	cleanup = func() {}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "postern-dev-"); err != nil {
@@ -103,7 +107,6 @@ func devHome(dir string, profile abi.Profile) (h home, cleanup func(), err error
 	}
 	h = home(dir)
 	if !h.exists() {
-		params := chain.ParamsOf(profile)
 		params.ActivationDelay = 0
 		_, err = initHome(h, newHome{name: "dev", clock: "trusted", params: params})
 	}

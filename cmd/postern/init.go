@@ -34,20 +34,24 @@ without floating point, which the smallest gateway runs; Rust and C compile to
 them. Wide: also what Go compiles to, up to 4 MiB. A Go contract takes some
 40 MiB of each node's memory, 75 MiB while it is deployed (postern.toml gets
 memory = 256), and seconds to compile: new code is activated 15 s after its
-deployment.`,
-		Flags: []cli.Flag{
+deployment.
+
+The gas of a block is for ever too. By default a full one takes half a second on
+a validator that compiles contracts (amd64, arm64). Where validators interpret
+them, give --block-gas 24000000.`,
+		Flags: append([]cli.Flag{
 			homeFlag, jsonFlag,
 			&cli.StringFlag{Name: "name", Usage: "the chain's `NAME`", Value: "postern"},
 			&cli.StringFlag{Name: "clock", Usage: "auto or trusted: who vouches for the host's clock", Value: "auto"},
 			profileFlag,
-		},
+		}, gasFlags...),
 		Action: func(c *cli.Context) error {
 			h := home(c.String("home"))
-			profile, err := chosenProfile(c)
+			params, err := chosenParams(c)
 			if err != nil {
 				return err
 			}
-			made, err := initHome(h, newHome{name: c.String("name"), clock: c.String("clock"), params: chain.ParamsOf(profile)})
+			made, err := initHome(h, newHome{name: c.String("name"), clock: c.String("clock"), params: params})
 			if err != nil {
 				return err
 			}

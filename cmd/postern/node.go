@@ -183,6 +183,7 @@ func (n *node) openConsensus(adopt bool) error {
 		}
 		n.log.Warn("the ledger was adopted as it is; blocks above it are given up", "height", n.ledger.Head().Height)
 	}
+	warnOfSlowBlocks(n.log, n.runtime.Engine(), n.genesis.Params.BlockGas)
 	var err error
 	n.engine, err = consensus.New(consensus.Config{
 		ID: id, Key: n.key, WAL: n.home.path("wal"), App: n.ledger, Clock: n.clock, Logger: n.log,
