@@ -39,13 +39,19 @@ var (
 	metricViews        = newMetric("state_views", "Heights held open by readers.", gauge)
 	metricDisk         = newMetric("database_size_bytes", "Size of the database on disk.", gauge)
 	metricWritten      = newMetric("database_written_bytes_total", "Bytes written to disk.", counter, "what")
+	metricCodes        = newMetric("contract_codes", "Compiled codes that are ready.", gauge)
+	metricLoads        = newMetric("contract_code_loads_total", "Codes compiled or read from the cache directory. Rising all the time: the node's memory is too small for its contracts.", counter)
+	metricCodeBytes    = newMetric("contract_code_bytes", "Estimated memory of compiled codes and their images.", gauge)
+	metricInstances    = newMetric("contract_idle_instances", "Instances of contracts that wait for a call.", gauge)
+	metricInstBytes    = newMetric("contract_idle_instance_bytes", "Memory that they have to themselves.", gauge)
 	metricConnections  = newMetric("gateway_connections", "Open connections on the device port.", gauge)
 	metricAccepted     = newMetric("gateway_handshakes_total", "Handshakes on the device port.", counter, "result")
 	metricRequests     = newMetric("gateway_requests_total", "Requests on the device port.", counter, "operation", "code")
 )
 
 var nodeMetrics = []metric{metricHeight, metricBlockTime, metricBlocks, metricTransactions, metricTimers, metricDecisions, metricPermits,
-	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten, metricConnections, metricAccepted, metricRequests}
+	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten,
+	metricCodes, metricLoads, metricCodeBytes, metricInstances, metricInstBytes, metricConnections, metricAccepted, metricRequests}
 
 // collector makes metrics of a node's figures.
 type collector struct{ n *node }
@@ -81,6 +87,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	put(metricWritten, float64(s.LogBytes), "log")
 	put(metricWritten, float64(s.FlushedBytes), "flush")
 	put(metricWritten, float64(s.CompactedBytes), "compaction")
+	h := c.n.runtime.Stats()
+	put(metricCodes, float64(h.Codes))
+	put(metricLoads, float64(h.Loads))
+	put(metricCodeBytes, float64(h.CodeBytes))
+	put(metricInstances, float64(h.Idle))
+	put(metricInstBytes, float64(h.IdleBytes))
 	g := c.n.gateway.Stats()
 	put(metricConnections, float64(g.Connections))
 	put(metricAccepted, float64(g.Accepted), "accepted")

@@ -135,6 +135,7 @@ func (r *Runtime) add(c *code) *code {
 		return first
 	}
 	r.codes[c.hash] = c
+	r.loads++
 	r.codeBytes += c.bytes
 	r.touch(c)
 	r.evictCodes()

@@ -29,6 +29,7 @@ type Runtime struct {
 	mu        sync.Mutex
 	codes     map[abi.Hash]*code // guarded by mu
 	codeBytes int                // of codes, guarded by mu
+	loads     uint64             // codes that were made ready, guarded by mu
 	idleBytes int                // of idle instances, guarded by mu
 	clock     uint64             // counts uses, for LRU; guarded by mu
 
@@ -107,18 +108,19 @@ func (r *Runtime) Engine() Engine { return r.cfg.Engine }
 
 // Stats is what a Runtime holds at a moment.
 type Stats struct {
-	Codes       int // compiled
-	CodeBytes   int // estimate, images included
-	SharedBytes int // of CodeBytes: images, whose pages all instances of a code share
-	Idle        int // instances
-	IdleBytes   int // that they have to themselves
+	Codes       int    // compiled, and ready
+	Loads       uint64 // codes made ready since the start: compiled, or read from the cache directory
+	CodeBytes   int    // estimate, images included
+	SharedBytes int    // of CodeBytes: images, whose pages all instances of a code share
+	Idle        int    // instances
+	IdleBytes   int    // that they have to themselves
 }
 
 // Stats counts.
 func (r *Runtime) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Stats{Codes: len(r.codes), CodeBytes: r.codeBytes, IdleBytes: r.idleBytes}
+	s := Stats{Codes: len(r.codes), Loads: r.loads, CodeBytes: r.codeBytes, IdleBytes: r.idleBytes}
 	for _, c := range r.codes {
 		s.SharedBytes += c.image.filled()
 		s.Idle += len(c.idle)
