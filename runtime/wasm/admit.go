@@ -273,7 +273,7 @@ func moduleUses(m *module.Module, l *module.Limits) []Use {
 // takes.
 func functionUses(m *module.Module, funcs []check.Func, l *module.Limits) []Use {
 	var most check.Func
-	body, all := 0, 0
+	body := 0
 	for i, f := range funcs {
 		most.Locals = max(most.Locals, f.Locals)
 		most.Blocks = max(most.Blocks, f.Blocks)
@@ -282,8 +282,7 @@ func functionUses(m *module.Module, funcs []check.Func, l *module.Limits) []Use 
 		most.Loops = max(most.Loops, f.Loops)
 		most.Calls = max(most.Calls, f.Calls)
 		most.Accesses = max(most.Accesses, f.Accesses)
-		most.NaNs = max(most.NaNs, f.NaNs)
-		all += f.NaNs
+		most.FloatOps = max(most.FloatOps, f.FloatOps)
 		most.Nesting = max(most.Nesting, f.Nesting)
 		body = max(body, m.Codes[i].End-m.Codes[i].Start)
 	}
@@ -302,7 +301,7 @@ func functionUses(m *module.Module, funcs []check.Func, l *module.Limits) []Use 
 		{"work to compile, thousands (estimate)", int(cost.Work >> 10), int(l.CompileWork >> 10)},
 	}
 	if l.Floats {
-		uses = append(uses, Use{"float operations in a function", most.NaNs, l.NaNs}, Use{"float operations", all, l.AllNaNs})
+		uses = append(uses, Use{"float operations in a function", most.FloatOps, l.FloatOps})
 	}
 	return uses
 }

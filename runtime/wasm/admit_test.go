@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -339,32 +338,6 @@ func TestFloatsNeedTheWideProfile(t *testing.T) {
 		}
 		if o := bothWide(t, blob, abi.EntryExecute, 1<<30); o.code != abi.OK {
 			t.Errorf("%s: %+v", name, o)
-		}
-	}
-}
-
-// Float operations are counted in each function and in all: what makes their
-// NaNs canonical is many times their size.
-func TestFloatLimits(t *testing.T) {
-	of := func(lists ...int) error {
-		m := wasmtest.Contract()
-		for _, n := range lists {
-			m.Func("d", "d", "", repeated(n, func(a *wasmtest.Asm) { a.Get(0).Op(0x9f, 0x1a) }).Get(0))
-		}
-		_, err := Check(m.Entry(abi.EntryExecute, wasmtest.Code().I64(0)).Bytes(), abi.ProfileWide)
-		return err
-	}
-	one, all := module.Wide.NaNs, module.Wide.AllNaNs
-	most := slices.Repeat([]int{one}, all/one)
-	for _, c := range []struct {
-		lists   []int
-		refused int // index of the function, -1 if none is
-	}{
-		{[]int{one}, -1}, {[]int{1, one + 1}, 2}, {most, -1}, {append(most, 1), len(most) + 1},
-	} {
-		r, ok := of(c.lists...).(*Refusal)
-		if ok != (c.refused >= 0) || ok && (r.Code != abi.CodeModuleTooManyFloats || r.FuncIndex != c.refused) {
-			t.Errorf("%d functions: %v", len(c.lists), r)
 		}
 	}
 }

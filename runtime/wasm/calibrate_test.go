@@ -484,7 +484,7 @@ func allKernels(l *module.Limits) []kernel {
 func kernelLimits() *module.Limits {
 	l := module.Wide
 	l.Body, l.Blocks, l.Branches, l.Loops, l.Calls, l.Accesses = 1<<20, 1<<20, 1<<20, 1<<20, 1<<20, 1<<20
-	l.Floats, l.NaNs = true, 1<<20
+	l.Floats, l.FloatOps = true, 1<<20
 	return &l
 }
 

@@ -141,8 +141,7 @@ takes three times as long. Where such nodes vote, give ` + "`postern init`" + `
 
 ## Instructions
 
-Units for one on a lean and a wide chain; a stretch's sum is rounded up. A select
-between floats costs 3 more.
+Units for one on a lean and a wide chain; a stretch's sum is rounded up.
 
 | lean | wide | instructions |
 | ---: | ---: | --- |

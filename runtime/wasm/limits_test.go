@@ -184,7 +184,7 @@ func functionLimits(l *module.Limits) []limitCase {
 		{"br_table", l.BrTable, abi.CodeModuleBrTable, true, inBody(brTable), behind(last(0x0e), 1)},
 	}
 	if l.Floats {
-		cases = append(cases, limitCase{"float operations", l.NaNs, abi.CodeModuleTooManyFloats, true, inBody(func(n int) *wasmtest.Asm {
+		cases = append(cases, limitCase{"float operations", l.FloatOps, abi.CodeModuleTooManyFloats, true, inBody(func(n int) *wasmtest.Asm {
 			return repeated(n, func(a *wasmtest.Asm) { a.Op(0x43, 0, 0, 0, 0, 0x91, 0x1a) })
 		}), last(0x91)})
 	}

@@ -32,10 +32,10 @@ func (c *control) labelType() byte {
 // body checks function bodies one after another.
 type body struct {
 	m      *module.Module
+	bits   []module.FuncType // what the rewriter makes of the module's types
 	limits *module.Limits
 
 	f      Func
-	nans   int // float operations of the functions before
 	locals []module.ValType
 	vals   []module.ValType
 	ctrls  []control
@@ -194,7 +194,7 @@ var letters = [256]module.ValType{'i': module.I32, 'l': module.I64, 'f': module.
 // popped first and its results pushed last.
 func (b *body) instruction() {
 	info := b.in.Info
-	if info.NaN {
+	if info.Class.Called() {
 		b.compute()
 	}
 	for i := len(info.Pop) - 1; i >= 0; i-- {
@@ -245,7 +245,7 @@ func (b *body) special() {
 		b.popType(module.I32)
 		b.popType(in.Block)
 		b.popType(in.Block)
-		b.selected(in.Block)
+		b.push(in.Block)
 	case module.OpLocalGet, module.OpLocalSet, module.OpLocalTee:
 		b.local()
 	case module.OpGlobalGet, module.OpGlobalSet:
@@ -299,8 +299,10 @@ func (b *body) brTable() {
 	b.unreachable()
 }
 
-func (b *body) apply(t *module.FuncType) {
-	b.f.Arguments += len(t.Params)
+// apply calls a function of the i-th type.
+func (b *body) apply(i uint32) {
+	t := &b.m.Types[i]
+	b.f.Arguments += len(b.bits[i].Params)
 	for i := len(t.Params) - 1; i >= 0; i-- {
 		b.popType(t.Params[i])
 	}
@@ -321,7 +323,7 @@ func (b *body) call() {
 		b.invalid("function %d does not exist", b.in.Index)
 		return
 	}
-	b.apply(b.m.FuncType(b.in.Index))
+	b.apply(b.m.TypeIndex(b.in.Index))
 }
 
 func (b *body) callIndirect() {
@@ -332,7 +334,7 @@ func (b *body) callIndirect() {
 	} else if int64(b.in.Index) >= int64(len(b.m.Types)) {
 		b.invalid("type %d does not exist", b.in.Index)
 	} else {
-		b.apply(&b.m.Types[b.in.Index])
+		b.apply(b.in.Index)
 	}
 }
 
@@ -344,15 +346,7 @@ func (b *body) selectAny() {
 	} else if y != unknown && x != y {
 		b.invalid("select between two types")
 	}
-	b.selected(x)
-}
-
-// selected pushes what a select took, and notes it if that is a float.
-func (b *body) selected(t module.ValType) {
-	if t == module.F32 || t == module.F64 {
-		b.f.FloatSelects = append(b.f.FloatSelects, FloatSelect{b.in.Offset, t})
-	}
-	b.push(t)
+	b.push(x)
 }
 
 func (b *body) local() {

@@ -23,10 +23,8 @@ type Func struct {
 	Divides   int // divisions and remainders
 	Accesses  int // loads and stores
 	Stores    int // of these, the stores
-	NaNs      int // float operations whose result may be a NaN
+	FloatOps  int // float instructions that become calls
 	Nesting   int // deepest block
-	// FloatSelects are the selects between floats, in their order.
-	FloatSelects []FloatSelect
 
 	Carried int // locals that the edges between blocks may carry, summed up over edges
 	Known   int // addresses known at the ends of blocks, summed up over blocks
@@ -34,13 +32,6 @@ type Func struct {
 	Needs Needs // of the compiler, while it works on the function
 	Kept  int64 // bytes that the compiler keeps of the function
 	Work  int64 // see Cost
-}
-
-// FloatSelect is a select between floats: its place in the module and its
-// type, which the instruction alone does not tell.
-type FloatSelect struct {
-	Offset int
-	Type   module.ValType
 }
 
 // Module validates m and returns one Func for each defined function.
@@ -51,7 +42,7 @@ func Module(m *module.Module, limits *module.Limits) ([]Func, *module.Refusal) {
 		}
 	}
 	funcs := make([]Func, len(m.Codes))
-	b := body{m: m, limits: limits}
+	b := body{m: m, bits: module.BitTypes(m.Types), limits: limits}
 	var all total
 	for i := range m.Codes {
 		f, err := b.check(i)
@@ -65,7 +56,6 @@ func Module(m *module.Module, limits *module.Limits) ([]Func, *module.Refusal) {
 			return nil, err
 		}
 		funcs[i] = f
-		b.nans += f.NaNs
 	}
 	return funcs, nil
 }

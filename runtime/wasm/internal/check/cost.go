@@ -97,10 +97,9 @@ var (
 	priceIndirect = price{10000, 350} // beyond a call
 	priceArgument = price{400, 20}
 	priceDivide   = price{4500, 200}
-	priceNaN      = price{3000, 120} // a float operation that is made canonical
-	priceCarried  = price{450, 28}   // a value on an edge
-	priceLive     = price{60, 0}     // a value that may live across an edge
-	priceKnown    = price{44, 0}     // an address known at the end of a block
+	priceCarried  = price{450, 28} // a value on an edge
+	priceLive     = price{60, 0}   // a value that may live across an edge
+	priceKnown    = price{44, 0}   // an address known at the end of a block
 )
 
 // markSites is the number of stores from which on the rewriter marks none.
@@ -113,21 +112,19 @@ func (f *Func) pay(kind, n int, p price) {
 
 // weigh prices a function of a size in bytes.
 func (f *Func) weigh(size int) {
-	blocks := f.Blocks + f.NaNs // each NaN is made canonical in a block of its own
-	edges := blocks + f.Branches
+	edges := f.Blocks + f.Branches
 	f.pay(needCode, 1, priceFunc)
 	f.pay(needCode, size, priceByte)
 	f.pay(needCode, f.Locals, priceLocal)
-	f.pay(needCode, blocks, priceBlock)
+	f.pay(needCode, f.Blocks, priceBlock)
 	f.pay(needCode, f.Loops, priceLoop)
 	f.pay(needCode, f.Branches, priceBranch)
 	f.pay(needCode, f.Accesses, priceAccess)
 	f.pay(needCode, min(f.Stores, markSites), priceMark)
-	f.pay(needCode, f.Calls, priceCall)
+	f.pay(needCode, f.Calls+f.FloatOps, priceCall)
 	f.pay(needCode, f.Indirect, priceIndirect)
 	f.pay(needCode, f.Arguments, priceArgument)
 	f.pay(needCode, f.Divides, priceDivide)
-	f.pay(needCode, f.NaNs, priceNaN)
 	f.pay(needCarried, f.Carried, priceCarried)
 	f.pay(needLive, (edges+3*f.Loops)*(f.Locals+f.Operands), priceLive)
 	f.pay(needKnown, f.Known, priceKnown)
@@ -202,17 +199,11 @@ func (b *body) access() {
 	}
 }
 
-// compute counts a float operation, and the block that makes its NaN
-// canonical: on its two edges are the result, gas and mark.
+// compute counts an instruction that becomes a call because of its floats.
 func (b *body) compute() {
-	if b.f.NaNs++; b.f.NaNs > b.limits.NaNs {
-		b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.NaNs)
+	if b.f.FloatOps++; b.f.FloatOps > b.limits.FloatOps {
+		b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations", b.limits.FloatOps)
 	}
-	if b.nans+b.f.NaNs > b.limits.AllNaNs {
-		b.fail(abi.CodeModuleTooManyFloats, "more than %d float operations in all functions", b.limits.AllNaNs)
-	}
-	b.f.Carried += 2 * 3
-	b.know(2)
 }
 
 // join counts what the edges that meet at a block's end, or at a loop's head,

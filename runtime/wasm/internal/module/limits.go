@@ -16,8 +16,7 @@ type Limits struct {
 	Loops          int // of one function: each costs the compiler its live locals
 	Calls          int // in one function, indirect ones included
 	Accesses       int // loads and stores in one function
-	NaNs           int // float operations of one function whose result may be a NaN: each is followed by a branch
-	AllNaNs        int // such operations of all functions: the branches make a byte twenty
+	FloatOps       int // float instructions in one function that become calls
 	Nesting        int // blocks within one another
 	BrTable        int // targets of one br_table, default excluded
 	Table          int // elements of the table
@@ -83,8 +82,7 @@ var Wide = Limits{
 	Loops:          128,
 	Calls:          2048,
 	Accesses:       4096,
-	NaNs:           512,
-	AllNaNs:        16 << 10,
+	FloatOps:       2048,
 	Nesting:        1024,
 	BrTable:        2048,
 	Table:          16 << 10,

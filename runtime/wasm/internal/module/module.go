@@ -114,13 +114,17 @@ type Module struct {
 // NumFuncs is the size of the function index space.
 func (m *Module) NumFuncs() int { return len(m.Imports) + len(m.Funcs) }
 
-// FuncType is the type of function index i, which must be in range.
-func (m *Module) FuncType(i uint32) *FuncType {
+// TypeIndex is the index of the type of function index i, which must be in
+// range.
+func (m *Module) TypeIndex(i uint32) uint32 {
 	if int(i) < len(m.Imports) {
-		return &m.Types[m.Imports[i].Type]
+		return m.Imports[i].Type
 	}
-	return &m.Types[m.Funcs[int(i)-len(m.Imports)]]
+	return m.Funcs[int(i)-len(m.Imports)]
 }
+
+// FuncType is the type of function index i, which must be in range.
+func (m *Module) FuncType(i uint32) *FuncType { return &m.Types[m.TypeIndex(i)] }
 
 // Size is the number of bytes of the module.
 func (m *Module) Size() int { return len(m.blob) }

@@ -27,6 +27,10 @@ const (
 	OpGlobalGet    Op = 0x23
 	OpGlobalSet    Op = 0x24
 	OpI32Load      Op = 0x28
+	OpF32Load      Op = 0x2a
+	OpF64Load      Op = 0x2b
+	OpF32Store     Op = 0x38
+	OpF64Store     Op = 0x39
 	OpI64Store32   Op = 0x3e
 	OpMemorySize   Op = 0x3f
 	OpMemoryGrow   Op = 0x40
@@ -47,6 +51,9 @@ const (
 	OpI32RemU      Op = 0x70
 	OpI32And       Op = 0x71
 	OpI32Or        Op = 0x72
+	OpI32Xor       Op = 0x73
+	OpI32Shl       Op = 0x74
+	OpI32ShrU      Op = 0x76
 	OpI64Popcnt    Op = 0x7b
 	OpI64Add       Op = 0x7c
 	OpI64Sub       Op = 0x7d
@@ -55,12 +62,15 @@ const (
 	OpI64RemU      Op = 0x82
 	OpI64And       Op = 0x83
 	OpI64Or        Op = 0x84
+	OpI64Xor       Op = 0x85
 	OpI64Shl       Op = 0x86
 	OpI64ShrU      Op = 0x88
+	OpF32Abs       Op = 0x8b
+	OpF32Neg       Op = 0x8c
 	OpF32Copysign  Op = 0x98
+	OpF64Abs       Op = 0x99
+	OpF64Neg       Op = 0x9a
 	OpF64Copysign  Op = 0xa6
-	OpF32OfU64     Op = 0xb5 // f32.convert_i64_u
-	OpF64OfU64     Op = 0xba // f64.convert_i64_u
 	OpI32WrapI64   Op = 0xa7
 	OpI64ExtendU   Op = 0xad
 	OpI32OfF32     Op = 0xbc // the reinterpretations: bits of floats, floats of bits
@@ -78,9 +88,9 @@ type Class uint8
 const (
 	ClassNone     Class = iota
 	ClassFree           // structure: no code of its own
-	ClassLocal          // local.get, local.set, local.tee, constants, drop
+	ClassLocal          // local.get, local.set, local.tee, constants, drop, reinterpretations
 	ClassSimple         // one or two machine instructions
-	ClassAnd            // and, i32.popcnt: the rewriter makes three instructions of them
+	ClassAnd            // and, i32.popcnt, abs, neg: the rewriter makes up to four instructions of them
 	ClassMul            //
 	ClassDivide         // division and remainder: may trap
 	ClassLoad           // may trap
@@ -92,10 +102,9 @@ const (
 	ClassIndirect       // call_indirect: may trap
 	ClassTrap           // unreachable
 	ClassBulk           // memory.grow, memory.copy, memory.fill: may trap, priced by size
-	ClassFloat          // on floats, but without a NaN to be made canonical
-	ClassNaN            // float arithmetic
-	ClassRoot           // float division, square root; copysign and conversion of unsigned i64, which become calls
-	ClassConvert        // float to integer, may trap
+	ClassFloat          // computing with floats, which the rewriter has a function do
+	ClassRoot           // the same: division, square root
+	ClassConvert        // the same: float to integer, may trap
 	ClassCount
 )
 
@@ -106,6 +115,12 @@ func (c Class) Traps() bool {
 		return true
 	}
 	return false
+}
+
+// Called says whether the rewriter has a function of its own do what an
+// instruction of the class does, because it computes with floats.
+func (c Class) Called() bool {
+	return c == ClassFloat || c == ClassRoot || c == ClassConvert
 }
 
 // immediate is the form of what follows an opcode.
@@ -136,10 +151,7 @@ type OpInfo struct {
 	Float     bool // has a float operand or result
 	// NaN says that the result may be a NaN of which WebAssembly leaves open
 	// which: arithmetic, as opposed to what moves bits.
-	NaN bool
-	// Blind says that the result does not depend on which NaN an operand is:
-	// arithmetic, comparisons, conversions to integers.
-	Blind bool
+	NaN   bool
 	Align uint32
 	imm   immediate
 }
@@ -158,14 +170,14 @@ func (op Op) Info() *OpInfo {
 var ops = makeOps()
 
 var prefixed = [12]OpInfo{
-	0: {Pop: "f", Push: "i", Class: ClassFloat, Float: true, Blind: true},
-	1: {Pop: "f", Push: "i", Class: ClassFloat, Float: true, Blind: true},
-	2: {Pop: "d", Push: "i", Class: ClassFloat, Float: true, Blind: true},
-	3: {Pop: "d", Push: "i", Class: ClassFloat, Float: true, Blind: true},
-	4: {Pop: "f", Push: "l", Class: ClassFloat, Float: true, Blind: true},
-	5: {Pop: "f", Push: "l", Class: ClassFloat, Float: true, Blind: true},
-	6: {Pop: "d", Push: "l", Class: ClassFloat, Float: true, Blind: true},
-	7: {Pop: "d", Push: "l", Class: ClassFloat, Float: true, Blind: true},
+	0: {Pop: "f", Push: "i", Class: ClassFloat, Float: true},
+	1: {Pop: "f", Push: "i", Class: ClassFloat, Float: true},
+	2: {Pop: "d", Push: "i", Class: ClassFloat, Float: true},
+	3: {Pop: "d", Push: "i", Class: ClassFloat, Float: true},
+	4: {Pop: "f", Push: "l", Class: ClassFloat, Float: true},
+	5: {Pop: "f", Push: "l", Class: ClassFloat, Float: true},
+	6: {Pop: "d", Push: "l", Class: ClassFloat, Float: true},
+	7: {Pop: "d", Push: "l", Class: ClassFloat, Float: true},
 	// 8 and 9 are memory.init and data.drop, which need passive segments.
 	10: {Pop: "iii", Class: ClassBulk, imm: immZeros},
 	11: {Pop: "iii", Class: ClassBulk, imm: immZero},
@@ -227,8 +239,8 @@ var opRows = []opRow{
 	{0x46, 0x4f, OpInfo{Pop: "ii", Push: "i", Class: ClassSimple}},
 	{0x50, 0x50, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
 	{0x51, 0x5a, OpInfo{Pop: "ll", Push: "i", Class: ClassSimple}},
-	{0x5b, 0x60, OpInfo{Pop: "ff", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
-	{0x61, 0x66, OpInfo{Pop: "dd", Push: "i", Class: ClassFloat, Float: true, Blind: true}},
+	{0x5b, 0x60, OpInfo{Pop: "ff", Push: "i", Class: ClassFloat, Float: true}},
+	{0x61, 0x66, OpInfo{Pop: "dd", Push: "i", Class: ClassFloat, Float: true}},
 
 	{0x67, 0x68, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
 	{0x69, 0x69, OpInfo{Pop: "i", Push: "i", Class: ClassAnd}}, // popcnt
@@ -243,39 +255,37 @@ var opRows = []opRow{
 	{0x7f, 0x82, OpInfo{Pop: "ll", Push: "l", Class: ClassDivide}},
 	{0x83, 0x83, OpInfo{Pop: "ll", Push: "l", Class: ClassAnd}},
 	{0x84, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
-	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}}, // abs, neg
-	{0x8d, 0x90, OpInfo{Pop: "f", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0x91, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // sqrt
-	{0x92, 0x94, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0x95, 0x95, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
-	{0x96, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true}}, // copysign
-	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}}, // abs, neg
-	{0x9b, 0x9e, OpInfo{Pop: "d", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0x9f, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // sqrt
-	{0xa0, 0xa2, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0xa3, 0xa3, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true, NaN: true, Blind: true}}, // div
-	{0xa4, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}},
-	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true}}, // copysign
+	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassAnd, Float: true}}, // abs, neg
+	{0x8d, 0x90, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x91, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassRoot, Float: true, NaN: true}}, // sqrt
+	{0x92, 0x94, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x95, 0x95, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true, NaN: true}}, // div
+	{0x96, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
+	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
+	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassAnd, Float: true}},    // abs, neg
+	{0x9b, 0x9e, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0x9f, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassRoot, Float: true, NaN: true}}, // sqrt
+	{0xa0, 0xa2, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0xa3, 0xa3, OpInfo{Pop: "dd", Push: "d", Class: ClassRoot, Float: true, NaN: true}}, // div
+	{0xa4, 0xa5, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
+	{0xa6, 0xa6, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true}}, // copysign
 
 	{0xa7, 0xa7, OpInfo{Pop: "l", Push: "i", Class: ClassSimple}},
-	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true, Blind: true}},
-	{0xaa, 0xab, OpInfo{Pop: "d", Push: "i", Class: ClassConvert, Float: true, Blind: true}},
+	{0xa8, 0xa9, OpInfo{Pop: "f", Push: "i", Class: ClassConvert, Float: true}},
+	{0xaa, 0xab, OpInfo{Pop: "d", Push: "i", Class: ClassConvert, Float: true}},
 	{0xac, 0xad, OpInfo{Pop: "i", Push: "l", Class: ClassSimple}},
-	{0xae, 0xaf, OpInfo{Pop: "f", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
-	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true, Blind: true}},
+	{0xae, 0xaf, OpInfo{Pop: "f", Push: "l", Class: ClassConvert, Float: true}},
+	{0xb0, 0xb1, OpInfo{Pop: "d", Push: "l", Class: ClassConvert, Float: true}},
 	{0xb2, 0xb3, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb4, 0xb4, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
-	{0xb5, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassRoot, Float: true}},                        // of unsigned
-	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // demote
+	{0xb4, 0xb5, OpInfo{Pop: "l", Push: "f", Class: ClassFloat, Float: true}},
+	{0xb6, 0xb6, OpInfo{Pop: "d", Push: "f", Class: ClassFloat, Float: true, NaN: true}}, // demote
 	{0xb7, 0xb8, OpInfo{Pop: "i", Push: "d", Class: ClassFloat, Float: true}},
-	{0xb9, 0xb9, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
-	{0xba, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassRoot, Float: true}},                        // of unsigned
-	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassNaN, Float: true, NaN: true, Blind: true}}, // promote
-	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassFloat, Float: true}},
-	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassFloat, Float: true}},
-	{0xbe, 0xbe, OpInfo{Pop: "i", Push: "f", Class: ClassFloat, Float: true}},
-	{0xbf, 0xbf, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
+	{0xb9, 0xba, OpInfo{Pop: "l", Push: "d", Class: ClassFloat, Float: true}},
+	{0xbb, 0xbb, OpInfo{Pop: "f", Push: "d", Class: ClassFloat, Float: true, NaN: true}}, // promote
+	{0xbc, 0xbc, OpInfo{Pop: "f", Push: "i", Class: ClassLocal, Float: true}},
+	{0xbd, 0xbd, OpInfo{Pop: "d", Push: "l", Class: ClassLocal, Float: true}},
+	{0xbe, 0xbe, OpInfo{Pop: "i", Push: "f", Class: ClassLocal, Float: true}},
+	{0xbf, 0xbf, OpInfo{Pop: "l", Push: "d", Class: ClassLocal, Float: true}},
 	{0xc0, 0xc1, OpInfo{Pop: "i", Push: "i", Class: ClassSimple}},
 	{0xc2, 0xc4, OpInfo{Pop: "l", Push: "l", Class: ClassSimple}},
 }

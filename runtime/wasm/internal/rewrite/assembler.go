@@ -30,6 +30,9 @@ func (a *assembler) i64(v int64) {
 
 func (a *assembler) block(result byte) { *a = append(*a, byte(module.OpBlock), result) }
 
+// open appends an instruction that opens a block.
+func (a *assembler) open(in *module.Instr) { *a = append(*a, byte(in.Op), module.Bits(in.Block)) }
+
 // raw appends an instruction as it stands in the source.
 func (a *assembler) raw(in *module.Instr) { *a = append(*a, in.Raw...) }
 

@@ -104,15 +104,15 @@ func (p *pair) compareFuzzed(t *testing.T, name string, blob []byte, calm bool) 
 		}
 	}
 	bin := rewriteAll(t, blob)
-	interpreted := runFuzzed(ctx, t, p.interpreter, bin)
+	interpreted := runFuzzed(ctx, t, p.interpreter, blob, bin)
 	if calm {
-		want := runFuzzed(ctx, t, p.interpreter, exportGlobals(t, blob))
+		want := runFuzzed(ctx, t, p.interpreter, blob, exportGlobals(t, blob))
 		report("interpreter", interpreted.differs(&want))
 	}
 	if p.compiler != nil {
-		compiled := runFuzzed(ctx, t, p.compiler, bin)
+		compiled := runFuzzed(ctx, t, p.compiler, blob, bin)
 		report("compiler", compiled.meteredDiffers(&interpreted))
-		tracked := runFuzzed(ctx, t, p.compiler, rewriteTracked(t, blob))
+		tracked := runFuzzed(ctx, t, p.compiler, blob, rewriteTracked(t, blob))
 		report("compiler with marks", tracked.meteredDiffers(&interpreted))
 	}
 	return interpreted
@@ -145,44 +145,57 @@ func exportGlobals(t *testing.T, blob []byte) []byte {
 	return m.AppendTo(nil, bodies)
 }
 
-// runFuzzed calls every exported function with arguments that differ from
-// call to call. The modules log values as they go and count down a global, so
-// that each call ends.
-func runFuzzed(ctx context.Context, t *testing.T, r wazero.Runtime, blob []byte) (e execution) {
+// runFuzzed calls every exported function of a module, or of what the rewriter
+// made of it, with arguments that differ from call to call. The modules log
+// values as they go and count down a global, so that each call ends.
+func runFuzzed(ctx context.Context, t *testing.T, r wazero.Runtime, source, blob []byte) (e execution) {
 	t.Helper()
-	support, err := fuzzingSupport(ctx, r, &e)
+	compiled, err := r.CompileModule(ctx, blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	support, err := fuzzingSupport(ctx, r, compiled, &e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer support.Close(ctx)
-	mod, err := r.InstantiateWithConfig(ctx, blob, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	mod, err := r.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer mod.Close(ctx)
-	m, refusal := module.Parse(blob, &wide)
+	m, _, refusal := admit(source)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	g := rand.New(rand.NewPCG(0, 3))
 	for _, ex := range m.Exports {
 		if ex.Kind == module.KindFunc {
-			callFuzzed(ctx, &e, mod, ex.Name, g)
+			callFuzzed(ctx, &e, mod, ex.Name, m.FuncType(ex.Index), g)
 		}
 	}
 	if mod.Memory() != nil {
 		e.memory = snapshot(mod)
 	}
-	for i := range m.Globals {
+	for i, global := range m.Globals {
 		if g := mod.ExportedGlobal(rewrite.GlobalPrefix + strconv.Itoa(i)); g != nil {
-			e.results = append(e.results, fmt.Sprintf("global %d: %x", i, g.Get()))
+			e.results = append(e.results, fmt.Sprintf("global %d: %x", i, narrow(global.Type, g.Get())))
 		}
 	}
 	return e
 }
 
-// callFuzzed calls a function and notes what it returned and used.
-func callFuzzed(ctx context.Context, e *execution, mod api.Module, name string, g *rand.Rand) {
+// narrow leaves the bits that a value of a type has: above them is garbage.
+func narrow(t module.ValType, bits uint64) uint64 {
+	if module.Bits(t) == module.I32 {
+		return uint64(uint32(bits))
+	}
+	return bits
+}
+
+// callFuzzed calls a function, in the source of type t, and notes what it
+// returned and used.
+func callFuzzed(ctx context.Context, e *execution, mod api.Module, name string, t *module.FuncType, g *rand.Rand) {
 	f := mod.ExportedFunction(name)
 	if reset := mod.ExportedFunction("hangLimitInitializer"); reset != nil {
 		refill(mod, randomGas)
@@ -191,41 +204,38 @@ func callFuzzed(ctx context.Context, e *execution, mod api.Module, name string, 
 		}
 	}
 	refill(mod, randomGas)
-	args := make([]uint64, len(f.Definition().ParamTypes()))
-	for i, t := range f.Definition().ParamTypes() {
-		args[i] = g.Uint64() >> g.IntN(64)
-		if t == api.ValueTypeI32 || t == api.ValueTypeF32 {
-			args[i] = uint64(uint32(args[i]))
-		}
+	args := make([]uint64, len(f.Definition().ParamTypes())) // dummies follow the source's
+	for i, t := range t.Params {
+		args[i] = narrow(t, g.Uint64()>>g.IntN(64))
 	}
 	res, err := f.Call(ctx, args...)
-	for i, t := range f.Definition().ResultTypes() {
-		if err == nil && (t == api.ValueTypeI32 || t == api.ValueTypeF32) {
-			res[i] = uint64(uint32(res[i]))
-		}
-	}
-	text := fmt.Sprintf("%x", res)
+	text := ""
 	if err != nil {
 		text, _, _ = strings.Cut(err.Error(), "\n")
+	} else {
+		for i, t := range t.Results {
+			res[i] = narrow(t, res[i])
+		}
+		text = fmt.Sprintf("%x", res)
 	}
-	e.results = append(e.results, fmt.Sprintf("%s%x: %s", name, args, text))
+	e.results = append(e.results, fmt.Sprintf("%s%x: %s", name, args[:len(t.Params)], text))
 	e.gas = append(e.gas, refill(mod, randomGas))
 }
 
-// fuzzingSupport is what the modules log to: their words join the results.
-func fuzzingSupport(ctx context.Context, r wazero.Runtime, e *execution) (api.Module, error) {
+// fuzzingSupport is what a module logs to: its words join the results. The types
+// of the functions are the module's, since the rewriter changes those of floats.
+func fuzzingSupport(ctx context.Context, r wazero.Runtime, m wazero.CompiledModule, e *execution) (api.Module, error) {
 	b := r.NewHostModuleBuilder("fuzzing-support")
-	for name, t := range map[string]api.ValueType{
-		"log-i32": api.ValueTypeI32, "log-i64": api.ValueTypeI64, "log-f32": api.ValueTypeF32, "log-f64": api.ValueTypeF64,
-	} {
+	for _, f := range m.ImportedFunctions() {
+		_, name, _ := f.Import()
 		log := api.GoFunc(func(_ context.Context, stack []uint64) {
 			v := stack[0]
-			if t == api.ValueTypeI32 || t == api.ValueTypeF32 {
-				v = uint64(api.DecodeU32(v)) // the upper half is garbage
+			if strings.HasSuffix(name, "32") {
+				v = uint64(api.DecodeU32(v))
 			}
 			e.results = append(e.results, fmt.Sprintf("%s %x", name, v))
 		})
-		b.NewFunctionBuilder().WithGoFunction(log, []api.ValueType{t}, nil).Export(name)
+		b.NewFunctionBuilder().WithGoFunction(log, f.ParamTypes(), nil).Export(name)
 	}
 	return b.Instantiate(ctx)
 }

@@ -50,7 +50,7 @@ func (w *rewriter) reached(f uint32) {
 func (w *rewriter) price(i int, info *check.Func, b *brief) {
 	c, costs := &w.src.Codes[i], w.opt.Costs
 	params := len(w.src.FuncType(uint32(len(w.src.Imports) + i)).Params)
-	b.cost = uint64(costs.Local)*uint64(info.Locals-params) + uint64(costs.Classes[module.ClassNaN])*uint64(len(info.FloatSelects))
+	b.cost = uint64(costs.Local) * uint64(info.Locals-params)
 	code := w.src.Instructions(c, w.opt.Limits)
 	var in module.Instr
 	for code.More() && b.cost <= costs.Brief {

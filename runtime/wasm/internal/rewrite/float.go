@@ -1,66 +1,163 @@
 package rewrite
 
-import "github.com/seed79541315/postern/runtime/wasm/internal/module"
+import (
+	"encoding/binary"
 
-// The canonical NaNs of the core specification (section 4.3.3): positive, and
-// of the fraction only the highest bit is set.
-var (
-	nan32 = []byte{byte(module.OpF32Const), 0, 0, 0xc0, 0x7f}
-	nan64 = []byte{byte(module.OpF64Const), 0, 0, 0, 0, 0, 0, 0xf8, 0x7f}
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
 
-// unseen finds the float results that only instructions blind to a NaN's bits
-// take: there it makes no difference which NaN they are. It tells them by
-// their instructions' places in the body.
-func (w *rewriter) unseen(c *module.Code) []bool {
-	unseen := make([]bool, c.End-c.Start)
-	var makers origins // of operands: the places of the instructions that made them
-	var in module.Instr
-	for code := w.src.Instructions(c, w.opt.Limits); code.More(); {
-		next(&code, &in)
-		switch info := in.Info; {
-		case in.Op == module.OpBrIf: // which may take operands with it
-			makers.reset()
-		case in.Op == module.OpLocalGet:
-			makers.push(nowhere, 1)
-		case in.Op == module.OpLocalTee:
-			makers.pop(1)
-			makers.push(nowhere, 1)
-		case info.Blind:
-			for range len(info.Pop) {
-				if at := makers.pop(1); at != nowhere {
-					unseen[at] = true
-				}
-			}
-			at := int32(nowhere)
-			if info.NaN {
-				at = int32(in.Offset - c.Start)
-			}
-			makers.push(at, 1)
-		default:
-			makers.step(w.src, &in)
-		}
+// In a rewritten function no value is a float: integers hold the bits. So
+// moving floats is moving integers, and what computes with them is a call of a
+// function that holds nothing else (floatBody). The engine's compiler is wrong
+// about floats where registers run out, which they do not do there.
+
+// float appends what stands for an instruction that has a float operand or
+// result.
+func (f *function) float(in *module.Instr) {
+	b := &f.block
+	switch in.Op {
+	case module.OpF32Load, module.OpF64Load, module.OpF32Store, module.OpF64Store:
+		b.op(in.Op - 2) // that of the integer
+		*b = append(*b, in.Raw[1:]...)
+	case module.OpF32Const, module.OpF64Const:
+		*b = appendConstant(*b, in.Raw)
+	case module.OpI32OfF32, module.OpI64OfF64, module.OpF32OfI32, module.OpF64OfI64:
+	case module.OpF32Abs:
+		b.abs32()
+	case module.OpF64Abs:
+		b.abs64()
+	case module.OpF32Neg:
+		b.i32(-1 << 31)
+		b.op(module.OpI32Xor)
+	case module.OpF64Neg:
+		b.i64(-1 << 63)
+		b.op(module.OpI64Xor)
+	default:
+		f.callHelper(in.Op)
 	}
-	return unseen
 }
 
-// canonical makes a NaN on top of the stack the canonical one of its type, in
-// the letters of module.OpInfo. WebAssembly leaves sign and payload of a
-// computed NaN open, and engines and processors differ in them. It is a branch
-// that is hardly ever taken: a select would make what follows wait for the
-// comparison.
-func (f *function) canonical(letter byte) {
-	local, nan, differs := f.floats, nan32, module.OpF32Ne
-	if letter == 'd' {
-		local, nan, differs = f.floats+1, nan64, module.OpF64Ne
+// abs32 clears the sign of the f32 whose bits are on the stack: it is shifted
+// out.
+func (a *assembler) abs32() {
+	a.i32(1)
+	a.op(module.OpI32Shl)
+	a.i32(1)
+	a.op(module.OpI32ShrU)
+}
+
+// abs64 is abs32 for an f64.
+func (a *assembler) abs64() {
+	a.i64(1)
+	a.op(module.OpI64Shl)
+	a.i64(1)
+	a.op(module.OpI64ShrU)
+}
+
+// appendConstant appends a constant instruction that is given raw, that of a
+// float as one of its bits.
+func appendConstant(a assembler, raw []byte) assembler {
+	switch module.Op(raw[0]) {
+	case module.OpF32Const:
+		a.i32(int32(binary.LittleEndian.Uint32(raw[1:])))
+	case module.OpF64Const:
+		a.i64(int64(binary.LittleEndian.Uint64(raw[1:])))
+	default:
+		a = append(a, raw...)
 	}
-	b := &f.block
-	b.index(module.OpLocalTee, local)
-	b.index(module.OpLocalGet, local)
-	b.op(differs)
-	*b = append(*b, byte(module.OpIf), module.BlockEmpty)
-	*b = append(*b, nan...)
-	b.index(module.OpLocalSet, local)
-	b.op(module.OpEnd)
-	b.index(module.OpLocalGet, local)
+	return a
+}
+
+// bitGlobal is a global that holds the bits of g.
+func bitGlobal(g module.Global) module.Global {
+	if bits := module.Bits(g.Type); bits != g.Type {
+		g.Type, g.Init = bits, append(appendConstant(nil, g.Init), byte(module.OpEnd))
+	}
+	return g
+}
+
+// floatBody does one float instruction on bits. WebAssembly leaves sign and
+// payload of a computed NaN open, and engines and processors differ in them: it
+// becomes the canonical one of the core specification (section 4.3.3), which is
+// positive and has of the fraction only the highest bit.
+func floatBody(op module.Op) []byte {
+	info := op.Info()
+	a := assembler{0}
+	if info.NaN {
+		a = assembler{1, 1, floatType(info.Push[0])}
+	}
+	for i := range len(info.Pop) {
+		a.index(module.OpLocalGet, uint32(i))
+		switch info.Pop[i] {
+		case 'f':
+			a.op(module.OpF32OfI32)
+		case 'd':
+			a.op(module.OpF64OfI64)
+		}
+	}
+	a.op(op)
+	if info.NaN {
+		a.canonical(info.Push[0], uint32(len(info.Pop)))
+	}
+	switch info.Push[0] {
+	case 'f':
+		a.op(module.OpI32OfF32)
+	case 'd':
+		a.op(module.OpI64OfF64)
+	}
+	a.op(module.OpEnd)
+	return a
+}
+
+// canonical returns the bits of the canonical NaN if there is a NaN on the
+// stack, else leaves what is there, which it keeps in a local. It is a branch
+// that is hardly ever taken: a select would make the caller wait for the
+// comparison.
+func (a *assembler) canonical(letter byte, local uint32) {
+	differs := module.OpF32Ne
+	if letter == 'd' {
+		differs = module.OpF64Ne
+	}
+	a.index(module.OpLocalTee, local)
+	a.index(module.OpLocalGet, local)
+	a.op(differs)
+	*a = append(*a, byte(module.OpIf), module.BlockEmpty)
+	if letter == 'd' {
+		a.i64(0x7ff8 << 48)
+	} else {
+		a.i32(0x7fc00000)
+	}
+	a.op(module.OpReturn)
+	a.op(module.OpEnd)
+	a.index(module.OpLocalGet, local)
+}
+
+// copysignBody takes all bits of its first parameter but the highest, and that
+// of its second.
+func copysignBody(op module.Op) []byte {
+	a := assembler{0}
+	a.index(module.OpLocalGet, 0)
+	if op == module.OpF32Copysign {
+		a.abs32()
+		a.index(module.OpLocalGet, 1)
+		a.i32(-1 << 31)
+		a.op(module.OpI32And)
+		a.op(module.OpI32Or)
+	} else {
+		a.abs64()
+		a.index(module.OpLocalGet, 1)
+		a.i64(-1 << 63)
+		a.op(module.OpI64And)
+		a.op(module.OpI64Or)
+	}
+	a.op(module.OpEnd)
+	return a
+}
+
+// floatType is the type of a letter of module.OpInfo that stands for a float.
+func floatType(letter byte) module.ValType {
+	if letter == 'f' {
+		return module.F32
+	}
+	return module.F64
 }

@@ -1,10 +1,13 @@
 package rewrite_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
+
+	"github.com/tetratelabs/wazero/api"
 
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
@@ -251,6 +254,155 @@ func TestFloatBitsAreKept(t *testing.T) {
 				}
 				if want := c.want(args[0]); got[0] != want {
 					t.Errorf("%s, %s of %#x: %#x, want %#x", engine, name, args[0], got[0], want)
+				}
+			}
+		}
+	}
+}
+
+// floatTypes are function types that differ in floats alone, or in what follows
+// them.
+var floatTypes = []string{"", "i", "f", "l", "d", "ii", "if", "fi", "ff", "il", "fl", "id", "fd", "iii", "ffi", "iff", "iil"}
+
+// typesModule exports f(type, callee i32) -> i64, which calls a function of the
+// table as one of a type, and g(callee), which calls it directly. Each function
+// adds up its parameters' bits and its locals; those of even index store.
+func typesModule() []byte {
+	m := &wasmtest.Module{}
+	m.Memory = &module.Size{Min: 1}
+	m.Global(1000)
+	table := module.Elem{}
+	for i, params := range floatTypes {
+		last := uint32(len(params))
+		a := wasmtest.Code().I64(int64(i + 1)).Set(last)
+		if i%2 == 0 {
+			a.Get(last).Op(0xa7).Tee(last+1).Get(last).Mem(0x37, 16).Get(last+1).Mem(0x29, 16).Set(last)
+		}
+		a.Get(last)
+		for p := range params {
+			if a.Get(uint32(p)); params[p] != 'l' {
+				widen(a, params[p])
+			}
+			a.Op(0x7c)
+		}
+		table.Funcs = append(table.Funcs, m.Func(params, "l", "li", a))
+	}
+	m.Table = &module.Size{Min: uint32(len(floatTypes))}
+	m.Elems = []module.Elem{table}
+	for name, code := range map[string]func(a *wasmtest.Asm, i int){
+		"f": func(a *wasmtest.Asm, i int) { a.Get(1).CallIndirect(m.Funcs[i]) },
+		"g": func(a *wasmtest.Asm, i int) { a.Call(table.Funcs[i]) },
+	} {
+		a := wasmtest.Code()
+		for i, params := range floatTypes {
+			a.Get(0).I32(int32(i)).Op(0x46).If(wasmtest.Void)
+			for p := range params {
+				constant(a, params[p], byte(3*p+1))
+			}
+			code(a, i)
+			a.Op(0x0f).End()
+		}
+		m.Export(name, m.Func("ii", "l", "", a.I64(-1)))
+	}
+	return m.Bytes()
+}
+
+// widen turns the value on the stack into an i64 of its bits.
+func widen(a *wasmtest.Asm, letter byte) {
+	if letter == 'i' {
+		a.Op(0xad)
+		return
+	}
+	toBits(a, letter)
+}
+
+// constant pushes a value of a type whose bits are few.
+func constant(a *wasmtest.Asm, letter, v byte) {
+	switch letter {
+	case 'i':
+		a.I32(int32(v))
+	case 'l':
+		a.I64(int64(v))
+	case 'f':
+		a.Op(0x43, v, 0, 0, 0)
+	default:
+		a.Op(0x44, v, 0, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// Types that differ in floats alone are told apart by call_indirect, though
+// floats are integers then.
+func TestFloatTypesAreToldApart(t *testing.T) {
+	ctx := context.Background()
+	blob := typesModule()
+	original := map[string]api.Function{}
+	for _, name := range []string{"f", "g"} {
+		original[name], _ = load(ctx, t, newEngine(ctx, t, interpreterConfig()), blob, name)
+	}
+	for engine, rc := range engineConfigs() {
+		for variant, bin := range map[string][]byte{"metered": rewriteAll(t, blob), "marked": rewriteTracked(t, blob)} {
+			for name, want := range original {
+				f, reset := load(ctx, t, newEngine(ctx, t, rc), bin, name)
+				for i := range floatTypes {
+					for j := range floatTypes {
+						want, wantErr := want.Call(ctx, uint64(i), uint64(j))
+						got, err := f.Call(ctx, uint64(i), uint64(j))
+						reset()
+						if (err == nil) != (wantErr == nil) || err == nil && got[0] != want[0] {
+							t.Errorf("%s, %s: %s of %q as %q: %v, %v; want %v, %v", engine, variant, name, floatTypes[j], floatTypes[i], got, err, want, wantErr)
+						}
+						if (name == "f" && i != j) != (err != nil) {
+							t.Errorf("%s, %s: %s of %q as %q: %v", engine, variant, name, floatTypes[j], floatTypes[i], err)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// What the rewriter leaves in a module's own functions is free of floats, so
+// that the engine's register allocator never sees one.
+func TestNoFloatsRemain(t *testing.T) {
+	for seed := range uint64(64) {
+		source := randomModule(seed)
+		own, _, refusal := admit(source)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		bin := rewriteTracked(t, source)
+		m, refusal := module.Parse(bin, &wide)
+		if refusal != nil {
+			t.Fatal(refusal)
+		}
+		for i := range m.Codes {
+			c := &m.Codes[i]
+			for _, run := range c.Locals {
+				if i < len(own.Codes) && run.Type != module.Bits(run.Type) {
+					t.Errorf("seed %d: function %d has float locals", seed, i)
+				}
+			}
+			floats := 0
+			var in module.Instr
+			for code := m.Instructions(c, &wide); code.More(); {
+				if refusal := code.Next(&in); refusal != nil {
+					t.Fatal(refusal)
+				}
+				if in.Info.Class.Called() {
+					floats++
+				}
+				if i < len(own.Codes) && in.Info.Float {
+					t.Errorf("seed %d: function %d has opcode %#x", seed, i, in.Op)
+				}
+			}
+			if floats > 2 { // one, and a comparison with itself
+				t.Errorf("seed %d: an added function has %d float instructions", seed, floats)
+			}
+		}
+		for i, typ := range m.Types {
+			for _, v := range append(bytes.Clone(typ.Params), typ.Results...) {
+				if v != module.Bits(v) {
+					t.Errorf("seed %d: type %d has floats", seed, i)
 				}
 			}
 		}

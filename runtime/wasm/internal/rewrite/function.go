@@ -44,30 +44,26 @@ type function struct {
 	result byte      // block type of the function's result
 	leaf   bool      // it calls nothing but brief functions
 	brief  bool
-	floats uint32 // locals that hold a float result, an f32 and an f64
-	unseen []bool // by place in the body: float results whose bits nothing looks at
-	begin  int    // of the body, in the source
-	// selects are the selects between floats that are still to come.
-	selects []check.FloatSelect
-	track   tracker
+	params uint32 // of the source
+	shift  uint32 // dummies that follow them (module.BitTypes)
+	callee uint32 // local that holds an index into the table, where functions with dummies are called by it
+	track  tracker
 }
 
 // function returns locals and expression of the i-th defined function.
 func (w *rewriter) function(i int, info *check.Func) []byte {
 	c := &w.src.Codes[i]
 	t := w.src.FuncType(uint32(len(w.src.Imports) + i))
-	f := function{w: w, begin: c.Start, fuel: uint32(info.Locals), leaf: info.Calls == 0, brief: w.briefs[i].ok, selects: info.FloatSelects}
+	dummies := w.numDummies(w.src.Funcs[i])
+	f := function{w: w, params: uint32(len(t.Params)), shift: uint32(dummies), leaf: info.Calls == 0, brief: w.briefs[i].ok}
 	if f.result = module.BlockEmpty; len(t.Results) > 0 {
-		f.result = t.Results[0]
+		f.result = module.Bits(t.Results[0])
 	}
-	f.weight = min(1+int64((info.Locals+info.Operands)/w.opt.Costs.FrameSlots), maxWeight)
+	f.weight = min(1+int64((info.Locals+dummies+info.Operands)/w.opt.Costs.FrameSlots), maxWeight)
 	f.cost = uint64(w.opt.Costs.Entry) + uint64(w.opt.Costs.Local)*uint64(info.Locals-len(t.Params))
 
 	if w.opt.Track && info.Stores > 0 {
 		f.track.plan(w.src, c, w.opt.Limits, info.Locals, len(t.Params))
-	}
-	if info.NaNs > 0 {
-		f.unseen = w.unseen(c)
 	}
 	f.out = make(assembler, 0, 2*(c.End-c.Start)+64)
 	f.locals(c, info)
@@ -92,24 +88,24 @@ func (w *rewriter) function(i int, info *check.Func) []byte {
 }
 
 // locals declares the source's locals, and after them fuel, unless the function
-// is brief, those for float results and those of the tracker.
+// is brief, the index of a callee and those of the tracker.
 func (f *function) locals(c *module.Code, info *check.Func) {
 	var own []module.LocalRun
-	next := f.fuel
+	next := uint32(info.Locals) + f.shift
 	if !f.brief {
+		f.fuel, next = next, next+1
 		own = append(own, module.LocalRun{Count: 1, Type: module.I64})
-		next++
 	}
-	if info.NaNs > 0 {
-		f.floats, next = next, next+2
-		own = append(own, module.LocalRun{Count: 1, Type: module.F32}, module.LocalRun{Count: 1, Type: module.F64})
+	if f.w.dummies && info.Indirect > 0 {
+		f.callee, next = next, next+1
+		own = append(own, module.LocalRun{Count: 1, Type: module.I32})
 	}
 	if f.track.on {
-		own = append(own, f.track.locals(next, f.w.opt.Limits.Floats)...)
+		own = append(own, f.track.locals(next)...)
 	}
 	f.out = module.AppendU32(f.out, uint32(len(c.Locals)+len(own)))
 	for _, run := range slices.Concat(c.Locals, own) {
-		f.out = append(module.AppendU32(f.out, run.Count), run.Type)
+		f.out = append(module.AppendU32(f.out, run.Count), module.Bits(run.Type))
 	}
 }
 
@@ -124,14 +120,14 @@ func (f *function) instruction(in *module.Instr) {
 	switch in.Op {
 	case module.OpLoop:
 		f.flush()
-		f.out.raw(in)
+		f.out.open(in)
 		f.depth++
 		f.start, f.head = f.depth, true
 	case module.OpBlock:
-		f.block.raw(in)
+		f.block.open(in)
 		f.depth++
 	case module.OpIf:
-		f.block.raw(in)
+		f.block.open(in)
 		f.depth++
 		f.flush()
 	case module.OpElse:

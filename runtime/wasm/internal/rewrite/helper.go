@@ -2,132 +2,80 @@ package rewrite
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
 
-// helper is a function that the rewriter appends to modules that need it.
-// Helpers meter themselves and take no part in the height.
-type helper int
+// A helper is a function that the rewriter appends to modules that need it. It
+// is named by the instruction that it stands for, and has its operands and
+// result, floats as bits. Helpers charge for what their price is not known
+// beforehand, and take no part in the height.
 
-const (
-	helperGrow helper = iota
-	helperCopy
-	helperFill
-	helperRem32S
-	helperRem32U
-	helperRem64S
-	helperRem64U
-	helperSelect32
-	helperSelect64
-	helperCopysign32
-	helperCopysign64
-	helperConvert32
-	helperConvert64
-	helperCount
-)
-
-var (
-	typeGrow  = module.FuncType{Params: []byte{module.I32}, Results: []byte{module.I32}}
-	typeBulk  = module.FuncType{Params: []byte{module.I32, module.I32, module.I32}}
-	typeRem32 = module.FuncType{Params: []byte{module.I32, module.I32}, Results: []byte{module.I32}}
-	typeRem64 = module.FuncType{Params: []byte{module.I64, module.I64}, Results: []byte{module.I64}}
-
-	typeSelect32   = module.FuncType{Params: []byte{module.F32, module.F32, module.I32}, Results: []byte{module.F32}}
-	typeSelect64   = module.FuncType{Params: []byte{module.F64, module.F64, module.I32}, Results: []byte{module.F64}}
-	typeCopysign32 = module.FuncType{Params: []byte{module.F32, module.F32}, Results: []byte{module.F32}}
-	typeConvert32  = module.FuncType{Params: []byte{module.I64}, Results: []byte{module.F32}}
-	typeConvert64  = module.FuncType{Params: []byte{module.I64}, Results: []byte{module.F64}}
-	typeCopysign64 = module.FuncType{Params: []byte{module.F64, module.F64}, Results: []byte{module.F64}}
-)
-
-// helperIndex gives the function index of h. The bodies follow those of the
-// source, in the order in which they were first needed.
-func (w *rewriter) helperIndex(h helper) uint32 {
-	for i, have := range w.helpers {
-		if have == h {
-			return uint32(w.src.NumFuncs() + i)
-		}
+// helperIndex gives the function index of the helper for op. The bodies follow
+// those of the source, in the order in which they were first needed.
+func (w *rewriter) helperIndex(op module.Op) uint32 {
+	i := slices.Index(w.helpers, op)
+	if i < 0 {
+		i = len(w.helpers)
+		w.helpers = append(w.helpers, op)
 	}
-	w.helpers = append(w.helpers, h)
-	return uint32(w.src.NumFuncs() + len(w.helpers) - 1)
+	return uint32(w.src.NumFuncs() + i)
 }
 
 func (w *rewriter) appendHelpers() {
-	for _, h := range w.helpers {
-		t, body := w.helperBody(h)
-		w.out.Funcs = append(w.out.Funcs, w.typeIndex(t))
-		w.bodies = append(w.bodies, body)
+	for _, op := range w.helpers {
+		w.out.Funcs = append(w.out.Funcs, w.typeIndex(helperType(op)))
+		w.bodies = append(w.bodies, w.helperBody(op))
 	}
 }
 
 // typeIndex finds or appends a type.
-func (w *rewriter) typeIndex(t *module.FuncType) uint32 {
+func (w *rewriter) typeIndex(t module.FuncType) uint32 {
 	for i := range w.out.Types {
 		have := &w.out.Types[i]
 		if bytes.Equal(have.Params, t.Params) && bytes.Equal(have.Results, t.Results) {
 			return uint32(i)
 		}
 	}
-	w.out.Types = append(w.out.Types, *t)
+	w.out.Types = append(w.out.Types, t)
 	return uint32(len(w.out.Types) - 1)
 }
 
-func (w *rewriter) helperBody(h helper) (*module.FuncType, []byte) {
-	switch h {
-	case helperGrow:
-		return &typeGrow, w.growBody()
-	case helperCopy:
-		return &typeBulk, w.bulkBody(module.OpMemoryCopy, 0, 0)
-	case helperFill:
-		return &typeBulk, w.bulkBody(module.OpMemoryFill, 0)
-	case helperRem32S:
-		return &typeRem32, binaryBody(module.OpI32RemS)
-	case helperRem32U:
-		return &typeRem32, binaryBody(module.OpI32RemU)
-	case helperRem64S:
-		return &typeRem64, binaryBody(module.OpI64RemS)
-	case helperRem64U:
-		return &typeRem64, binaryBody(module.OpI64RemU)
-	case helperSelect32:
-		return &typeSelect32, selectBody(module.OpI32OfF32, module.OpF32OfI32)
-	case helperSelect64:
-		return &typeSelect64, selectBody(module.OpI64OfF64, module.OpF64OfI64)
-	case helperConvert32:
-		return &typeConvert32, unaryBody(module.OpF32OfU64)
-	case helperConvert64:
-		return &typeConvert64, unaryBody(module.OpF64OfU64)
-	case helperCopysign32:
-		return &typeCopysign32, binaryBody(module.OpF32Copysign)
+func helperType(op module.Op) module.FuncType {
+	return module.FuncType{Params: bitsOf(op.Info().Pop), Results: bitsOf(op.Info().Push)}
+}
+
+// bitsOf gives the integer types for letters of module.OpInfo.
+func bitsOf(letters string) (types []module.ValType) {
+	for _, l := range letters {
+		switch l {
+		case 'i', 'f':
+			types = append(types, module.I32)
+		default:
+			types = append(types, module.I64)
+		}
 	}
-	return &typeCopysign64, binaryBody(module.OpF64Copysign)
+	return types
 }
 
-// selectBody is a select between floats, made between their bits.
-func selectBody(toBits, ofBits module.Op) []byte {
-	a := assembler{0}
-	a.index(module.OpLocalGet, 0)
-	a.op(toBits)
-	a.index(module.OpLocalGet, 1)
-	a.op(toBits)
-	a.index(module.OpLocalGet, 2)
-	a.op(module.OpSelect)
-	a.op(ofBits)
-	a.op(module.OpEnd)
-	return a
+func (w *rewriter) helperBody(op module.Op) []byte {
+	switch op {
+	case module.OpMemoryGrow:
+		return w.growBody()
+	case module.OpMemoryCopy:
+		return w.bulkBody(op, 0, 0)
+	case module.OpMemoryFill:
+		return w.bulkBody(op, 0)
+	case module.OpI32RemS, module.OpI32RemU, module.OpI64RemS, module.OpI64RemU:
+		return remainderBody(op)
+	case module.OpF32Copysign, module.OpF64Copysign:
+		return copysignBody(op)
+	}
+	return floatBody(op)
 }
 
-// unaryBody is an instruction of one operand.
-func unaryBody(op module.Op) []byte {
-	a := assembler{0}
-	a.index(module.OpLocalGet, 0)
-	a.op(op)
-	a.op(module.OpEnd)
-	return a
-}
-
-// binaryBody is an instruction of two operands.
-func binaryBody(op module.Op) []byte {
+func remainderBody(op module.Op) []byte {
 	a := assembler{0}
 	a.index(module.OpLocalGet, 0)
 	a.index(module.OpLocalGet, 1)

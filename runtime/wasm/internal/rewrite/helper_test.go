@@ -26,7 +26,7 @@ var testCosts = func() *rewrite.Costs {
 // wide are limits that nothing in the tests meets, floats included.
 var wide = module.Limits{
 	Blob: 16 << 20, Types: 1000, Imports: 1000, Funcs: 10000, Params: 100, Results: 1, Locals: 1 << 20, Body: 1 << 20,
-	Blocks: 1 << 20, Branches: 1 << 20, Loops: 1 << 20, Calls: 1 << 20, Accesses: 1 << 20, NaNs: 1 << 20, AllNaNs: 1 << 20, Nesting: 2000, BrTable: 1 << 20, Table: 1 << 20, Globals: 1000, Exports: 1000,
+	Blocks: 1 << 20, Branches: 1 << 20, Loops: 1 << 20, Calls: 1 << 20, Accesses: 1 << 20, FloatOps: 1 << 20, Nesting: 2000, BrTable: 1 << 20, Table: 1 << 20, Globals: 1000, Exports: 1000,
 	Segments: 1000, CustomSections: 100, CompileMemory: 1 << 62, CompileWork: 1 << 62, MemoryPages: 65535, ChainPages: 65535, Frames: 250, Floats: true,
 }
 

@@ -3,7 +3,7 @@ package rewrite
 import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 
 // lower appends an instruction that neither begins nor ends a basic block,
-// or what stands for it. Six patterns that the compilers of wazero v1.12.0
+// or what stands for it. Patterns that the compilers of wazero v1.12.0
 // translate wrongly are avoided, on every processor and engine alike:
 //
 //   - a remainder under register pressure reads a stale stack slot on arm64:
@@ -13,53 +13,28 @@ import "github.com/seed79541315/postern/runtime/wasm/internal/module"
 //   - a branch on an ordering comparison of a & b with zero goes the wrong way
 //     on both, because the comparison is fused with the and: an or with zero
 //     in between hides the and from it;
-//   - a select between floats under register pressure takes neither of them on
-//     amd64: it becomes a call of a function that selects between integers;
-//   - a copysign under register pressure takes the sign of a stale stack slot
-//     on amd64: it becomes a call of a function that holds nothing else;
-//   - a conversion of an unsigned i64 to a float under register pressure goes
-//     wrong on amd64: it becomes a call as well.
+//   - floats under register pressure, on amd64: a select between them takes
+//     neither, a copysign takes the sign of a stale stack slot, a conversion of
+//     an unsigned i64 destroys another value. See float.
 func (f *function) lower(in *module.Instr) {
 	switch in.Op {
+	case module.OpLocalGet, module.OpLocalSet, module.OpLocalTee:
+		f.block.index(in.Op, f.local(in.Index))
 	case module.OpCall:
-		f.block.raw(in)
-		if !f.w.brief(in.Index).ok {
-			f.reloadFuel()
-		}
+		f.call(in)
 	case module.OpCallIndirect:
-		f.block.raw(in)
+		f.callIndirect(in)
+	case module.OpMemoryGrow, module.OpMemoryCopy, module.OpMemoryFill:
+		f.callHelper(in.Op)
 		f.reloadFuel()
-	case module.OpMemoryGrow:
-		f.callHelper(helperGrow)
-		f.reloadFuel()
-	case module.OpMemoryCopy:
-		f.callHelper(helperCopy)
-		f.reloadFuel()
-	case module.OpMemoryFill:
-		f.callHelper(helperFill)
-		f.reloadFuel()
-	case module.OpI32RemS:
-		f.callHelper(helperRem32S)
-	case module.OpI32RemU:
-		f.callHelper(helperRem32U)
-	case module.OpI64RemS:
-		f.callHelper(helperRem64S)
-	case module.OpI64RemU:
-		f.callHelper(helperRem64U)
+	case module.OpI32RemS, module.OpI32RemU, module.OpI64RemS, module.OpI64RemU:
+		f.callHelper(in.Op)
 	case module.OpI32Popcnt:
 		f.block.op(module.OpI64ExtendU)
 		f.block.op(module.OpI64Popcnt)
 		f.block.op(module.OpI32WrapI64)
-	case module.OpF32Copysign:
-		f.callHelper(helperCopysign32)
-	case module.OpF64Copysign:
-		f.callHelper(helperCopysign64)
-	case module.OpF32OfU64:
-		f.callHelper(helperConvert32)
-	case module.OpF64OfU64:
-		f.callHelper(helperConvert64)
-	case module.OpSelect, module.OpSelectTyped:
-		f.selection(in)
+	case module.OpSelectTyped: // a form that the engine knows with reference types only
+		f.block.op(module.OpSelect)
 	case module.OpI32And:
 		f.block.raw(in)
 		f.block.i32(0)
@@ -69,30 +44,56 @@ func (f *function) lower(in *module.Instr) {
 		f.block.i64(0)
 		f.block.op(module.OpI64Or)
 	default:
+		if in.Info.Float {
+			f.float(in)
+			return
+		}
 		f.block.raw(in)
-		if in.Info.NaN && !f.unseen[in.Offset-f.begin] {
-			f.canonical(in.Info.Push[0])
+	}
+}
+
+func (f *function) call(in *module.Instr) {
+	f.dummies(f.w.src.TypeIndex(in.Index))
+	f.block.raw(in)
+	if !f.w.brief(in.Index).ok {
+		f.reloadFuel()
+	}
+}
+
+// callIndirect appends a call through the table, whose index is on top of the
+// stack: dummies come below it.
+func (f *function) callIndirect(in *module.Instr) {
+	if f.w.numDummies(in.Index) > 0 {
+		f.block.index(module.OpLocalSet, f.callee)
+		f.dummies(in.Index)
+		f.block.index(module.OpLocalGet, f.callee)
+	}
+	f.block.raw(in)
+	f.reloadFuel()
+}
+
+// dummies pushes the parameters that mean nothing of the i-th type.
+func (f *function) dummies(i uint32) {
+	for _, t := range f.w.out.Types[i].Params[len(f.w.src.Types[i].Params):] {
+		if t == module.I32 {
+			f.block.i32(0)
+		} else {
+			f.block.i64(0)
 		}
 	}
 }
 
-// selection appends a select: of those between floats the checker made a list,
-// and they cost as much as float arithmetic besides. The typed form is one that
-// the engine knows with reference types only.
-func (f *function) selection(in *module.Instr) {
-	for len(f.selects) > 0 && f.selects[0].Offset < in.Offset {
-		f.selects = f.selects[1:] // in unreachable code
+// numDummies counts the parameters that mean nothing of the i-th type.
+func (w *rewriter) numDummies(i uint32) int {
+	return len(w.out.Types[i].Params) - len(w.src.Types[i].Params)
+}
+
+// local is the number of the source's i-th local: dummies follow parameters.
+func (f *function) local(i uint32) uint32 {
+	if i < f.params {
+		return i
 	}
-	if len(f.selects) == 0 || f.selects[0].Offset > in.Offset {
-		f.block.op(module.OpSelect)
-		return
-	}
-	f.cost += uint64(f.w.opt.Costs.Classes[module.ClassNaN])
-	if f.selects[0].Type == module.F32 {
-		f.callHelper(helperSelect32)
-	} else {
-		f.callHelper(helperSelect64)
-	}
+	return i + f.shift
 }
 
 func (f *function) reloadFuel() {
@@ -100,6 +101,6 @@ func (f *function) reloadFuel() {
 	f.block.index(module.OpLocalSet, f.fuel)
 }
 
-func (f *function) callHelper(h helper) {
-	f.block.index(module.OpCall, f.w.helperIndex(h))
+func (f *function) callHelper(op module.Op) {
+	f.block.index(module.OpCall, f.w.helperIndex(op))
 }

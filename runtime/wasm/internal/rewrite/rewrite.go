@@ -10,8 +10,10 @@
 //   - functions so small that their price counts in their callers (see brief);
 //   - pages: how many pages the memory may still grow;
 //   - memory.grow, memory.copy and memory.fill become calls of appended
-//     functions; six patterns that wazero's compilers translate wrongly are
-//     avoided (see lower).
+//     functions, and so does what computes with floats, which are held as
+//     their bits (see float);
+//   - patterns that wazero's compilers translate wrongly are avoided (see
+//     lower).
 //
 // Gas is exact whenever the module can be interrupted: a block stores it
 // before its first instruction that can trap or call. After a trap negative
@@ -80,9 +82,10 @@ type rewriter struct {
 	bodies  [][]byte
 	fuel    uint32 // indices of the added globals
 	pages   uint32
-	mark    uint32   // with Options.Track
-	helpers []helper // those needed, in order of first use
-	briefs  []brief  // by defined function
+	mark    uint32      // with Options.Track
+	helpers []module.Op // those needed, in order of first use
+	dummies bool        // a type has parameters that mean nothing
+	briefs  []brief     // by defined function
 }
 
 // Module rewrites m, of which check found funcs.
@@ -94,9 +97,12 @@ func Module(m *module.Module, funcs []check.Func, opt Options) []byte {
 		w.out.Memory = capMemory(m.Memory, uint32(opt.Limits.MemoryPages))
 	}
 	w.findBriefs(funcs)
-	w.out.Types = append([]module.FuncType(nil), m.Types...)
+	w.out.Types = module.BitTypes(m.Types)
+	for i := range m.Types {
+		w.dummies = w.dummies || w.numDummies(uint32(i)) > 0
+	}
 	w.out.Funcs = append([]uint32(nil), m.Funcs...)
-	w.bodies = make([][]byte, 0, len(m.Codes)+int(helperCount))
+	w.bodies = make([][]byte, 0, len(m.Codes)+16)
 	for i := range m.Codes {
 		w.bodies = append(w.bodies, w.function(i, &funcs[i]))
 	}
@@ -107,7 +113,7 @@ func Module(m *module.Module, funcs []check.Func, opt Options) []byte {
 // size estimates the size of the result, from above: all of the source but its
 // bodies, and the new ones.
 func (w *rewriter) size() int {
-	n := w.src.Size() + 32*len(w.out.Exports) + 4096
+	n := w.src.Size() + 32*len(w.out.Exports) + 16*len(w.out.Types) + 4096
 	for i := range w.src.Codes {
 		n -= w.src.Codes[i].End - w.src.Codes[i].Start
 	}
@@ -132,7 +138,11 @@ func (w *rewriter) globals() {
 	n := uint32(len(w.src.Globals))
 	w.fuel, w.pages = n, n+1
 	zero := module.Global{Type: module.I64, Mutable: true, Init: []byte{byte(module.OpI64Const), 0, byte(module.OpEnd)}}
-	w.out.Globals = append(append([]module.Global(nil), w.src.Globals...), zero, zero)
+	w.out.Globals = make([]module.Global, 0, n+3)
+	for _, g := range w.src.Globals {
+		w.out.Globals = append(w.out.Globals, bitGlobal(g))
+	}
+	w.out.Globals = append(w.out.Globals, zero, zero)
 	if w.opt.Track {
 		w.mark = n + 2
 		zero := module.Global{Type: module.I32, Mutable: true, Init: []byte{byte(module.OpI32Const), 0, byte(module.OpEnd)}}

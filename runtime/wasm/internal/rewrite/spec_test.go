@@ -79,7 +79,7 @@ type specRun struct {
 	t       *testing.T
 	ctx     context.Context
 	dir     string
-	r       wazero.Runtime
+	rc      wazero.RuntimeConfig
 	current api.Module
 	named   map[string]api.Module
 	all     []api.Module
@@ -125,9 +125,7 @@ func runSpecFile(t *testing.T, file string, rc wazero.RuntimeConfig, track bool,
 		t.Fatal(file, err)
 	}
 	ctx := context.Background()
-	s := specRun{t: t, ctx: ctx, dir: filepath.Dir(file), r: wazero.NewRuntimeWithConfig(ctx, rc), named: map[string]api.Module{}, counts: counts, track: track}
-	defer s.r.Close(ctx)
-	s.host()
+	s := specRun{t: t, ctx: ctx, dir: filepath.Dir(file), rc: rc, named: map[string]api.Module{}, counts: counts, track: track}
 	for i := range script.Commands {
 		c := &script.Commands[i]
 		if c.Type == "register" {
@@ -139,20 +137,24 @@ func runSpecFile(t *testing.T, file string, rc wazero.RuntimeConfig, track bool,
 	}
 }
 
-// host provides the functions that the suite's modules import.
-func (s *specRun) host() {
-	b := s.r.NewHostModuleBuilder("spectest")
-	nothing := api.GoFunc(func(context.Context, []uint64) {})
-	for name, params := range map[string][]api.ValueType{
-		"print": {}, "print_i32": {api.ValueTypeI32}, "print_i64": {api.ValueTypeI64},
-		"print_f32": {api.ValueTypeF32}, "print_f64": {api.ValueTypeF64},
-		"print_i32_f32": {api.ValueTypeI32, api.ValueTypeF32}, "print_f64_f64": {api.ValueTypeF64, api.ValueTypeF64},
-	} {
-		b.NewFunctionBuilder().WithGoFunction(nothing, params, nil).Export(name)
+// instantiate makes an engine for a rewritten module, with the functions of the
+// suite that it imports: their types are the rewritten ones.
+func (s *specRun) instantiate(bin []byte, name string) (api.Module, error) {
+	r := newEngine(s.ctx, s.t, s.rc)
+	compiled, err := r.CompileModule(s.ctx, bin)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := b.Instantiate(s.ctx); err != nil {
+	host := r.NewHostModuleBuilder("spectest")
+	for _, f := range compiled.ImportedFunctions() {
+		if from, name, _ := f.Import(); from == "spectest" && strings.HasPrefix(name, "print") {
+			host.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) {}), f.ParamTypes(), nil).Export(name)
+		}
+	}
+	if _, err := host.Instantiate(s.ctx); err != nil {
 		s.t.Fatal(err)
 	}
+	return r.InstantiateModule(s.ctx, compiled, wazero.NewModuleConfig().WithName(name).WithStartFunctions())
 }
 
 func (s *specRun) command(c *specCommand) error {
@@ -188,7 +190,7 @@ func (s *specRun) module(c *specCommand) error {
 		return refusal
 	}
 	bin := rewrite.Module(m, funcs, rewrite.Options{Costs: testCosts, Limits: &wide, Keep: func(string) bool { return true }, Track: s.track})
-	mod, err := s.r.InstantiateWithConfig(s.ctx, bin, wazero.NewModuleConfig().WithName(c.Name).WithStartFunctions())
+	mod, err := s.instantiate(bin, c.Name)
 	if err != nil {
 		if strings.Contains(err.Error(), "not instantiated") || strings.Contains(err.Error(), "is not exported") {
 			s.counts["imports missing"]++
@@ -243,7 +245,7 @@ func (s *specRun) act(a *specAction) ([]uint64, error) {
 	if f == nil {
 		return nil, errNoModule
 	}
-	args := make([]uint64, len(a.Args))
+	args := make([]uint64, len(f.Definition().ParamTypes())) // dummies follow those of the suite
 	for i, v := range a.Args {
 		n, err := strconv.ParseUint(v.Value, 10, 64)
 		if err != nil {

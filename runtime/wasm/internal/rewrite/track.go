@@ -17,7 +17,7 @@ type tracker struct {
 	from   origins
 	mark   uint32 // local: the highest address
 	addr   uint32 // local: the address of a store while it is executed
-	values uint32 // first of the locals that hold a store's value, one a type
+	values uint32 // first of the locals that hold a store's value: an i32 and an i64
 }
 
 // nearOffset bounds the static offsets that are left out of the address:
@@ -25,26 +25,18 @@ type tracker struct {
 const nearOffset = MarkReach - 8
 
 // locals numbers the tracker's locals from first on.
-func (t *tracker) locals(first uint32, floats bool) []module.LocalRun {
+func (t *tracker) locals(first uint32) []module.LocalRun {
 	t.mark, t.addr, t.values = first, first+1, first+2
-	runs := []module.LocalRun{{Count: 3, Type: module.I32}, {Count: 1, Type: module.I64}}
-	if floats {
-		runs = append(runs, module.LocalRun{Count: 1, Type: module.F32}, module.LocalRun{Count: 1, Type: module.F64})
-	}
-	return runs
+	return []module.LocalRun{{Count: 3, Type: module.I32}, {Count: 1, Type: module.I64}}
 }
 
 // value is the local for a value of a type in the letters of module.OpInfo.
 func (t *tracker) value(letter byte) uint32 {
 	switch letter {
-	case 'i':
+	case 'i', 'f':
 		return t.values
-	case 'l':
-		return t.values + 1
-	case 'f':
-		return t.values + 2
 	}
-	return t.values + 3
+	return t.values + 1
 }
 
 // maxSites bounds the places where one function marks: each is a branch, which
@@ -96,14 +88,15 @@ func (f *function) tracked(in *module.Instr) bool {
 		f.trackedStore(in)
 		return true
 	case (in.Op == module.OpLocalSet || in.Op == module.OpLocalTee) && t.bases[in.Index]:
-		f.block.raw(in)
-		f.markLocal(in.Index)
+		f.lower(in)
+		f.markLocal(f.local(in.Index))
 		return true
 	}
 	return false
 }
 
-// markLocal raises the function's mark to the value of a local.
+// markLocal raises the function's mark to the value of a local of the rewritten
+// function.
 func (f *function) markLocal(i uint32) {
 	f.block.index(module.OpLocalGet, i)
 	f.block.index(module.OpLocalGet, f.track.mark)
@@ -122,7 +115,7 @@ func (f *function) trackedStore(in *module.Instr) {
 	f.block.index(module.OpLocalSet, value)
 	f.block.index(module.OpLocalTee, t.addr)
 	f.block.index(module.OpLocalGet, value)
-	f.block.raw(in)
+	f.lower(in)
 	if in.Value >= nearOffset {
 		f.block.index(module.OpLocalGet, t.addr)
 		f.block.i32(int32(in.Value))

@@ -251,7 +251,7 @@ func (g *generator) allowed(p Piece) bool {
 	case PieceLoad, PieceStore:
 		return u.accesses < l.Accesses
 	case PieceFloat:
-		return l.Floats && u.floats+2 <= l.NaNs
+		return l.Floats && u.floats+3 <= l.FloatOps
 	}
 	return true
 }
@@ -371,7 +371,7 @@ func (g *generator) compute(p Piece) {
 	case PieceCount:
 		a.Get(g.local(0)).Op(0x69, 0x67, 0x68).Set(g.local(0))
 	case PieceFloat:
-		g.used.floats += 2
+		g.used.floats += 3
 		a.Get(g.local(1)).Op(0xbf).Get(g.local(1)).Op(0xbf).Op([]byte{0xa0, 0xa2, 0xa3, 0xa4, 0xa6}[g.rand.IntN(5)], 0x9e, 0xb0).Set(g.local(1))
 	default:
 		a.Get(g.local(0)).Set(g.local(0))
