@@ -121,6 +121,9 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 		return Result{}, err
 	}
 	res, err := in.frame.run(ctx, &call, pages)
+	if fault := in.memory.refused(); fault != nil {
+		res, err = Result{}, fault
+	}
 	res.Pages = int(in.mem.Size()) / wasmPage
 	r.give(ctx, in, in.dirty(in.frame.written, err == nil))
 	if r.cfg.Trace != nil {

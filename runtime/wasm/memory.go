@@ -105,6 +105,9 @@ type memory interface {
 	// reset sets back what lies below dirty: nothing above differs from the
 	// image.
 	reset(dirty int)
+	// refused tells why the machine had no memory for a growth since the last
+	// call of refused, nil if it had.
+	refused() error
 	// resident is the memory that this instance has to itself, in bytes.
 	resident() int
 }
@@ -148,5 +151,7 @@ func (m *plainMemory) Free() { m.buf = nil }
 func (m *plainMemory) setShrink(on bool) { m.shrink = on }
 
 func (m *plainMemory) reset(dirty int) { m.image.setBack(m.buf, 0, dirty) }
+
+func (m *plainMemory) refused() error { return nil }
 
 func (m *plainMemory) resident() int { return cap(m.buf) }

@@ -164,7 +164,8 @@ func (f *imageFile) drop(img *image) {
 }
 
 // mappedMemory is a memory whose pages are those of the image until they are
-// written to; beyond the image's extent they are zero until then. Its addresses are reserved up to its maximum, so it never moves.
+// written to; beyond the image's extent they are zero until then. Its addresses
+// are reserved up to its maximum, so it never moves.
 type mappedMemory struct {
 	file     *imageFile
 	image    *image
@@ -173,7 +174,8 @@ type mappedMemory struct {
 	usable   int // bytes from base that may be accessed
 	size     int
 	shrink   bool
-	written  int // bytes of pages that are not the image's any more
+	refusal  error // of the last growth, see refused
+	written  int   // bytes of pages that are not the image's any more
 	resets   int
 }
 
@@ -192,7 +194,7 @@ func (f *imageFile) memory(img *image, maximum int) (memory, error) {
 	}
 	if m.Reallocate(uint64(img.size)) == nil {
 		m.Free()
-		return nil, fmt.Errorf("no memory of %d bytes", img.size)
+		return nil, m.refusal
 	}
 	return m, nil
 }
@@ -200,18 +202,21 @@ func (f *imageFile) memory(img *image, maximum int) (memory, error) {
 // bytes is the memory from its beginning.
 func (m *mappedMemory) bytes(n int) []byte { return unsafe.Slice((*byte)(m.base), n) }
 
-// Reallocate implements experimental.LinearMemory. It gives nil, which the
-// guest sees as a growth that failed, when the system has no more.
+// Reallocate implements experimental.LinearMemory. It gives nil when the system
+// has no more. The guest sees a growth that failed, but nobody sees what it
+// makes of that: refused ends the call with a fault.
 func (m *mappedMemory) Reallocate(size uint64) []byte {
 	n := max(int(size), m.image.size)
 	if m.shrink {
 		n = m.image.size
 	}
 	if n > m.reserved {
+		m.refusal = fmt.Errorf("%d bytes of memory, %d are reserved", n, m.reserved)
 		return nil
 	}
 	if n > m.usable {
 		if err := unix.Mprotect(m.bytes(n)[m.usable:], unix.PROT_READ|unix.PROT_WRITE); err != nil {
+			m.refusal = fmt.Errorf("enlarging a memory to %d bytes: %w", n, err)
 			return nil
 		}
 		m.usable = n
@@ -229,6 +234,12 @@ func (m *mappedMemory) Free() {
 }
 
 func (m *mappedMemory) setShrink(on bool) { m.shrink = on }
+
+func (m *mappedMemory) refused() error {
+	err := m.refusal
+	m.refusal = nil
+	return err
+}
 
 func (m *mappedMemory) resident() int { return m.written }
 

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
 )
 
 // memoryKinds are the ways in which memories can be set back here; each makes
@@ -100,5 +102,38 @@ func TestPagesAreGivenUp(t *testing.T) {
 	}
 	if s := r.Stats(); s.IdleBytes != code.idle[0].bytes() || s.Idle != 1 || s.Codes != 1 || s.SharedBytes != 3*wasmPage {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A machine that has no more memory is a fault of this host: a guest that saw
+// its growth fail would leave another state than on other nodes.
+func TestGrowthThatTheMachineRefuses(t *testing.T) {
+	ctx := context.Background()
+	m := wasmtest.Contract().Entry(abi.EntryExecute, returnStatic(wasmtest.Code().I32(1).Grow().Op(0x1a), 0, 0))
+	for _, e := range engines() {
+		r := newRuntime(t, e)
+		if r.images == nil {
+			t.Fatal("there are no mapped memories")
+		}
+		call := callOf(m.Bytes(), abi.EntryExecute, noEnv())
+		res, err := r.Call(ctx, call)
+		if o := outcomeOf(t, res, err); o.code != abi.OK || res.Pages != 2 {
+			t.Fatalf("%v: %+v, %d pages", e, o, res.Pages)
+		}
+		memory := r.codes[call.Code].idle[0].memory.(*mappedMemory)
+		reserved := memory.reserved
+		memory.reserved, memory.usable = memory.image.size, memory.image.size
+		if res, err = r.Call(ctx, call); err == nil {
+			t.Errorf("%v: the call ends with %+v", e, res)
+		}
+		var trap *Trap
+		if errors.As(err, &trap) {
+			t.Errorf("%v: %v is taken for the contract's doing", e, err)
+		}
+		memory.reserved = reserved
+		res, err = r.Call(ctx, call)
+		if o := outcomeOf(t, res, err); o.code != abi.OK || res.Pages != 2 {
+			t.Errorf("%v: afterwards %+v, %d pages", e, o, res.Pages)
+		}
 	}
 }
