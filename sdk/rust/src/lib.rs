@@ -75,6 +75,8 @@ pub mod fake;
 #[cfg(not(target_arch = "wasm32"))]
 mod fake_sha256;
 mod host;
+#[cfg(test)]
+mod hostile_tests;
 mod input;
 mod math;
 mod role;

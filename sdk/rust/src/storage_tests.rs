@@ -100,3 +100,40 @@ fn a_key_that_is_too_long_reaches_the_host_as_such() {
     assert_eq!(map.key(&long).bytes().len(), MAX_KEY + 1);
     assert_eq!(map.key(&&long[..254]).bytes().len(), MAX_KEY);
 }
+
+// Keys that a hostile state holds never panic; what is read back is written to
+// the same bytes.
+fn read_back<K: Key + Ord + Clone>(b: &'static [u8], seen: &mut Vec<(K, &'static [u8])>) {
+    let mut r = KeyReader { rest: b };
+    if let Some(key) = K::read(&mut r, true).filter(|_| r.rest.is_empty()) {
+        let mut again = KeyBuf::new("");
+        key.append(&mut again, true);
+        assert_eq!(again.bytes(), b);
+        seen.push((key, b));
+    }
+}
+
+fn harass<K: Key + Ord + Clone>(seed: u64, valid: &[K]) {
+    let mut random = crate::hostile_tests::Random(seed);
+    let mut seen: Vec<(K, &[u8])> = vec![];
+    for _ in 0..5_000 {
+        let mut key = KeyBuf::new("");
+        valid[random.below(valid.len())].append(&mut key, true);
+        read_back(random.mutated(key.bytes()).leak(), &mut seen);
+        read_back(random.bytes(24).leak(), &mut seen);
+    }
+    assert!(seen.len() > 100, "{} keys were read", seen.len());
+    for (a, b) in seen.iter().zip(&seen[1..]) {
+        assert_eq!(a.0.cmp(&b.0), a.1.cmp(b.1), "keys sort as their types do");
+    }
+}
+
+#[test]
+fn keys_stand_hostile_bytes() {
+    let bytes = crate::Bytes(b"\0\xff\0\0a");
+    harass(1, &[(1u8, true), (255, false)]);
+    harass(2, &[("a\0b", "c\0"), ("", "")]);
+    harass(3, &[(bytes, -1i64), (crate::Bytes(b""), i64::MIN)]);
+    harass(4, &[(bytes, "x", bytes), (bytes, "", crate::Bytes(b""))]);
+    harass(5, &[(("a", 1u16), ("\0", 2u32))]);
+}
