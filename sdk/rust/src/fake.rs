@@ -423,9 +423,11 @@ impl Deployed {
     }
 
     /// Runs an entry point. The caller is a device where [`Host::devices`] has
-    /// its record.
+    /// its record. Timers and queries have no caller: nobody signed them.
     pub fn run<M: Encode + ?Sized>(&self, entry: Entry, message: &M) -> Result<Output, Failure> {
-        top(self.name, entry, Some(self.caller), self.roles, encode(message))
+        let unsigned = entry == Entry::Timer || entry == Entry::Query;
+        let (caller, roles) = if unsigned { (None, 0) } else { (Some(self.caller), self.roles) };
+        top(self.name, entry, caller, roles, encode(message))
     }
 
     /// Runs `execute` as a transaction does.

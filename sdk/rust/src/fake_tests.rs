@@ -202,7 +202,10 @@ fn the_environment_tells_who_calls() {
     });
     type Answer = (Hash, bool, Option<&'static str>, bool);
     with(|h| h.devices.insert([2; 32], DeviceRecord::of(OWNER).label("floor", "3")));
-    assert_eq!(it.query(&NOTHING).unwrap().to::<Answer>(), (OWNER, false, None, true));
+    assert_eq!(it.execute(&NOTHING).unwrap().to::<Answer>(), (OWNER, false, None, true));
     let device = it.by([2; 32]).with_role(Role::AUDITOR);
-    assert_eq!(device.query(&NOTHING).unwrap().to::<Answer>(), ([2; 32], true, Some("3"), false));
+    assert_eq!(device.execute(&NOTHING).unwrap().to::<Answer>(), ([2; 32], true, Some("3"), false));
+    for unsigned in [Entry::Query, Entry::Timer] {
+        assert_eq!(device.run(unsigned, &NOTHING).unwrap_err().abort, crate::NOT_PERMITTED);
+    }
 }
