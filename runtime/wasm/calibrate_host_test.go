@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/runtime/scratch"
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/runtime/wasm/internal/module"
@@ -23,6 +24,7 @@ const (
 	keyAt    = 1024       // 32 bytes, of which 8 vary
 	nameAt   = 1100       // "other"
 	idAt     = 1200       // an id that has no account
+	lockAt   = 1240       // that of a device
 	signedAt = 1300       // public key, signature, message
 	valueAt  = 4096
 	bufferAt = 64 << 10
@@ -63,6 +65,21 @@ func hostCases() []hostCase {
 			return a.I32(nameAt).I32(5).I32(valueAt).I32(100).I32(bufferAt).I32(100).Call(f(fn)).Op(0x1a)
 		}
 	}
+	device := func(at int32) func(*wasmtest.Asm, func(abi.HostFunc) uint32) *wasmtest.Asm {
+		return func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
+			return a.I32(at).I32(bufferAt).I32(1000).Call(f(abi.HostDeviceGet)).Op(0x1a)
+		}
+	}
+	// status suspends and activates in turn, by the count that is left.
+	status := func(at int32) func(*wasmtest.Asm, func(abi.HostFunc) uint32) *wasmtest.Asm {
+		return func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
+			a.I32(at).Get(3).I32(1).Op(0x71).I32(1).Op(0x6a).I32(nameAt).I32(5).Call(f(abi.HostDeviceSetStatus))
+			if at == lockAt {
+				return a.If(wasmtest.Void).Op(0).End() // it must not fail
+			}
+			return a.Op(0x1a)
+		}
+	}
 	return []hostCase{
 		{"state_set 100 bytes, new key", 400, set(100), fresh},
 		{"state_set 100 bytes, again", 400, set(100), same},
@@ -87,12 +104,10 @@ func hostCases() []hostCase {
 		}, same},
 		{"call", 50, nested(abi.HostCall), same},
 		{"query", 50, nested(abi.HostQuery), same},
-		{"device_get, unknown", 400, func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
-			return a.I32(idAt).I32(bufferAt).I32(1000).Call(f(abi.HostDeviceGet)).Op(0x1a)
-		}, same},
-		{"device_set_status, unknown", 100, func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
-			return a.I32(idAt).I32(2).I32(valueAt).I32(10).Call(f(abi.HostDeviceSetStatus)).Op(0x1a)
-		}, same},
+		{"device_get, unknown", 400, device(idAt), same},
+		{"device_get", 400, device(lockAt), same},
+		{"device_set_status, unknown", 100, status(idAt), same},
+		{"device_set_status", 60, status(lockAt), same},
 		{"schedule 100 bytes", 20, func(a *wasmtest.Asm, f func(abi.HostFunc) uint32) *wasmtest.Asm {
 			return a.I64(math.MaxInt64 / 2).I32(valueAt).I32(100).Call(f(abi.HostSchedule)).Op(0x1a)
 		}, same},
@@ -118,9 +133,10 @@ func hostGuest() []byte {
 	}
 	m := wasmtest.Contract(list...)
 	m.Memory.Min = 3
+	lock := scratch.ID("lock")
 	m.Datas = append(m.Datas,
 		module.Data{At: keyAt, Bytes: []byte("key/........and what is the same")},
-		module.Data{At: nameAt, Bytes: []byte("other")}, module.Data{At: signedAt, Bytes: signed()})
+		module.Data{At: nameAt, Bytes: []byte("other")}, module.Data{At: lockAt, Bytes: lock[:]}, module.Data{At: signedAt, Bytes: signed()})
 	// 2 is the cursor, 3 the count, 4 the seed
 	a := wasmtest.Code().Get(0).Set(2).
 		Block(wasmtest.Void).Loop(wasmtest.Void).Get(2).Mem(0x28, 0).I32(marker).Op(0x46).BrIf(1).
@@ -171,6 +187,9 @@ func hostWorld(b *testing.B, e wasm.Engine) *scratch.Chain {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { c.Close() })
+	if err := c.Enrol(ctx, "lock", scratch.Operator, chain.Labels{"site": "hq", "floor": "3"}); err != nil {
+		b.Fatal(err)
+	}
 	other := wasmtest.Contract().Entry(abi.EntryExecute, wasmtest.Code().I64(0)).Entry(abi.EntryQuery, wasmtest.Code().I64(0))
 	for name, blob := range map[string][]byte{"guest": hostGuest(), "other": other.Bytes()} {
 		if o, err := c.Deploy(ctx, scratch.Operator, name, blob, nil); err != nil || o.Code != abi.OK {
