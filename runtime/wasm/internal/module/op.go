@@ -90,7 +90,7 @@ const (
 	ClassFree           // structure: no code of its own
 	ClassLocal          // local.get, local.set, local.tee, constants, drop, reinterpretations
 	ClassSimple         // one or two machine instructions
-	ClassAnd            // and, i32.popcnt, abs, neg: the rewriter makes up to four instructions of them
+	ClassAnd            // and, i32.popcnt: the rewriter makes three instructions of them
 	ClassMul            //
 	ClassDivide         // division and remainder: may trap
 	ClassLoad           // may trap
@@ -255,14 +255,14 @@ var opRows = []opRow{
 	{0x7f, 0x82, OpInfo{Pop: "ll", Push: "l", Class: ClassDivide}},
 	{0x83, 0x83, OpInfo{Pop: "ll", Push: "l", Class: ClassAnd}},
 	{0x84, 0x8a, OpInfo{Pop: "ll", Push: "l", Class: ClassSimple}},
-	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassAnd, Float: true}}, // abs, neg
+	{0x8b, 0x8c, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true}}, // abs, neg
 	{0x8d, 0x90, OpInfo{Pop: "f", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
 	{0x91, 0x91, OpInfo{Pop: "f", Push: "f", Class: ClassRoot, Float: true, NaN: true}}, // sqrt
 	{0x92, 0x94, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
 	{0x95, 0x95, OpInfo{Pop: "ff", Push: "f", Class: ClassRoot, Float: true, NaN: true}}, // div
 	{0x96, 0x97, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true, NaN: true}},
 	{0x98, 0x98, OpInfo{Pop: "ff", Push: "f", Class: ClassFloat, Float: true}}, // copysign
-	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassAnd, Float: true}},    // abs, neg
+	{0x99, 0x9a, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true}},  // abs, neg
 	{0x9b, 0x9e, OpInfo{Pop: "d", Push: "d", Class: ClassFloat, Float: true, NaN: true}},
 	{0x9f, 0x9f, OpInfo{Pop: "d", Push: "d", Class: ClassRoot, Float: true, NaN: true}}, // sqrt
 	{0xa0, 0xa2, OpInfo{Pop: "dd", Push: "d", Class: ClassFloat, Float: true, NaN: true}},

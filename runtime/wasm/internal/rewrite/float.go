@@ -22,36 +22,9 @@ func (f *function) float(in *module.Instr) {
 	case module.OpF32Const, module.OpF64Const:
 		*b = appendConstant(*b, in.Raw)
 	case module.OpI32OfF32, module.OpI64OfF64, module.OpF32OfI32, module.OpF64OfI64:
-	case module.OpF32Abs:
-		b.abs32()
-	case module.OpF64Abs:
-		b.abs64()
-	case module.OpF32Neg:
-		b.i32(-1 << 31)
-		b.op(module.OpI32Xor)
-	case module.OpF64Neg:
-		b.i64(-1 << 63)
-		b.op(module.OpI64Xor)
 	default:
 		f.callHelper(in.Op)
 	}
-}
-
-// abs32 clears the sign of the f32 whose bits are on the stack: it is shifted
-// out.
-func (a *assembler) abs32() {
-	a.i32(1)
-	a.op(module.OpI32Shl)
-	a.i32(1)
-	a.op(module.OpI32ShrU)
-}
-
-// abs64 is abs32 for an f64.
-func (a *assembler) abs64() {
-	a.i64(1)
-	a.op(module.OpI64Shl)
-	a.i64(1)
-	a.op(module.OpI64ShrU)
 }
 
 // appendConstant appends a constant instruction that is given raw, that of a
@@ -132,19 +105,44 @@ func (a *assembler) canonical(letter byte, local uint32) {
 	a.index(module.OpLocalGet, local)
 }
 
-// copysignBody takes all bits of its first parameter but the highest, and that
-// of its second.
-func copysignBody(op module.Op) []byte {
+// signBody32 is f32.abs, f32.neg or f32.copysign, which concern the highest bit
+// alone: it is shifted out, turned round, or taken from the second parameter.
+func signBody32(op module.Op) []byte {
 	a := assembler{0}
 	a.index(module.OpLocalGet, 0)
+	if op == module.OpF32Neg {
+		a.i32(-1 << 31)
+		a.op(module.OpI32Xor)
+	} else {
+		a.i32(1)
+		a.op(module.OpI32Shl)
+		a.i32(1)
+		a.op(module.OpI32ShrU)
+	}
 	if op == module.OpF32Copysign {
-		a.abs32()
 		a.index(module.OpLocalGet, 1)
 		a.i32(-1 << 31)
 		a.op(module.OpI32And)
 		a.op(module.OpI32Or)
+	}
+	a.op(module.OpEnd)
+	return a
+}
+
+// signBody64 is signBody32 for an f64.
+func signBody64(op module.Op) []byte {
+	a := assembler{0}
+	a.index(module.OpLocalGet, 0)
+	if op == module.OpF64Neg {
+		a.i64(-1 << 63)
+		a.op(module.OpI64Xor)
 	} else {
-		a.abs64()
+		a.i64(1)
+		a.op(module.OpI64Shl)
+		a.i64(1)
+		a.op(module.OpI64ShrU)
+	}
+	if op == module.OpF64Copysign {
 		a.index(module.OpLocalGet, 1)
 		a.i64(-1 << 63)
 		a.op(module.OpI64And)

@@ -69,8 +69,10 @@ func (w *rewriter) helperBody(op module.Op) []byte {
 		return w.bulkBody(op, 0)
 	case module.OpI32RemS, module.OpI32RemU, module.OpI64RemS, module.OpI64RemU:
 		return remainderBody(op)
-	case module.OpF32Copysign, module.OpF64Copysign:
-		return copysignBody(op)
+	case module.OpF32Abs, module.OpF32Neg, module.OpF32Copysign:
+		return signBody32(op)
+	case module.OpF64Abs, module.OpF64Neg, module.OpF64Copysign:
+		return signBody64(op)
 	}
 	return floatBody(op)
 }
