@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/runtime/wasm"
+	"github.com/seed79541315/postern/runtime/wasm/symbol"
 )
 
 func contractCheckCommand() *cli.Command {
@@ -82,7 +83,7 @@ func checkModule(out output, file, profile string, whole bool) error {
 	var refusal *wasm.Refusal
 	if errors.As(err, &refusal) {
 		v := checkOutput{Code: refusal.Code.Name(), Number: refusal.Code, Function: refusal.Func, Offset: refusal.Offset, Detail: refusal.Detail}
-		if err := out.show(v, "refused: %s", demangled(refusal.Error())); err != nil {
+		if err := out.show(v, "refused: %s", symbol.Demangle(refusal.Error())); err != nil {
 			return err
 		}
 		return &quietExit{exitRefused}
@@ -105,7 +106,7 @@ func checkModule(out output, file, profile string, whole bool) error {
 		text = checkText(&row)
 	}
 	if row.NotLean != "" {
-		text += "\nlean chains refuse it: " + demangled(row.NotLean)
+		text += "\nlean chains refuse it: " + symbol.Demangle(row.NotLean)
 	}
 	return out.show(row, "%s", text)
 }
@@ -240,7 +241,7 @@ func inspectText(v *inspectOutput, most int) string {
 	}
 	fmt.Fprintf(&b, "functions (%d of %d, largest first)\n  %6s %7s %6s %6s %6s  NAME", shown, len(v.Functions), "INDEX", "BYTES", "LOCALS", "BLOCKS", "CALLS")
 	for _, f := range v.Functions[:shown] {
-		fmt.Fprintf(&b, "\n  %6d %7d %6d %6d %6d  %s", f.Index, f.Bytes, f.Locals, f.Blocks, f.Calls, demangled(f.Name))
+		fmt.Fprintf(&b, "\n  %6d %7d %6d %6d %6d  %s", f.Index, f.Bytes, f.Locals, f.Blocks, f.Calls, symbol.Demangle(f.Name))
 	}
 	return b.String()
 }

@@ -176,7 +176,7 @@ func scriptText(v *scriptOutput, verbose bool) string {
 		}
 		fmt.Fprintf(&b, "\n  line %d: %s\n    %s, gas %d", s.Line, s.Step, s.Outcome, s.Gas)
 		if s.Trap != "" {
-			fmt.Fprintf(&b, "\n    trap: %s", demangled(s.Trap))
+			fmt.Fprintf(&b, "\n    trap: %s", s.Trap)
 		}
 		for _, l := range s.Logs {
 			fmt.Fprintf(&b, "\n    log: %s", l)

@@ -2,18 +2,18 @@ package wasm
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/symbol"
 )
 
 // Trap is what a contract did wrong. Code is the same on every node and may
 // stand in an outcome; Func and Text are for logs.
 type Trap struct {
 	Code abi.Code
-	Func string // the function that trapped, "" when unknown
+	Func string // the contract's function that trapped, its name demangled; "" when unknown
 	Text string
 }
 
@@ -54,21 +54,12 @@ func engineTrap(err error) (abi.Code, bool) {
 	return code, ok
 }
 
-// libraries begin the names of functions that stand between a contract's own
-// and a trap: those of Go's runtime, which a panic ends in, and of the Go SDK.
-var libraries = []string{
-	"runtime.",
-	"github.com_seed79541315_postern_sdk_contract.",
-	"github.com_seed79541315_postern_sdk_contract_internal_host.",
-}
-
-func inLibrary(name string) bool {
-	return slices.ContainsFunc(libraries, func(l string) bool { return strings.HasPrefix(name, l) })
-}
+// maxFuncName is how much of a function's name is looked at, in bytes.
+const maxFuncName = 512
 
 // trapFunc finds the innermost function in the stack trace of err that is the
-// contract's own; the innermost of all where none is. wazero names a function
-// without a name ".$" and its index.
+// contract's own, not of a language's runtime or of an SDK; the innermost of
+// all where none is. wazero names a function without a name ".$" and its index.
 func trapFunc(err error, c *code) (innermost string) {
 	_, trace, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
 	for line := range strings.Lines(trace) {
@@ -78,11 +69,12 @@ func trapFunc(err error, c *code) (innermost string) {
 			continue // a host function, or one that the rewriter added
 		}
 		known := c.names[uint32(i)]
+		known = symbol.Demangle(known[:min(len(known), maxFuncName)])
 		found := "function " + strconv.Itoa(int(i))
 		if known != "" {
 			found = strconv.Quote(known)
 		}
-		if !inLibrary(known) {
+		if !symbol.InLibrary(known) {
 			return found
 		}
 		if innermost == "" {

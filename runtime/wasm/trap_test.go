@@ -164,6 +164,10 @@ func TestTrapNamesTheFunction(t *testing.T) {
 			string(wasmtest.Name(blob, map[uint32]string{inner: "divide"})): `"divide"`,
 			// A panic of Go ends in its runtime: that names nobody's mistake.
 			string(wasmtest.Name(blob, map[uint32]string{inner: "runtime.abort", outer: "main.onExecute"})): `"main.onExecute"`,
+			// So does one of Rust, and an abort in its SDK.
+			string(wasmtest.Name(blob, map[uint32]string{inner: "rust_begin_unwind", outer: "_ZN4evil3run17hd655438020cfb849E"})):                         `"evil::run"`,
+			string(wasmtest.Name(blob, map[uint32]string{inner: "_ZN7postern4host5abort17h7c5e1d0c3f2b4a69E", outer: "_RNvCs1234_4evil3run"})):            `"evil::run"`,
+			string(wasmtest.Name(blob, map[uint32]string{inner: "_RNvNtCs1_4core9panicking5panic", outer: "_ZN3std2rt17hd655438020cfb849E", 0: "alloc"})): `function 3`,
 		} {
 			_, err := r.Call(context.Background(), callOf([]byte(module), abi.EntryExecute, noEnv()))
 			var trap *Trap
