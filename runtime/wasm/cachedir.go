@@ -35,14 +35,26 @@ func openCacheDir(path string, budget int) (*cacheDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking at the compilation cache: %w", err)
 	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return nil, errors.New("compilation cache " + path + " is open to others than its owner; set its mode to 0700")
+	if err := checkPrivate(path, info, os.Geteuid()); err != nil {
+		return nil, err
 	}
 	d := &cacheDir{path: path, budget: int64(budget)}
 	if err := d.remove(func(name string) bool { return strings.HasSuffix(name, ".tmp") }); err != nil {
 		return nil, err
 	}
 	return d, d.trim()
+}
+
+// checkPrivate refuses a directory into which others than the user can put
+// what will be executed.
+func checkPrivate(path string, info fs.FileInfo, user int) error {
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return errors.New("compilation cache " + path + " is open to others than its owner; set its mode to 0700")
+	}
+	if owner, ok := ownerOf(info); ok && owner != user {
+		return fmt.Errorf("compilation cache %s belongs to user %d, and this is user %d; remove it or name another", path, owner, user)
+	}
+	return nil
 }
 
 // empty removes all entries.
@@ -64,8 +76,9 @@ func (d *cacheDir) remove(chosen func(name string) bool) error {
 	return nil
 }
 
+// removeFile removes an entry, and a directory where one should be.
 func removeFile(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("removing from the compilation cache: %w", err)
 	}
 	return nil

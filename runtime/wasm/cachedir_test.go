@@ -3,8 +3,10 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -170,3 +172,82 @@ func TestBlockDoesNotWaitForTheCompiler(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever stands where an entry should be costs a compilation and no more.
+func TestCacheWithForeignFiles(t *testing.T) {
+	if !compilerSupported() {
+		return // the interpreter keeps no cache
+	}
+	for name, put := range map[string]func(path string) error{
+		"a directory":          func(path string) error { return os.MkdirAll(filepath.Join(path, "a", "b"), 0o700) },
+		"a link to nothing":    func(path string) error { return os.Symlink(path+".none", path) },
+		"a link to a device":   func(path string) error { return os.Symlink("/dev/full", path) },
+		"a link to itself":     func(path string) error { return os.Symlink(path, path) },
+		"a file nobody reads":  func(path string) error { return os.WriteFile(path, []byte("secret"), 0) },
+		"a link to another's":  func(path string) error { return os.Symlink("/proc/self/status", path) },
+		"nothing, nor its own": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+	} {
+		dir := filepath.Join(t.TempDir(), "code")
+		call := func(blob []byte) {
+			t.Helper()
+			r, err := New(context.Background(), Config{Engine: EngineCompiler, Protocol: Protocol, CacheDir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close(context.Background())
+			files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				if err := removeFile(f); err != nil {
+					t.Fatal(err)
+				}
+				if err := put(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, b := range [][]byte{blob, vandal()} {
+				res, err := r.Call(context.Background(), callOf(b, abi.EntryExecute, noEnv()))
+				if err != nil {
+					if _, ok := err.(*Trap); !ok {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				outcomeOf(t, res, nil)
+			}
+		}
+		call(echo())
+		call(echo())
+	}
+}
+
+// A directory of another user's is refused, closed as it may be: its owner
+// decides what is executed.
+func TestCacheOfAnother(t *testing.T) {
+	info, err := os.Stat(cacheWith(t, "wazero-a/1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, known := ownerOf(info)
+	if known != (runtime.GOOS != "windows") {
+		t.Fatalf("owner known: %v", known)
+	}
+	if err := checkPrivate("code", mode{info, 0o700}, os.Geteuid()); err != nil {
+		t.Error(err)
+	}
+	if err := checkPrivate("code", mode{info, 0o700}, os.Geteuid()+1); known && err == nil {
+		t.Error("a directory of another user's is used")
+	}
+	if err := checkPrivate("code", mode{info, 0o710}, os.Geteuid()); known && err == nil {
+		t.Error("a directory that others may enter is used")
+	}
+}
+
+// mode is a file with another mode.
+type mode struct {
+	fs.FileInfo
+	perm fs.FileMode
+}
+
+func (m mode) Mode() fs.FileMode { return fs.ModeDir | m.perm }

@@ -182,7 +182,10 @@ func (a *admitted) memory() []byte {
 func (r *Runtime) tracks() bool { return r.cfg.Engine == EngineCompiler }
 
 // compileNative compiles, or takes native code from the cache directory. A
-// damaged cache is emptied: it only ever saves time.
+// damaged cache is emptied: it only ever saves time. One that cannot be written
+// to, because the disk is full or not writable, is in nobody's way: the engine
+// keeps what it compiled before it tries to write it, so the second attempt
+// finds it.
 func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.CompiledModule, error) {
 	compiled, err := r.engine.CompileModule(ctx, rewritten)
 	if r.dir == nil {
@@ -191,7 +194,7 @@ func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.C
 	if err != nil {
 		r.cfg.Logger.Warn("emptying the compilation cache", "dir", r.cfg.CacheDir, "err", err)
 		if err := r.dir.empty(); err != nil {
-			return nil, err
+			r.cfg.Logger.Warn("the compilation cache cannot be emptied", "dir", r.cfg.CacheDir, "err", err)
 		}
 		if compiled, err = r.engine.CompileModule(ctx, rewritten); err != nil {
 			return nil, err
