@@ -78,6 +78,7 @@ build_template() {
 		--config "target.wasm32-unknown-unknown.rustflags=['--remap-path-prefix=$work/locker=.']")
 	built=$work/target/wasm32-unknown-unknown/release/locker.wasm
 	[ "$(wc -c <"$built")" -lt 40000 ] || fail "the template's module has grown beyond 40,000 bytes"
+	grep -q "panicked at" "$built" || fail "the template's module says nothing when it panics"
 }
 
 # Only the SDK has examples in its docs; looking for them takes seconds each.

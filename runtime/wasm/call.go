@@ -175,7 +175,7 @@ type frame struct {
 	written         uint32 // end of the memory that the host wrote
 	clock           uint64 // what WASI's clocks show, in ns
 	words           []byte // what the guest wrote to its log since it ended a line
-	lastWords       string // of these, what a Go program says when it panics
+	lastWords       string // of these, what a program says when it panics
 	scans           [maxScans]scan
 	numScans        int
 	trap            *Trap // set by a host function before it panics

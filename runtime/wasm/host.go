@@ -385,7 +385,11 @@ func (f *frame) text(fn abi.HostFunc, ptr, n uint64, limit int) string {
 }
 
 func logMessage(f *frame, s []uint64) {
-	f.env.Log(f.text(abi.HostLog, s[0], s[1], maxLog))
+	text := f.text(abi.HostLog, s[0], s[1], maxLog)
+	if strings.HasPrefix(text, "panicked at ") { // so the Rust SDK begins
+		f.keepLastWords(text)
+	}
+	f.env.Log(text)
 }
 
 func abort(f *frame, s []uint64) {

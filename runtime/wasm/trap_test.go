@@ -177,3 +177,30 @@ func TestTrapNamesTheFunction(t *testing.T) {
 		}
 	}
 }
+
+// What Rust's SDK logs of a panic is the text of the trap that follows; other
+// words, and those of another trap's call, are not.
+func TestTrapTellsLastWords(t *testing.T) {
+	const panicked = "panicked at 'index out of bounds', src/lib.rs:7:9"
+	says := func(words string) []byte {
+		m := wasmtest.Contract(abi.HostLog)
+		m.Datas = []module.Data{moduleData(1024, words)}
+		return m.Entry(abi.EntryExecute, wasmtest.Code().I32(1024).I32(int32(len(words))).Call(0).Op(0x00)).Bytes()
+	}
+	long := "panicked at " + strings.Repeat("\u00fc", abi.MaxAbortText)
+	for _, e := range engines() {
+		r := newRuntime(t, e)
+		for words, want := range map[string]string{
+			panicked:          panicked,
+			"all is well":     "",
+			long:              long[:abi.MaxAbortText],
+			"not " + panicked: "",
+		} {
+			_, err := r.Call(context.Background(), callOf(says(words), abi.EntryExecute, noEnv()))
+			var trap *Trap
+			if !errors.As(err, &trap) || trap.Code != abi.CodeUnreachable || trap.Text != want {
+				t.Errorf("%v: %v, want %q", e, err, want)
+			}
+		}
+	}
+}

@@ -263,11 +263,16 @@ func (f *frame) flushWords() {
 		return
 	}
 	if strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ") {
-		f.lastWords = text[:min(len(text), abi.MaxAbortText)]
+		f.keepLastWords(text)
 	}
 	if f.env != nil {
 		f.env.Log(text)
 	}
+}
+
+// keepLastWords notes what a trap that follows tells as its reason.
+func (f *frame) keepLastWords(text string) {
+	f.lastWords = strings.ToValidUTF8(text[:min(len(text), abi.MaxAbortText)], "")
 }
 
 // wasiExit ends the call. Its trap tells why Go panicked.

@@ -173,7 +173,8 @@ pub fn allocate(len: u32) -> u32 {
 
 /// Declares the module's exports: `alloc`, the entry points named on the left
 /// of each `=>` (init, migrate, execute, timer, query, search, decide,
-/// observe), and a panic handler that traps. On the right stands a
+/// observe), and a panic handler, which logs why and where (feature
+/// `panic-messages`) and traps. On the right stands a
 /// `fn(&Context) -> Reply`. In native builds it declares `entries()`, by which
 /// tests deploy the contract on the [`fake`](crate::fake) host.
 #[macro_export]
@@ -198,8 +199,8 @@ macro_rules! entry_points {
                 }
             )+
             #[panic_handler]
-            fn panic(_: &core::panic::PanicInfo) -> ! {
-                core::arch::wasm32::unreachable()
+            fn panic(info: &core::panic::PanicInfo) -> ! {
+                $crate::panicked(info)
             }
         }
     };

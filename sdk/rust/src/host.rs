@@ -193,6 +193,11 @@ pub fn verify(key: &[u8], message: &[u8], sig: &[u8]) -> bool {
 
 /// Writes to the node's debug log.
 pub fn log(text: &str) {
+    log_bytes(text.as_bytes())
+}
+
+/// Writes a text that may be cut off within a letter.
+pub(crate) fn log_bytes(text: &[u8]) {
     unsafe { raw::log(text.as_ptr(), text.len()) }
 }
 

@@ -79,6 +79,8 @@ mod host;
 mod hostile_tests;
 mod input;
 mod math;
+#[cfg(target_arch = "wasm32")]
+mod panic;
 mod role;
 pub mod storage;
 
@@ -98,6 +100,9 @@ pub use storage::{Item, Map};
 pub use codec::ascending;
 #[doc(hidden)]
 pub use entry::{allocate, enter};
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use panic::panicked;
 
 /// Bytes of the longest state key that the host admits.
 pub const MAX_KEY: usize = 256;
