@@ -73,6 +73,7 @@ var wideCosts = func() rewrite.Costs {
 	c.Classes[module.ClassTable] = 128
 	c.Classes[module.ClassCall] = 160
 	c.Classes[module.ClassIndirect] = 128
+	c.Bulk = 48
 	c.Brief = 512 * 8
 	return c
 }()

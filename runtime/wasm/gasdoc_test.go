@@ -90,10 +90,10 @@ and change with the version alone.
 About half a nanosecond of compiled code on one core of a server of 2023, and about
 eight nanoseconds on the interpreter. Prices are set by measurement so that nothing
 costs more than about three times the median time for a unit, on each engine:
-%[3]s. That holds on the compiler, up to four times, for code made to be slow too: loads
-and calls that miss every cache. A wide chain's contracts have more memory and code
-than a processor's caches, so loads, calls and branches cost more there. The
-package's DESIGN.md has the figures.
+%[3]s. On the compiler code that is made to be slow, by loads
+and calls that miss every cache, costs about four times the median. A wide chain's contracts
+have more memory and code than a processor's caches, so loads, calls and branches cost
+more there. The package's DESIGN.md has the figures.
 
 ## Who pays
 
@@ -134,8 +134,8 @@ the gateway itself with ` + "`postern contract bench --engine interpreter`" + `.
 A block must execute within 500 ms on every validator. The default of a lean chain,
 100,000,000 units, takes at most 140 ms compiled on a machine like the one named, that of a
 wide chain, 350,000,000, at most 490 ms. A validator is expected to compile (amd64,
-arm64). One that interprets does 24,000,000 units of the dearest instructions in 500 ms; code made to be slow
-takes three times as long. Where such nodes vote, give ` + "`postern init`" + `
+arm64). One that interprets does 24,000,000 units of the dearest instructions in
+500 ms; code made to be slow takes three times as long. Where such nodes vote, give ` + "`postern init`" + `
 --block-gas 24000000 --tx-gas 12000000, which is as much as completing an upload of
 256 KiB needs.
 
@@ -167,14 +167,14 @@ Beside these:
 | %s | entering and leaving a function |
 | %s | each local that is not a parameter, when its function is entered |
 | %d + %d a page | `+"`memory.grow`"+` |
-| %d + 1 for each %d bytes | `+"`memory.copy`, `memory.fill`"+` |
+| %d (wide: %d) + 1 for each %d bytes | `+"`memory.copy`, `memory.fill`"+` |
 
 ## Host functions
 
 | function | units | for each byte |
 | --- | ---: | ---: |
 `, eighths(int64(r.costs.Charge)), eighths(int64(r.costs.Loop)), eighths(int64(r.costs.Entry)), eighths(int64(r.costs.Local)),
-		r.costs.Grow, r.costs.GrowPage, r.costs.Bulk, 1<<r.costs.BulkShift)
+		r.costs.Grow, r.costs.GrowPage, r.costs.Bulk, wide.costs.Bulk, 1<<r.costs.BulkShift)
 	for fn := range abi.HostFuncCount {
 		hostRow(&b, abi.HostFuncs[fn].Name, r.host[fn])
 	}
