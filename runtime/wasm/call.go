@@ -101,7 +101,7 @@ func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
 		if call.Block {
 			slot = r.blockSlot
 		}
-		if err := acquire(ctx, slot); err != nil {
+		if err := r.acquire(ctx, slot); err != nil {
 			return Result{}, fmt.Errorf("waiting for a slot: %w", err)
 		}
 		defer func() { <-slot }()

@@ -103,7 +103,7 @@ func (r *Runtime) unpin(c *code) {
 // compile compiles a code in one of the two slots for that, unless another
 // goroutine just did, and pins it.
 func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byte, error), slot chan struct{}) (*code, error) {
-	if err := acquire(ctx, slot); err != nil {
+	if err := r.acquire(ctx, slot); err != nil {
 		return nil, fmt.Errorf("waiting for the compiler: %w", err)
 	}
 	defer func() { <-slot }()

@@ -232,6 +232,51 @@ func TestNestedGas(t *testing.T) {
 	}
 }
 
+// Close takes nothing from under a call that runs; one that comes later is
+// refused.
+func TestCloseDuringCalls(t *testing.T) {
+	for _, e := range engines() {
+		r, err := New(context.Background(), Config{Engine: e, Protocol: Protocol})
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside, ended, freed := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+		goOn := make(chan struct{})
+		env := newMemEnv()
+		env.nested = func(*Scope, bool, string, []byte, uint64) ([]byte, uint64, error) {
+			close(inside)
+			<-goOn
+			return []byte("x"), 0, nil
+		}
+		call := callOf(caller(3), abi.EntryExecute, env)
+		go func() {
+			_, err := r.Call(context.Background(), call)
+			ended <- err
+		}()
+		<-inside
+		go func() { freed <- r.Close(context.Background()) }()
+		<-r.closed
+		if _, err := r.Call(context.Background(), call); !errors.Is(err, errClosed) {
+			t.Errorf("%v: a late call ends with %v", e, err)
+		}
+		if err := r.Compile(context.Background(), abi.Hash{1}, echo()); !errors.Is(err, errClosed) {
+			t.Errorf("%v: a late compilation ends with %v", e, err)
+		}
+		select {
+		case err := <-freed:
+			t.Errorf("%v: memory was freed under a call, %v", e, err)
+		default:
+		}
+		close(goOn)
+		if err := <-ended; err != nil {
+			t.Errorf("%v: the call ends with %v", e, err)
+		}
+		if err := <-freed; err != nil {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+}
+
 // Nested calls never wait for a slot, and block execution has one of its own:
 // with every slot taken by calls that nest, all of them end.
 func TestSlots(t *testing.T) {

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -25,6 +26,7 @@ type Runtime struct {
 	blockSlot chan struct{} // the same for block execution
 	compiling chan struct{} // held while a code is compiled
 	reloading chan struct{} // the same for block execution, which does not wait for the compiler
+	closed    chan struct{} // closed by Close: whoever waits for one of these gives up
 
 	mu        sync.Mutex
 	codes     map[abi.Hash]*code // guarded by mu
@@ -54,6 +56,7 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 		blockSlot: make(chan struct{}, 1),
 		compiling: make(chan struct{}, 1),
 		reloading: make(chan struct{}, 1),
+		closed:    make(chan struct{}),
 		codes:     make(map[abi.Hash]*code),
 	}
 	if err := r.openEngine(ctx); err != nil {
@@ -128,8 +131,28 @@ func (r *Runtime) Stats() Stats {
 	return s
 }
 
-// Close frees everything. No call may be running.
+// errClosed is the fault of a call that came after Close.
+var errClosed = errors.New("the contract host is closed")
+
+// Close waits for the calls and compilations that run, as long as ctx lives,
+// and frees everything: memory that a call still had would be gone under it.
+// What comes later ends with a fault. It is called once.
 func (r *Runtime) Close(ctx context.Context) error {
+	close(r.closed)
+	for _, sem := range []chan struct{}{r.slots, r.blockSlot, r.compiling, r.reloading} {
+		for range cap(sem) {
+			select {
+			case sem <- struct{}{}:
+			case <-ctx.Done():
+				return fmt.Errorf("closing the contract host: calls are running: %w", ctx.Err())
+			}
+		}
+	}
+	return r.release(ctx)
+}
+
+// release frees everything. Nothing may be running.
+func (r *Runtime) release(ctx context.Context) error {
 	err := r.engine.Close(ctx)
 	for _, c := range r.codes {
 		r.dropImage(c)
@@ -149,7 +172,12 @@ func (r *Runtime) Close(ctx context.Context) error {
 }
 
 // acquire takes a slot of sem.
-func acquire(ctx context.Context, sem chan struct{}) error {
+func (r *Runtime) acquire(ctx context.Context, sem chan struct{}) error {
+	select {
+	case <-r.closed:
+		return errClosed
+	default:
+	}
 	select {
 	case sem <- struct{}{}:
 		return nil
@@ -158,6 +186,8 @@ func acquire(ctx context.Context, sem chan struct{}) error {
 	select {
 	case sem <- struct{}{}:
 		return nil
+	case <-r.closed:
+		return errClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
