@@ -132,7 +132,7 @@ without a compiler is about 8 ns for a unit of instructions on the machine named
 the gateway itself with ` + "`postern contract bench --engine interpreter`" + `.
 
 A block must execute within 500 ms on every validator. The default of a lean chain,
-100,000,000 units, takes at most 140 ms compiled on a machine like the one named, that of a
+100,000,000 units, takes at most 160 ms compiled on a machine like the one named, that of a
 wide chain, 350,000,000, at most 490 ms. A validator is expected to compile (amd64,
 arm64). One that interprets does 24,000,000 units of the dearest instructions in
 500 ms; code made to be slow takes three times as long. Where such nodes vote, give ` + "`postern init`" + `
