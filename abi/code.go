@@ -153,6 +153,18 @@ func (c Code) Error() string {
 	return c.Name() + " (" + strconv.Itoa(int(c)) + "): " + c.Text()
 }
 
+// Aborted is the error of a contract that refused: its own code, which
+// contracts number themselves. It wraps CodeAborted.
+type Aborted uint16
+
+// Error implements error: it says the contract's own code too.
+func (a Aborted) Error() string {
+	return CodeAborted.Name() + " (" + strconv.Itoa(int(CodeAborted)) + "): the contract refused with its own code " + strconv.Itoa(int(a))
+}
+
+// Unwrap returns CodeAborted.
+func (a Aborted) Unwrap() error { return CodeAborted }
+
 // Malformed gives the error of a CBOR reader CodeMalformed. Errors that wrap a
 // code already stay as they are.
 func Malformed(err error) error {

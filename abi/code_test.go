@@ -37,6 +37,15 @@ func declaredCodes(t *testing.T) (names []string) {
 }
 
 // TestCodeTable: every constant has its own number, name and text.
+// A contract's own code is told, and is CodeAborted to who asks for that.
+func TestAborted(t *testing.T) {
+	err := fmt.Errorf("query: %w", Aborted(7))
+	var own Aborted
+	if !errors.Is(err, CodeAborted) || !errors.As(err, &own) || own != 7 || !strings.HasSuffix(err.Error(), "own code 7") {
+		t.Error(err)
+	}
+}
+
 func TestCodeTable(t *testing.T) {
 	declared := declaredCodes(t)
 	if len(declared) < 100 || len(Codes()) != len(declared)+1 {

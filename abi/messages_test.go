@@ -125,6 +125,7 @@ func buildVectors(t testing.TB) (list []vector) {
 	framed("frame/status", "request", AppendRequest(nil, &Request{ID: 2, Op: OpStatus, Body: []byte{0xa0}}))
 	framed("frame/answer", "response", AppendResponse(nil, &Response{ID: 1, Body: AppendAnswer(nil, permit)}))
 	framed("frame/refusal", "response", AppendResponse(nil, &Response{ID: 2, Code: CodeUnknownKey}))
+	framed("frame/contract's refusal", "response", AppendResponse(nil, &Response{ID: 3, Code: CodeAborted, Abort: 7}))
 	framed("frame/unreadable request", "response", AppendResponse(nil, &Response{Code: CodeMalformed}))
 	return list
 }
@@ -222,6 +223,10 @@ func TestMessagesRefused(t *testing.T) {
 		{"request", "unordered body", []byte{0xa3, 1, 1, 2, 1, 3, 0xa2, 2, 0, 1, 0}, CodeMalformed},
 		{"request", "float in the body", []byte{0xa3, 1, 1, 2, 1, 3, 0xf9, 0, 0}, CodeMalformed},
 		{"response", "body with an error", []byte{0xa3, 1, 1, 2, 1, 3, 0xa0}, CodeMalformed},
+		{"response", "own code without abort", []byte{0xa3, 1, 1, 2, 1, 4, 7}, CodeMalformed},
+		{"response", "abort without own code", []byte{0xa2, 1, 1, 2, 0x18, 150}, CodeMalformed},
+		{"response", "own code for code", []byte{0xa2, 1, 1, 4, 7}, CodeMalformed},
+		{"response", "own code above 16 bits", []byte{0xa3, 1, 1, 2, 0x18, 150, 4, 0x1a, 0, 1, 0, 0}, CodeMalformed},
 		{"response", "no code", []byte{0xa1, 1, 1}, CodeMalformed},
 		{"response", "no id", []byte{0xa2, 2, 0, 3, 0xa0}, CodeMalformed},
 		{"response", "code above 16 bits", []byte{0xa2, 1, 1, 2, 0x1a, 0, 1, 0, 0}, CodeMalformed},

@@ -71,12 +71,14 @@ type Request struct {
 	Body []byte // encoded item
 }
 
-// Response is a frame to a device: {1: id, 2: code, 3: body}; the body is
-// absent when the code is not OK.
+// Response is a frame to a device: {1: id, 2: code, 3: body, 4: the contract's
+// own code}. The body is there only when the code is OK, the contract's own
+// code when it is CodeAborted, and then always.
 type Response struct {
-	ID   uint64
-	Code Code
-	Body []byte // encoded item, nil when absent
+	ID    uint64
+	Code  Code
+	Body  []byte // encoded item, nil when absent
+	Abort uint16 // 0 unless Code is CodeAborted
 }
 
 // AppendRequest appends the encoding of q.
@@ -118,11 +120,17 @@ func AppendResponse(b []byte, p *Response) []byte {
 	if p.Body != nil {
 		n++
 	}
+	if p.Code == CodeAborted {
+		n++
+	}
 	b = cbor.AppendMap(b, n)
 	b = cbor.AppendUint(cbor.AppendUint(b, 1), p.ID)
 	b = cbor.AppendUint(cbor.AppendUint(b, 2), uint64(p.Code))
 	if p.Body != nil {
 		b = append(cbor.AppendUint(b, 3), p.Body...)
+	}
+	if p.Code == CodeAborted {
+		b = cbor.AppendUint(cbor.AppendUint(b, 4), uint64(p.Abort))
 	}
 	return b
 }
@@ -131,7 +139,7 @@ func AppendResponse(b []byte, p *Response) []byte {
 func ParseResponse(b []byte) (Response, error) {
 	var p Response
 	r := cbor.NewReader(b)
-	seen := 0
+	seen, aborted := 0, false
 	for f := r.Fields(); f.Next(); {
 		seen++
 		switch f.Key() {
@@ -141,6 +149,10 @@ func ParseResponse(b []byte) (Response, error) {
 			p.Code = codeOf(&r)
 		case 3:
 			p.Body = r.Raw()
+		case 4:
+			seen--
+			aborted = true
+			p.Abort = uint16(uintUpTo(&r, math.MaxUint16))
 		default:
 			r.Fail(CodeMalformed)
 		}
@@ -148,7 +160,8 @@ func ParseResponse(b []byte) (Response, error) {
 	if err := r.Done(); err != nil {
 		return Response{}, Malformed(err)
 	}
-	if fields := seen - min(len(p.Body), 1); fields != 2 || p.Code != OK && p.Body != nil {
+	fields := seen - min(len(p.Body), 1)
+	if fields != 2 || p.Code != OK && p.Body != nil || aborted != (p.Code == CodeAborted) {
 		return Response{}, because(CodeMalformed, "fields of a response do not fit together")
 	}
 	return p, nil

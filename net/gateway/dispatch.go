@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
@@ -136,6 +137,9 @@ var handlers = [opCount + 1]func(st *stream, body []byte, standing abi.Standing)
 // failed turns an error of the Node into a code; the operator sees the cause.
 func (st *stream) failed(what string, err error) abi.Code {
 	code := codeOf(err)
+	var own abi.Aborted
+	errors.As(err, &own)
+	st.abort = uint16(own)
 	if code == abi.CodeInternal {
 		st.conn.server.config.Logger.Error("request failed", "operation", what, "error", err)
 	}

@@ -116,19 +116,22 @@ func TestHelloIsDear(t *testing.T) {
 // An outsider gets a code; the cause is for the operator.
 func TestErrorsAreAnsweredAsCodes(t *testing.T) {
 	tests := []struct {
-		err  error
-		code abi.Code
+		err   error
+		code  abi.Code
+		abort uint16
 	}{
-		{fmt.Errorf("contract x: %w", abi.CodeUnknownContract), abi.CodeUnknownContract},
-		{errors.New("open /var/lib/postern: input/output error"), abi.CodeInternal},
-		{context.DeadlineExceeded, abi.CodeTimeout}, {context.Canceled, abi.CodeUnavailable},
-		{fmt.Errorf("message: %w", cbor.ErrMalformed), abi.CodeMalformed},
+		{fmt.Errorf("contract x: %w", abi.CodeUnknownContract), abi.CodeUnknownContract, 0},
+		{fmt.Errorf("query: %w", abi.Aborted(7)), abi.CodeAborted, 7},
+		{fmt.Errorf("query: %w", abi.CodeAborted), abi.CodeAborted, 0},
+		{errors.New("open /var/lib/postern: input/output error"), abi.CodeInternal, 0},
+		{context.DeadlineExceeded, abi.CodeTimeout, 0}, {context.Canceled, abi.CodeUnavailable, 0},
+		{fmt.Errorf("message: %w", cbor.ErrMalformed), abi.CodeMalformed, 0},
 	}
 	n := newNode()
 	n.query = func(message []byte) ([]byte, error) { return nil, tests[message[0]].err }
 	w := open(t, serve(t, n, nil).connect(t, newKey(t)))
 	for i, test := range tests {
-		if got := w.ask(1, abi.OpQuery, queryBody([]byte{byte(i)})); got.Code != test.code || got.Body != nil {
+		if got := w.ask(1, abi.OpQuery, queryBody([]byte{byte(i)})); got.Code != test.code || got.Abort != test.abort || got.Body != nil {
 			t.Errorf("%v: answered %v", test.err, got.Code)
 		}
 	}

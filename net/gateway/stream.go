@@ -38,6 +38,7 @@ type stream struct {
 	writeEnd time.Time // the write deadline that is set
 	writeErr error     // a write failed: nothing may follow on this stream
 	domain   string    // of the last decision: a device asks the same one again
+	abort    uint16    // the contract's own code behind the last abi.CodeAborted
 }
 
 // buffers are what a busy stream works with.
@@ -290,7 +291,7 @@ func (st *stream) answer(frame []byte) error {
 		return st.refuse(requestID(frame), codeOf(err))
 	}
 	body, code := st.dispatch(&q)
-	st.respond(&abi.Response{ID: q.ID, Code: code, Body: body})
+	st.respond(&abi.Response{ID: q.ID, Code: code, Body: body, Abort: st.abort})
 	return nil
 }
 

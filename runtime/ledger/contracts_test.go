@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -273,6 +274,9 @@ func TestQuery(t *testing.T) {
 	} {
 		_, _, err := w.l.Query(ctx, c.contract, c.s)
 		wantCode(t, c.name, err, c.want)
+	}
+	if _, _, err := w.l.Query(ctx, "a", do('x', 3, "", "")); !errors.Is(err, abi.Aborted(3)) {
+		t.Errorf("the contract's own code is not told: %v", err)
 	}
 	hash := w.upload(developer, append(append([]byte{}, scriptWasm...), 0, 3, 2, 'q', 'q'))
 	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "pending", Code: hash})

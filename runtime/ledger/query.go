@@ -15,7 +15,8 @@ import (
 )
 
 // Query runs a contract's query at the newest height, which it returns. The
-// result is this node's word; nothing proves it. Errors carry a code.
+// result is this node's word; nothing proves it. Errors carry a code, and
+// abi.Aborted where the contract gave its own.
 func (l *Ledger) Query(ctx context.Context, contract string, message []byte) (out []byte, height uint64, err error) {
 	v, head, err := l.take()
 	if err != nil {
@@ -36,6 +37,8 @@ func (l *Ledger) Query(ctx context.Context, contract string, message []byte) (ou
 	})
 	var trap *wasm.Trap
 	switch {
+	case errors.As(err, &trap) && trap.Code == abi.CodeAborted:
+		return nil, 0, fmt.Errorf("%w: %w", abi.Aborted(res.AbortCode), trap)
 	case errors.As(err, &trap):
 		return nil, 0, trap
 	case err != nil && ctx.Err() != nil:

@@ -77,6 +77,10 @@ func TestEveryOperation(t *testing.T) {
 	if _, err := c.Query(ctx, "none", nil); !errors.Is(err, abi.CodeUnknownContract) {
 		t.Errorf("Query of no contract: %v", err)
 	}
+	_, err = c.Query(ctx, "strict", []byte("seven.."))
+	if own, ok := client.AbortOf(err); !ok || own != 7 || client.CodeOf(err) != abi.CodeAborted {
+		t.Errorf("Query that the contract refuses: %v", err)
+	}
 	page, err := c.Scan(ctx, []byte("k"), nil, 1)
 	if err != nil || len(page.Pairs) != 1 || !page.More {
 		t.Errorf("Scan: %+v, %v", page, err)

@@ -27,7 +27,7 @@ const activationPoll = 100 * time.Millisecond
 // Deploy uploads the code, unless the ledger has it, deploys the contract and
 // waits until it is active. An upload that broke off goes on where it
 // stopped. It is abi.CodeContractFailed if the contract's init failed, with
-// init's own code beside it; ctx bounds the wait for the activation time.
+// init's own code beside it (AbortOf); ctx bounds the wait for the activation time.
 func (c *Client) Deploy(ctx context.Context, d Deployment) error {
 	code := abi.Hash(sha256.Sum256(d.Code))
 	if err := c.upload(ctx, code, d.Code, d.Progress); err != nil {
@@ -120,7 +120,7 @@ func activated(entry *Entry, code abi.Hash, height uint64) (bool, error) {
 	case record.Code != code:
 		return false, nil // the earlier deployment answers until this one does
 	case record.Status == chain.ContractFailed:
-		return false, fmt.Errorf("init: %w: %w", abi.CodeContractFailed, record.Failure)
+		return false, fmt.Errorf("init: %w: %w", abi.CodeContractFailed, failedAs(record.Failure, record.FailureCode))
 	}
 	return record.Status == chain.ContractActive, nil
 }

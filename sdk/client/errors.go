@@ -54,6 +54,23 @@ func malformed(err error) error {
 	return err
 }
 
+// failedAs is the error of a contract that failed in a way that a record
+// names: its code, with the contract's own if it gave one.
+func failedAs(code abi.Code, own uint16) error {
+	if code == abi.CodeAborted {
+		return abi.Aborted(own)
+	}
+	return code
+}
+
+// AbortOf finds the code that a contract itself gave for its refusal: of a
+// transaction, a query, or the init or migrate of a deployment.
+func AbortOf(err error) (own uint16, ok bool) {
+	var a abi.Aborted
+	ok = errors.As(err, &a)
+	return uint16(a), ok
+}
+
 // CodeOf is the abi.Code that err wraps, abi.CodeInternal if there is none and
 // abi.OK for nil.
 func CodeOf(err error) abi.Code {

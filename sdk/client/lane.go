@@ -46,9 +46,10 @@ type call struct {
 }
 
 type result struct {
-	code abi.Code
-	body []byte
-	err  error
+	code  abi.Code
+	abort uint16 // the contract's own code, with abi.CodeAborted
+	body  []byte
+	err   error
 }
 
 // send writes a request and enters it among the pending ones.
@@ -141,7 +142,7 @@ func (l *lane) deliver(frame []byte) error {
 	if l.pending = l.pending[1:]; len(l.pending) == 0 {
 		l.pending = nil // or the array behind it would grow for ever
 	}
-	c.done <- result{code: p.Code, body: bytes.Clone(p.Body)}
+	c.done <- result{code: p.Code, abort: p.Abort, body: bytes.Clone(p.Body)}
 	return nil
 }
 
@@ -178,6 +179,9 @@ func (c *call) wait(ctx context.Context) ([]byte, error) {
 	case r := <-c.done:
 		if r.err != nil {
 			return nil, r.err
+		}
+		if r.code == abi.CodeAborted {
+			return nil, abi.Aborted(r.abort)
 		}
 		if r.code != abi.OK {
 			return nil, r.code

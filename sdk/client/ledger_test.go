@@ -173,6 +173,9 @@ func (l *ledger) Status() abi.NodeStatus {
 }
 
 func (l *ledger) Query(_ context.Context, contract string, message []byte) ([]byte, uint64, error) {
+	if contract == "strict" {
+		return nil, 0, abi.Aborted(len(message))
+	}
 	if contract != "echo" {
 		return nil, 0, abi.CodeUnknownContract
 	}

@@ -53,7 +53,8 @@ type QueryResult struct {
 	Height   uint64 // of the state that it was taken from
 }
 
-// Query runs a contract's query entry.
+// Query runs a contract's query entry. Where the contract refuses, the error
+// is an abi.Aborted with its own code (AbortOf).
 func (c *Client) Query(ctx context.Context, contract string, message []byte) (QueryResult, error) {
 	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), contract)
 	body = cbor.AppendBytes(cbor.AppendUint(body, 2), message)

@@ -113,14 +113,11 @@ func (c *Client) outcome(ctx context.Context, t *abi.TxResult) (chain.Outcome, e
 type OutcomeError struct{ Committed }
 
 func (e *OutcomeError) Error() string {
-	if e.Outcome.Code == abi.CodeAborted {
-		return fmt.Sprintf("transaction %x: contract's code %d: %v", e.ID[:4], e.Outcome.Abort, e.Outcome.Code)
-	}
-	return fmt.Sprintf("transaction %x: %v", e.ID[:4], e.Outcome.Code)
+	return fmt.Sprintf("transaction %x: %v", e.ID[:4], e.Unwrap())
 }
 
-// Unwrap returns the outcome's code.
-func (e *OutcomeError) Unwrap() error { return e.Outcome.Code }
+// Unwrap returns the outcome's code, as an abi.Aborted if that is a contract's own.
+func (e *OutcomeError) Unwrap() error { return failedAs(e.Outcome.Code, e.Outcome.Abort) }
 
 // Transact signs an operation with the client's key, submits it and waits for
 // its commit (SubmitWait tells how it ends). A gas cap of 0 is what

@@ -207,7 +207,7 @@ func (d *deployer) apply(tx *chain.Tx) chain.Outcome {
 			return o
 		}
 		d.state[string(chain.CodeKey(a.Code))] = []byte{1}
-		record := chain.Contract{Code: a.Code, Status: d.status, Height: d.header.Height + 1, Failure: abi.CodeTrap}
+		record := chain.Contract{Code: a.Code, Status: d.status, Height: d.header.Height + 1, Failure: abi.CodeAborted, FailureCode: 7}
 		d.state[string(chain.ContractKey(a.Name))] = record.Append(nil)
 	case chain.OpUpgrade:
 		a, _ := chain.ParseUpgrade(tx.Args)
@@ -215,7 +215,7 @@ func (d *deployer) apply(tx *chain.Tx) chain.Outcome {
 		record := chain.Contract{Status: chain.ContractActive, Version: 1, Versions: 2}
 		d.state[string(chain.ContractKey(a.Name))] = record.Append(nil)
 		for i, status := range []chain.VersionStatus{chain.VersionActive, d.version} {
-			v := chain.ContractVersion{Code: a.Code, Status: status, Note: a.Note, Failure: abi.CodeTrap}
+			v := chain.ContractVersion{Code: a.Code, Status: status, Note: a.Note, Failure: abi.CodeAborted, FailureCode: 7}
 			d.state[string(chain.VersionKey(a.Name, uint64(i+1)))] = v.Append(nil)
 		}
 	}
@@ -269,7 +269,8 @@ func TestDeploy(t *testing.T) {
 func TestDeployOfAContractThatFails(t *testing.T) {
 	d, c := newDeployer(t)
 	d.with(func() { d.status = chain.ContractFailed })
-	if err := c.Deploy(t.Context(), client.Deployment{Name: "x", Code: []byte("code")}); !errors.Is(err, abi.CodeContractFailed) || !errors.Is(err, abi.CodeTrap) {
+	err := c.Deploy(t.Context(), client.Deployment{Name: "x", Code: []byte("code")})
+	if own, ok := client.AbortOf(err); !ok || own != 7 || client.CodeOf(err) != abi.CodeContractFailed {
 		t.Error(err)
 	}
 }

@@ -69,7 +69,7 @@ func (c *Client) AwaitVersion(ctx context.Context, contract string, number uint6
 		}
 		switch v.Status {
 		case chain.VersionFailed:
-			return v, fmt.Errorf("migrate: %w: %w", abi.CodeUpgradeFailed, v.Failure)
+			return v, fmt.Errorf("migrate: %w: %w", abi.CodeUpgradeFailed, failedAs(v.Failure, v.FailureCode))
 		case chain.VersionActive, chain.VersionSuperseded:
 			return v, nil
 		}

@@ -38,7 +38,7 @@ func TestUpgradeFails(t *testing.T) {
 	d, c := newDeployer(t)
 	d.with(func() { d.version = chain.VersionFailed })
 	v, err := c.Upgrade(t.Context(), client.Upgrade{Name: "x", Code: []byte("code")})
-	if !errors.Is(err, abi.CodeUpgradeFailed) || !errors.Is(err, abi.CodeTrap) || v == nil || v.Failure != abi.CodeTrap {
+	if !errors.Is(err, abi.CodeUpgradeFailed) || !errors.Is(err, abi.Aborted(7)) || v == nil || v.FailureCode != 7 {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
