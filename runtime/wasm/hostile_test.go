@@ -311,3 +311,57 @@ func TestNestedResultsTooLong(t *testing.T) {
 		}
 	}
 }
+
+// sparseEnv is an Env whose scans pass over entries that are gone before each
+// one that is there.
+type sparseEnv struct {
+	*memEnv
+	gone, passed int // before each entry; in all
+}
+
+func (e *sparseEnv) Scan(prefix, start []byte) (Iterator, error) {
+	it, err := e.memEnv.Scan(prefix, start)
+	return &sparseIterator{Iterator: it, env: e}, err
+}
+
+type sparseIterator struct {
+	Iterator
+	env  *sparseEnv
+	over int // since the last entry
+}
+
+func (it *sparseIterator) Next() bool {
+	if it.over++; it.over <= it.env.gone {
+		it.env.passed++
+		return true
+	}
+	it.over = 0
+	return it.Iterator.Next()
+}
+
+func (it *sparseIterator) Gone() bool { return it.over > 0 }
+
+// What a scan passes over costs as much as entries, and is not walked without
+// gas.
+func TestScanPaysForWhatIsGone(t *testing.T) {
+	s := goodScript(abi.HostScanNext)
+	for _, r := range allRuntimes(t) {
+		used := func(gone int, gas uint64) (outcome, int) {
+			env := &sparseEnv{memEnv: scriptEnv(), gone: gone}
+			call := callOf(s.blob(), s.entry, env)
+			call.Gas = gas
+			res, err := r.Call(context.Background(), call)
+			return outcomeOf(t, res, err), env.passed
+		}
+		none, _ := used(0, 1<<40)
+		some, passed := used(100, 1<<40)
+		price := uint64(r.rules.host[abi.HostScanNext].Base)
+		if some.code != abi.OK || some.out != none.out || some.used != none.used+100*price || passed != 100 {
+			t.Errorf("%v: %d passed over, %+v, without %+v", r.Engine(), passed, some, none)
+		}
+		few, passed := used(1<<30, none.used+10*price)
+		if few.code != abi.CodeOutOfGas || passed > 11+int(none.used/price) {
+			t.Errorf("%v: %d passed over, %+v", r.Engine(), passed, few)
+		}
+	}
+}
