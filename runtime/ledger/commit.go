@@ -106,6 +106,7 @@ func indexPlaces(v *storage.View, r *result) ([]storage.Change, error) {
 // announce tells whoever waits that a block was committed.
 func (l *Ledger) announce(r *result) {
 	l.counts.block(r)
+	r.failures.tell(l.cfg.Logger, r.block.Header.Height)
 	for _, p := range r.places {
 		l.waiters.wake(p.id, &abi.TxResult{
 			ID: p.id, Height: r.block.Header.Height, Index: uint64(p.index), Outcome: r.outcomes[p.index],

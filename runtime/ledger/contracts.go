@@ -44,18 +44,21 @@ func (r *running) enter(entry abi.Entry, name string, c *chain.Contract, in *abi
 	x := r.x
 	in.Chain, in.Height, in.Time = x.header.Chain, x.header.Height, x.header.Time
 	in.Contract, in.Owner = name, c.Owner
+	e := &env{ledger: x.ledger, read: x.state, run: r, contract: name, input: in}
 	res, err := x.ledger.runtime.Call(x.ctx, wasm.Call{
 		Code:  c.Code,
 		Load:  func() ([]byte, error) { return loadCode(x.state, c.Code) },
 		Entry: entry, Input: abi.AppendInput(nil, in), Gas: r.limit - r.used, Block: true,
-		Env: &env{ledger: x.ledger, read: x.state, run: r, contract: name, input: in},
+		Env: e,
 	})
 	r.used += res.GasUsed
 	r.abort = res.AbortCode
 	if err != nil {
+		e.failed(entry, res.AbortCode, err)
 		return asTrap(err)
 	}
 	if len(res.Output) > abi.MaxOutcomeData {
+		e.failed(entry, 0, abi.CodeResultTooLong)
 		return abi.CodeResultTooLong
 	}
 	r.output = res.Output

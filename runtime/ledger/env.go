@@ -119,30 +119,40 @@ func (e *env) Query(scope *wasm.Scope, contract string, msg []byte, gas uint64) 
 	return e.nested(scope, abi.EntryQuery, nil, contract, msg, gas)
 }
 
-// nested runs another contract within this one. A contract that is running
-// already is not entered again: it would find its state half changed.
-func (e *env) nested(scope *wasm.Scope, entry abi.Entry, run *running, contract string, msg []byte, gas uint64) ([]byte, uint64, error) {
+// callable reads the record of a contract that this one may call. A contract
+// that is running already is not entered again: it would find its state half
+// changed.
+func (e *env) callable(contract string) (chain.Contract, error) {
 	for outer := e; outer != nil; outer = outer.around {
 		if outer.contract == contract {
-			return nil, 0, abi.CodeReentrant
+			return chain.Contract{}, abi.CodeReentrant
 		}
 	}
-	c, err := readActive(e.read, contract)
-	if err != nil {
-		return nil, 0, err
-	}
+	return readActive(e.read, contract)
+}
+
+// nested runs another contract within this one.
+func (e *env) nested(scope *wasm.Scope, entry abi.Entry, run *running, contract string, msg []byte, gas uint64) ([]byte, uint64, error) {
 	in := &abi.Input{
 		Chain: e.input.Chain, Height: e.input.Height, Time: e.input.Time, Contract: contract,
-		Caller: e.input.Caller, Transaction: e.input.Transaction, Owner: c.Owner,
+		Caller: e.input.Caller, Transaction: e.input.Transaction,
 		ParentContract: e.contract, Message: msg,
 	}
+	inner := &env{ledger: e.ledger, read: e.read, run: run, contract: contract, input: in, around: e, now: e.now, trusted: e.trusted}
+	c, err := e.callable(contract)
+	if err != nil {
+		inner.failed(entry, 0, err)
+		return nil, 0, err
+	}
+	in.Owner = c.Owner
 	res, err := e.ledger.runtime.Call(scope.Context(), wasm.Call{
 		Code:  c.Code,
 		Load:  func() ([]byte, error) { return loadCode(e.read, c.Code) },
 		Entry: entry, Input: abi.AppendInput(nil, in), Gas: gas, Outer: scope,
-		Env: &env{ledger: e.ledger, read: e.read, run: run, contract: contract, input: in, around: e, now: e.now, trusted: e.trusted},
+		Env: inner,
 	})
 	if err != nil {
+		inner.failed(entry, res.AbortCode, err)
 		return nil, res.GasUsed, asTrap(err)
 	}
 	return res.Output, res.GasUsed, nil

@@ -31,6 +31,7 @@ type execution struct {
 	timers   int    // outcomes of timers, which come first
 	places   []place
 	deployed []abi.Hash // codes that will be needed
+	failures failures
 }
 
 // place is where a transaction's outcome stands. A weak one does not replace
@@ -70,6 +71,7 @@ type result struct {
 	plain    []storage.Change
 	places   []place
 	deployed []abi.Hash
+	failures failures
 }
 
 // finish computes the roots.
@@ -88,7 +90,7 @@ func (x *execution) finish(txs [][]byte) (*result, error) {
 	h.NextValidators = set.Hash()
 	return &result{
 		block: &chain.Block{Header: h, Txs: txs}, hash: h.Hash(), outcomes: x.outcomes,
-		update: update, changes: changes, top: x.state.top, plain: x.plain, places: x.places, deployed: x.deployed,
+		update: update, changes: changes, top: x.state.top, plain: x.plain, places: x.places, deployed: x.deployed, failures: x.failures,
 	}, nil
 }
 

@@ -30,12 +30,16 @@ func (l *Ledger) Query(ctx context.Context, contract string, message []byte) (ou
 	}
 	h := &head.header
 	in := abi.Input{Chain: h.Chain, Height: h.Height, Time: h.Time, Contract: contract, Owner: c.Owner, Message: message}
+	e := &env{ledger: l, read: r, contract: contract, input: &in}
 	res, err := l.runtime.Call(ctx, wasm.Call{
 		Code: c.Code, Load: func() ([]byte, error) { return loadCode(r, c.Code) },
 		Entry: abi.EntryQuery, Input: abi.AppendInput(nil, &in), Gas: head.params.QueryGas,
-		Env: &env{ledger: l, read: r, contract: contract, input: &in},
+		Env: e,
 	})
 	var trap *wasm.Trap
+	if errors.As(err, &trap) {
+		e.failed(abi.EntryQuery, res.AbortCode, trap)
+	}
 	switch {
 	case errors.As(err, &trap) && trap.Code == abi.CodeAborted:
 		return nil, 0, fmt.Errorf("%w: %w", abi.Aborted(res.AbortCode), trap)
