@@ -284,7 +284,7 @@ func txID(t testing.TB, raw []byte) abi.Hash {
 func testLogger(t testing.TB) *slog.Logger {
 	level := slog.LevelError + 1
 	if os.Getenv("CONSENSUS_LOG") != "" {
-		level = slog.LevelDebug
+		level = levelTrace
 	}
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
 }

@@ -7,8 +7,11 @@ import (
 	"runtime"
 )
 
-// logger gives SmartBFT its log, a level lower than it thinks of itself: its
-// Info is several lines a block. Its Panicf ends the engine, not the process:
+// levelTrace is below debug, which is for whoever writes contracts: "debug-4".
+const levelTrace = slog.LevelDebug - 4
+
+// logger gives SmartBFT its log, lower than it thinks of itself: its Info is
+// several lines a block. Its Panicf ends the engine, not the process:
 // the goroutine ends with its deferred functions, and Run returns the error.
 type logger struct {
 	log  *slog.Logger
@@ -22,7 +25,7 @@ func (l *logger) printf(level slog.Level, format string, args []any) {
 }
 
 func (l *logger) Debugf(string, ...any)             {} // every step of every message
-func (l *logger) Infof(format string, args ...any)  { l.printf(slog.LevelDebug, format, args) }
+func (l *logger) Infof(format string, args ...any)  { l.printf(levelTrace, format, args) }
 func (l *logger) Warnf(format string, args ...any)  { l.printf(slog.LevelInfo, format, args) }
 func (l *logger) Errorf(format string, args ...any) { l.printf(slog.LevelError, format, args) }
 

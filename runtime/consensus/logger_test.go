@@ -1,0 +1,24 @@
+package consensus
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+// A debug log is for whoever writes contracts: SmartBFT's several lines a
+// block are not among what it shows, its warnings are.
+func TestDebugLogIsReadable(t *testing.T) {
+	for level, want := range map[slog.Level]int{slog.LevelDebug: 2, levelTrace: 3} {
+		out := &bytes.Buffer{}
+		l := &logger{slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level})), nil}
+		l.Debugf("a step")
+		l.Infof("a block %d", 1)
+		l.Warnf("a slow leader")
+		l.Errorf("no leader")
+		if n := strings.Count(out.String(), "\n"); n != want {
+			t.Errorf("at %v: %d lines, want %d:\n%s", level, n, want, out)
+		}
+	}
+}
