@@ -22,6 +22,11 @@ pub(crate) fn fill(cap: usize, get: impl FnOnce(*mut u8, usize) -> i64) -> Resul
     Ok(imp::keep(room, (len as usize).min(cap)))
 }
 
+/// Keeps a value for the rest of the call.
+pub(crate) fn store<T: Copy>(value: T) -> &'static T {
+    imp::store(value)
+}
+
 #[cfg(target_arch = "wasm32")]
 mod imp {
     use core::arch::wasm32;
@@ -68,6 +73,16 @@ mod imp {
         keep(reserve(len), len)
     }
 
+    pub fn store<T: Copy>(value: T) -> &'static T {
+        let room = allocate(core::mem::size_of::<T>()).as_mut_ptr() as *mut T;
+        // No type of the SDK needs more than the eight bytes of alignment that
+        // every buffer has, and nothing else holds this one.
+        unsafe {
+            room.write(value);
+            &*room
+        }
+    }
+
     /// Takes the first `len` bytes of what was reserved last.
     pub fn keep(start: *mut u8, len: usize) -> &'static mut [u8] {
         // The range lies past all earlier ones and inside the memory, and is
@@ -87,6 +102,10 @@ mod imp {
 
     pub fn allocate(len: usize) -> &'static mut [u8] {
         keep(reserve(len), len)
+    }
+
+    pub fn store<T: Copy>(value: T) -> &'static T {
+        Box::leak(Box::new(value))
     }
 
     /// Takes the first `len` bytes of what was reserved there.

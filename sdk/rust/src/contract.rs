@@ -66,6 +66,27 @@ pub mod code {
 /// let meters = Contract::new("meters");
 /// assert_eq!(meters.query::<_, u64>(&"kitchen"), Err(code::UNKNOWN_CONTRACT));
 /// ```
+///
+/// Where the contract cannot go on without the other, `?` ends it with the
+/// host's code as its own. To refuse with another, map the error:
+///
+/// ```
+/// # use postern::{code, refusals, reply, Contract, Reply};
+/// refusals! { NO_METER = 2, "the meter gives no value" }
+/// const METERS: Contract = Contract::new("meters");
+///
+/// fn bill() -> Reply {
+///     let used: u64 = METERS.query(&"kitchen")?;
+///     reply(&(used * 3))
+/// }
+///
+/// fn strict_bill() -> Reply {
+///     let used: u64 = METERS.query(&"kitchen").map_err(|_| NO_METER)?;
+///     reply(&(used * 3))
+/// }
+/// # assert_eq!(bill().unwrap_err().code(), code::UNKNOWN_CONTRACT);
+/// # assert_eq!(strict_bill(), Err(NO_METER));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contract {
     name: &'static str,

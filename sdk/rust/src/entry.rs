@@ -1,13 +1,13 @@
 //! Entry points: from the host's call to a contract's function and back.
 
-use crate::{arena, cbor, host, Input};
+use crate::{arena, cbor, host, Code, Input};
 
 /// What an entry point gives back: its output, or why it refused.
 pub type Reply = Result<&'static [u8], Abort>;
 
 /// Why a contract refuses: its own code, which stands in the outcome and never
 /// changes its meaning, and a text of at most 200 bytes for logs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Why {
     /// The contract's own code.
     pub code: u16,
@@ -88,6 +88,14 @@ impl std::fmt::Display for Abort {
 impl From<cbor::Error> for Abort {
     fn from(err: cbor::Error) -> Abort {
         Abort::new(err.why())
+    }
+}
+
+/// A contract that cannot go on without another ends with the host's code as its
+/// own: see [`Contract`](crate::Contract).
+impl From<Code> for Abort {
+    fn from(code: Code) -> Abort {
+        Abort::new(arena::store(Why { code, text: "another contract gave no result; the code is the host's" }))
     }
 }
 
