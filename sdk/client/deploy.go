@@ -25,8 +25,8 @@ type Deployment struct {
 const activationPoll = 100 * time.Millisecond
 
 // Deploy uploads the code, unless the ledger has it, deploys the contract and
-// waits until it is active. An upload that broke off goes on where it
-// stopped. It is abi.CodeContractFailed if the contract's init failed, with
+// waits until it is active. An upload that broke off (InterruptedError) goes on
+// where it stopped. It is abi.CodeContractFailed if the contract's init failed, with
 // init's own code beside it (AbortOf); ctx bounds the wait for the activation time.
 func (c *Client) Deploy(ctx context.Context, d Deployment) error {
 	code := abi.Hash(sha256.Sum256(d.Code))
@@ -57,7 +57,11 @@ func (c *Client) upload(ctx context.Context, code abi.Hash, blob []byte, progres
 		}
 		data := blob[i*abi.MaxChunk : min((i+1)*abi.MaxChunk, len(blob))]
 		if _, err := c.Transact(ctx, chain.OpChunk, &chain.Chunk{Code: code, Index: uint64(i), Data: data}, 0); err != nil {
-			return fmt.Errorf("chunk %d of %d: %w", i+1, chunks, err)
+			err = fmt.Errorf("chunk %d of %d: %w", i+1, chunks, err)
+			if ctx.Err() != nil || !refusal(CodeOf(err)) {
+				err = &InterruptedError{Done: i * abi.MaxChunk, Total: len(blob), Err: err}
+			}
+			return err
 		}
 		progress(i*abi.MaxChunk+len(data), len(blob))
 	}
@@ -66,6 +70,22 @@ func (c *Client) upload(ctx context.Context, code abi.Hash, blob []byte, progres
 	}
 	return nil
 }
+
+// InterruptedError says that an upload broke off, with nothing wrong with it:
+// its context ended, or no gateway answered. What arrived stays on the ledger
+// for a while; deploying the same code again goes on from there.
+type InterruptedError struct {
+	Done, Total int // bytes of the code
+	Err         error
+}
+
+// Error tells how far it got.
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("interrupted after %d of %d bytes; the same command goes on where it stopped: %v", e.Done, e.Total, e.Err)
+}
+
+// Unwrap returns why it broke off.
+func (e *InterruptedError) Unwrap() error { return e.Err }
 
 // declare begins the upload, or goes on with one that broke off: arrived has a
 // bit for each chunk that is there, and complete says that the code is.

@@ -2,9 +2,11 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -295,6 +297,34 @@ func TestDeployWaitsUntilActive(t *testing.T) {
 	d.with(func() {
 		if polls < 3 {
 			t.Errorf("active after %d polls", polls)
+		}
+	})
+}
+
+// Who stops an upload is told that it goes on where it stopped, and so it does.
+func TestDeployThatIsInterrupted(t *testing.T) {
+	d, c := newDeployer(t)
+	deployment := client.Deployment{Name: "access", Code: bytes.Repeat([]byte("wasm"), 25_000)} // four chunks
+	ctx, cancel := context.WithCancel(t.Context())
+	deployment.Progress = func(done, _ int) {
+		if done == 2*abi.MaxChunk {
+			cancel()
+		}
+	}
+	err := c.Deploy(ctx, deployment)
+	var interrupted *client.InterruptedError
+	if !errors.As(err, &interrupted) || interrupted.Done != 2*abi.MaxChunk || interrupted.Total != 100_000 || !strings.Contains(err.Error(), "goes on where it stopped") {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, abi.CodeUnavailable) {
+		t.Errorf("its code is lost: %v", err)
+	}
+	if err := c.Deploy(t.Context(), deployment); err != nil {
+		t.Fatal(err)
+	}
+	d.with(func() {
+		if n := len(d.chunks); n != 4 {
+			t.Errorf("%d chunks", n)
 		}
 	})
 }
