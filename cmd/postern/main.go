@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string) int {
 	if errors.As(err, &quiet) {
 		return quiet.code
 	}
-	fmt.Fprintln(os.Stderr, "postern: "+err.Error())
+	complain(os.Stderr, wantsJSON(args), err)
 	return exitCodeOf(err)
 }
 
@@ -104,6 +104,11 @@ devices that ask "may I?". Try it:
 
 Exit codes: 0 done; 1 failed; 2 wrong command line; 3 decide answered with a
 denial; 4 refused with a code of docs/errors.md; 5 no node answers.
+
+With --json results are JSON, and a failure is one line of it on standard error:
+{"error": {"code", "number", "abort", "message"}}. Code and number are those of
+docs/errors.md, absent where the ledger and its checks refused nothing; abort is
+the contract's own code, where it gave one.
 
 Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/client"
 )
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON for programs instead of text for people"}
@@ -59,6 +61,47 @@ func (o output) progressf(format string, args ...any) {
 	if !o.json {
 		fmt.Fprintf(o.w, format+"\n", args...)
 	}
+}
+
+// errorOutput is a failure as programs see it.
+type errorOutput struct {
+	Error struct {
+		Code    string   `json:"code,omitempty"` // the name in docs/errors.md
+		Number  abi.Code `json:"number,omitempty"`
+		Abort   *uint16  `json:"abort,omitempty"` // the contract's own code
+		Message string   `json:"message"`
+	} `json:"error"`
+}
+
+// complain says why the program failed, to people or to programs.
+func complain(w io.Writer, asJSON bool, err error) {
+	if !asJSON {
+		fmt.Fprintln(w, "postern: "+err.Error())
+		return
+	}
+	var v errorOutput
+	v.Error.Message = err.Error()
+	if errors.As(err, &v.Error.Number) {
+		v.Error.Code = v.Error.Number.Name()
+	}
+	if own, ok := client.AbortOf(err); ok {
+		v.Error.Abort = &own
+	}
+	_ = json.NewEncoder(w).Encode(v) // there is nobody else to tell
+}
+
+// wantsJSON says whether --json is among the arguments: what fails may have
+// failed before they were understood.
+func wantsJSON(args []string) bool {
+	for _, arg := range args {
+		switch arg {
+		case "--json", "-json", "--json=true", "-json=true":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
 }
 
 // hexBytes is shown as lower-case hex in JSON.
