@@ -247,7 +247,7 @@ var codes = [...]codeEntry{
 	CodeNotPermitted:   {"not-permitted", "the account may not do this to this record"},
 	CodeUnknownAccount: {"unknown-account", "the account is not on the ledger"},
 	CodeKeyNotCurrent:  {"key-not-current", "the signing key was replaced by a newer one"},
-	CodeBlockFull:      {"block-full", "the transaction does not fit into the block"},
+	CodeBlockFull:      {"block-full", "the transaction does not fit into the block, or runs more code than a block may"},
 
 	CodeAccountExists:    {"account-exists", "the key has an account already"},
 	CodeDeviceExists:     {"device-exists", "the device is enrolled already"},

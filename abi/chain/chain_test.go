@@ -295,6 +295,8 @@ func TestGenesisRefused(t *testing.T) {
 		"profile 0":            func(g *Genesis) { g.Params.Profile = 0 },
 		"negative delay":       func(g *Genesis) { g.Params.ActivationDelay = -1 },
 		"negative upload time": func(g *Genesis) { g.Params.UploadTTL = -1 },
+		"no gas":               func(g *Genesis) { g.Params.TxGas = 0 },
+		"no gas for timers":    func(g *Genesis) { g.Params.TxGas = g.Params.BlockGas/2 + 1 },
 		"bad account":          func(g *Genesis) { g.Accounts[0].Key = make([]byte, 32) },
 	} {
 		g := vectorGenesis()
@@ -306,7 +308,8 @@ func TestGenesisRefused(t *testing.T) {
 		}
 	}
 	// The parameters are a record that may grow, a genesis is not.
-	params, _ := withUnknownKey((&Params{Protocol: Protocol, Profile: abi.ProfileLean}).Append(nil))
+	grown := ParamsOf(abi.ProfileLean)
+	params, _ := withUnknownKey(grown.Append(nil))
 	in := pairs(1, encText("a"), 2, encUint(1), 3, params, 4, vectorSet().Append(nil), 5, []byte{0x80})
 	if _, err := ParseGenesis(in); !errors.Is(err, abi.CodeMalformed) {
 		t.Errorf("unknown parameter: %v", err)

@@ -201,6 +201,9 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 	if p := &g.Params; p.Profile != abi.ProfileLean && p.Profile != abi.ProfileWide || p.ActivationDelay < 0 || p.UploadTTL < 0 {
 		return nil, fmt.Errorf("genesis: unknown profile or negative time among the parameters: %w", abi.CodeBadArgument)
 	}
+	if p := &g.Params; p.TxGas == 0 || p.TxGas > p.BlockGas/2 { // timers leave half of a block's gas, and need a transaction's
+		return nil, fmt.Errorf("genesis: a transaction's gas %d is not between 1 and half of a block's, %d: %w", p.TxGas, p.BlockGas, abi.CodeBadArgument)
+	}
 	if !bytes.Equal(g.Append(nil), b) {
 		return nil, fmt.Errorf("genesis: fields are missing or unknown: %w", abi.CodeMalformed)
 	}

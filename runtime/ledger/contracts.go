@@ -42,6 +42,9 @@ func (r *running) call(a *chain.Call) error {
 // in what the input says of chain, block and contract.
 func (r *running) enter(entry abi.Entry, name string, c *chain.Contract, in *abi.Input) error {
 	x := r.x
+	if err := x.runs(c.Code); err != nil {
+		return err
+	}
 	in.Chain, in.Height, in.Time = x.header.Chain, x.header.Height, x.header.Time
 	in.Contract, in.Owner = name, c.Owner
 	e := &env{ledger: x.ledger, read: x.state, run: r, contract: name, input: in}

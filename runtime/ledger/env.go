@@ -128,7 +128,14 @@ func (e *env) callable(contract string) (chain.Contract, error) {
 			return chain.Contract{}, abi.CodeReentrant
 		}
 	}
-	return readActive(e.read, contract)
+	c, err := readActive(e.read, contract)
+	if err != nil {
+		return c, err
+	}
+	if x := e.block(); x != nil {
+		err = x.runs(c.Code)
+	}
+	return c, err
 }
 
 // nested runs another contract within this one.

@@ -31,6 +31,7 @@ type execution struct {
 	timers   int    // outcomes of timers, which come first
 	places   []place
 	deployed []abi.Hash // codes that will be needed
+	codes    blockCodes // that ran
 	failures failures
 }
 
@@ -53,10 +54,12 @@ func (l *Ledger) begin(ctx context.Context, v *storage.View, parent *tip, time i
 		},
 		state:  newState(cold{v}),
 		window: make(map[string]struct{}),
+		codes:  newBlockCodes(parent.params.Profile),
 	}
 	if v.Height() != parent.header.Height {
 		return nil, fmt.Errorf("state is at height %d, the head at %d", v.Height(), parent.header.Height)
 	}
+	l.runtime.BeginBlock()
 	return x, x.closeMinutes()
 }
 
@@ -76,6 +79,7 @@ type result struct {
 
 // finish computes the roots.
 func (x *execution) finish(txs [][]byte) (*result, error) {
+	x.ledger.runtime.EndBlock()
 	changes := x.state.top.changes(nil)
 	update, err := x.view.Update(changes)
 	if err != nil {

@@ -47,12 +47,15 @@ func (l *Ledger) Propose(ctx context.Context, now int64, raws [][]byte) (*chain.
 	if len(taken) == 0 {
 		return nil, fmt.Errorf("none of %d transactions can be proposed: %w", len(raws), abi.CodeNotFound)
 	}
-	body := make([][]byte, len(taken))
-	for i, t := range taken {
+	body := make([][]byte, 0, len(taken))
+	for _, t := range taken {
+		if len(body) > 0 && x.codes.half() {
+			break // the rest would find too little room for code
+		}
 		if err := x.transaction(t); err != nil {
 			return nil, err
 		}
-		body[i] = t.Raw
+		body = append(body, t.Raw)
 	}
 	r, err := x.finish(body)
 	if err != nil {

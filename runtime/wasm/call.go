@@ -96,19 +96,21 @@ func (s *Scope) Depth() int { return s.depth }
 // Call runs an entry point. The error is nil, a *Trap, or a fault of this
 // host. A top-level call waits for a slot, as long as ctx lives.
 func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {
+	// The code first: who waits for the compiler holds no slot meanwhile.
+	c, err := r.pin(ctx, &call)
+	if err != nil {
+		return Result{}, err
+	}
 	if call.Outer == nil {
 		slot := r.slots
 		if call.Block {
 			slot = r.blockSlot
 		}
 		if err := r.acquire(ctx, slot); err != nil {
+			r.unpin(c)
 			return Result{}, fmt.Errorf("waiting for a slot: %w", err)
 		}
 		defer func() { <-slot }()
-	}
-	c, err := r.pin(ctx, &call)
-	if err != nil {
-		return Result{}, err
 	}
 	pages, trap := r.precheck(c, &call)
 	if trap != nil {

@@ -40,6 +40,7 @@ type code struct {
 	users int         // running calls, guarded by Runtime.mu
 	idle  []*instance // guarded by Runtime.mu
 	used  uint64      // Runtime.clock at the last use, guarded by Runtime.mu
+	block uint64      // Runtime.block at the last use by block execution, guarded by Runtime.mu
 }
 
 // Ready says whether a code is compiled.
@@ -65,14 +66,44 @@ func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error
 // eviction. Block execution finds its codes compiled, or evicted since: then
 // their native code lies in the cache directory, and it is loaded without
 // waiting for what is compiled in the background.
-func (r *Runtime) pin(ctx context.Context, call *Call) (*code, error) {
-	if c := r.find(call.Code); c != nil {
-		return c, nil
+func (r *Runtime) pin(ctx context.Context, call *Call) (c *code, err error) {
+	if c = r.find(call.Code); c == nil {
+		slot := r.compiling
+		if call.ofBlock() {
+			slot = r.reloading
+		}
+		if c, err = r.compile(ctx, call.Code, call.Load, slot); err != nil {
+			return nil, err
+		}
 	}
-	if call.Block || call.Outer != nil && call.Outer.block {
-		return r.compile(ctx, call.Code, call.Load, r.reloading)
+	if call.ofBlock() {
+		r.mu.Lock()
+		c.block = r.block
+		r.mu.Unlock()
 	}
-	return r.compile(ctx, call.Code, call.Load, r.compiling)
+	return c, nil
+}
+
+// ofBlock says whether the call is part of block execution.
+func (call *Call) ofBlock() bool { return call.Block || call.Outer != nil && call.Outer.block }
+
+// BeginBlock says that a block is executed from now on: until EndBlock, no
+// code that it ran is dropped, whatever they take together. So a block loads
+// each code once at most, and its time is bounded by the codes that the
+// caller lets it run.
+func (r *Runtime) BeginBlock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.block++
+	r.inBlock = true
+}
+
+// EndBlock ends what BeginBlock began.
+func (r *Runtime) EndBlock() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inBlock = false
+	r.evictCodes()
 }
 
 // find pins a code that is compiled; nil if it is not.
@@ -241,12 +272,13 @@ func (c *code) setPages(n int) {
 
 // evictCodes drops the least recently used codes that no call is using while
 // codes take more than their budget. The one used last stays: one that is
-// larger than the budget would be compiled for each call. The caller holds mu.
+// larger than the budget would be compiled for each call. So do those that the
+// block in execution ran. The caller holds mu.
 func (r *Runtime) evictCodes() {
 	for r.codeBytes > r.cfg.CodeBytes {
 		var oldest *code
 		for _, c := range r.codes {
-			if c.users == 0 && c.used != r.clock && (oldest == nil || c.used < oldest.used) {
+			if c.users == 0 && c.used != r.clock && !(r.inBlock && c.block == r.block) && (oldest == nil || c.used < oldest.used) {
 				oldest = c
 			}
 		}

@@ -118,8 +118,11 @@ more there. The package's DESIGN.md has the figures.
   is charged as part of its callers, all branches together.
 - Host functions: a base price before they look at anything, then for each byte
   that goes in or out. They pay whether they succeed or not.
-- The initialisation of a code (its start function, and ` + "`_initialize`" + `) runs once on each
-  node, with %[7]d units (wide: %[10]d), and no call pays for it.
+- The initialisation of a code (its start function, and ` + "`_initialize`" + `) runs when a
+  node loads it, with at most %[7]d units (wide: %[10]d), and no call pays for it. How much
+  code one block may run is bounded instead: 4 MiB (wide: 16 MiB), each code counted as
+  256 KiB at least. One transaction finds at least half of that free; beyond it a call
+  fails with ` + "`block-full`" + `.
 
 ## How to estimate
 

@@ -34,6 +34,8 @@ type Runtime struct {
 	loads     uint64             // codes that were made ready, guarded by mu
 	idleBytes int                // of idle instances, guarded by mu
 	clock     uint64             // counts uses, for LRU; guarded by mu
+	block     uint64             // counts blocks, guarded by mu
+	inBlock   bool               // the last one is in execution, guarded by mu
 
 	// paranoid makes the pool overwrite what idle instances will be set back
 	// from, and compare them with the image afterwards. Tests set it.
