@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,6 +64,9 @@ func findProject(dir string) (*project, error) {
 		m := l.label.FindSubmatch(text)
 		if m == nil {
 			return nil, fmt.Errorf("%s names no project", filepath.Join(dir, l.marker))
+		}
+		if name := string(m[1]); name != filepath.Base(name) || name == ".." || strings.HasPrefix(name, "-") {
+			return nil, fmt.Errorf("%s names the project %q, which can be no file's name", filepath.Join(dir, l.marker), name)
 		}
 		return &project{dir: dir, name: string(m[1]), lang: l}, nil
 	}
@@ -227,7 +231,7 @@ func buildRust(ctx context.Context, p *project) error {
 	}
 	// Panics name source files: without this the project's path gets into the
 	// module, and the same sources make another one elsewhere.
-	remap := "target." + wasmTarget + ".rustflags=['--remap-path-prefix=" + dir + "=.']"
+	remap := "target." + wasmTarget + ".rustflags=[" + strconv.Quote("--remap-path-prefix="+dir+"=.") + "]"
 	if err := runTool(ctx, p.dir, env, cargo, "build", "--release", "--offline", "--quiet", "--target", wasmTarget, "--config", remap); err != nil {
 		return err
 	}
