@@ -35,7 +35,8 @@ demo: ## the main job in front of you, under 20 seconds
 check: ## what must hold before a change lands (needs a C compiler for the race detector and Debian's rustc, binaryen and qemu-user-static)
 	@out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt: run gofmt -w on:"; echo "$$out"; exit 1; }
 	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck $$($(GO) list ./... | grep -v '/sdk/contract')
+	$(GO) tool staticcheck -checks inherit,-U1000 ./sdk/contract/... # a guest's entry points are used by the host alone
 	$(GO) mod tidy -diff
 	GOARCH=386 $(GO) vet ./abi/... ./storage/... ./runtime/ledger/... ./runtime/wasm/...
 	contracts/build.sh --check

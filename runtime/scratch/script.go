@@ -274,7 +274,7 @@ func parseKey(key string) ([]byte, error) {
 	if digits, ok := strings.CutPrefix(key, "hex:"); ok {
 		return hex.DecodeString(digits)
 	}
-	return nil, fmt.Errorf("key %s: write it in quotes, or as hex:", key)
+	return nil, fmt.Errorf("key %s: write it in quotes, or as hex: and digits", key)
 }
 
 // parseValue reads bytes: nothing, hex, or JSON made into CBOR.
