@@ -18,7 +18,7 @@ type Engine uint8
 const (
 	EngineAuto        Engine = iota // the compiler where there is one, else the interpreter
 	EngineCompiler                  // amd64 and arm64
-	EngineInterpreter               // everywhere, some 20 times slower
+	EngineInterpreter               // everywhere, 20 to 50 times slower
 )
 
 func (e Engine) String() string {

@@ -129,8 +129,8 @@ more there. The package's DESIGN.md has the figures.
 ` + "`postern contract bench`" + ` and ` + "`postern contract test`" + ` show the gas of each call; declare
 that and a fifth more. On paper: 20,000 units and 20 for each byte for a write, 8,000 for
 a read, 120,000 for a signature, one or two units for an instruction that does not touch
-memory, eight for a load (wide: 80). A call of a Go contract costs 75,000 for its memory,
-and some 100,000 for what little it does; a panic 3 million more. Time on a gateway
+memory, eight for a load (wide: 80). A call of a Go contract costs 80,000 for its memory,
+and some 100,000 for what little it does; a panic two to three million more. Time on a gateway
 without a compiler is about 8 ns for a unit of instructions on the machine named above; ask
 the gateway itself with ` + "`postern contract bench --engine interpreter`" + `.
 

@@ -26,12 +26,10 @@ const (
 	OpLocalTee     Op = 0x22
 	OpGlobalGet    Op = 0x23
 	OpGlobalSet    Op = 0x24
-	OpI32Load      Op = 0x28
 	OpF32Load      Op = 0x2a
 	OpF64Load      Op = 0x2b
 	OpF32Store     Op = 0x38
 	OpF64Store     Op = 0x39
-	OpI64Store32   Op = 0x3e
 	OpMemorySize   Op = 0x3f
 	OpMemoryGrow   Op = 0x40
 	OpI32Const     Op = 0x41
@@ -40,7 +38,6 @@ const (
 	OpF64Const     Op = 0x44
 	OpF32Ne        Op = 0x5c
 	OpF64Ne        Op = 0x62
-	OpI32Eqz       Op = 0x45
 	OpI32Eq        Op = 0x46
 	OpI32GtU       Op = 0x4b
 	OpI64LtS       Op = 0x53
