@@ -35,7 +35,7 @@ type Params struct {
 }
 
 // DefaultParams are the parameters of a new lean chain. One unit of gas is about
-// half a nanosecond of compiled code, 1.4 of the dearest.
+// half a nanosecond of compiled code, 1.6 of the dearest.
 func DefaultParams() Params {
 	return Params{
 		Protocol: Protocol, Profile: abi.ProfileLean,

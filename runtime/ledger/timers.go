@@ -45,7 +45,8 @@ type dueTimer struct{ key, value []byte }
 
 // runTimers runs the timers that are due, in the order of their keys: at most
 // Params.BlockTimers, and no further one once they might use more than half
-// of the block's gas, or ran half of the code that a block may. The rest runs in the next block.
+// of the block's gas, or ran half of the code that a block may. The rest runs
+// in the next block.
 func (x *execution) runTimers() error {
 	var due []dueTimer
 	err := each(x.state, chain.TimerPrefix(), func(key, value []byte) (bool, error) {

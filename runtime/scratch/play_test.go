@@ -222,5 +222,10 @@ func TestParseScript(t *testing.T) {
 func FuzzParseScript(f *testing.F) {
 	f.Add("account ann owner\ndeploy {\"a\":1}\n  ok\ncall ann hex:00\n  event t 1\n")
 	f.Add("state \"k\" none\nwait 1h\ndecide ann {\"action\":{\"name\":\"x\"}}\n  deny\n")
-	f.Fuzz(func(_ *testing.T, text string) { scratch.ParseScript("fuzz", text) })
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := scratch.ParseScript("fuzz", text)
+		if (s == nil) == (err == nil) || err != nil && !strings.HasPrefix(err.Error(), "fuzz:") {
+			t.Errorf("%v, %v: want a script, or an error that names the line", s, err)
+		}
+	})
 }

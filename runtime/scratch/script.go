@@ -29,7 +29,7 @@ import (
 //	query [@NAME] [MESSAGE]          ask query
 //	decide WHO [@NAME] REQUEST       ask for a decision: an AuthZEN request in JSON
 //	wait DURATION                    move the clock and run the timers due: 90s, 1h
-//	state KEY VALUE|none             compare an entry of the contract's state
+//	state [@NAME] KEY VALUE|none     compare an entry of the contract's state
 //
 //	  ok                             it was done; holds if nothing else is said
 //	  CODE                           it failed so: out-of-gas, not-permitted ...
@@ -40,10 +40,10 @@ import (
 //	  result VALUE|none              what it returned
 //	  event TOPIC [VALUE]            the events, all of them in order
 //	  no events
-//	  gas < N                        units used, timers' not counted
+//	  gas < N                        units that contracts used, timers' too
 //
-// A message, value or key is JSON (which becomes canonical CBOR), or "hex:"
-// and bytes; a key in quotes is its bytes. ${NAME} stands for the account id of
+// A message or value is JSON (which becomes canonical CBOR), or "hex:" and
+// bytes; a key is text in quotes, or "hex:" and bytes. ${NAME} stands for the account id of
 // a name in hexadecimal digits. A line that ends with a backslash goes on in
 // the next.
 type Script struct {
@@ -294,7 +294,7 @@ func (w *wants) add(word, rest string) (err error) {
 	case "permit", "deny":
 		w.verdict = word
 		if word == "deny" && rest != "" {
-			return w.code1(rest)
+			return w.named(rest)
 		}
 	case "reason":
 		w.reason = &rest
@@ -319,12 +319,13 @@ func (w *wants) add(word, rest string) (err error) {
 	case "aborted":
 		return w.aborted(rest)
 	default:
-		return w.code1(word)
+		return w.named(word)
 	}
 	return err
 }
 
-func (w *wants) code1(name string) error {
+// named expects the code of a name.
+func (w *wants) named(name string) error {
 	for _, c := range abi.Codes() {
 		if c.Name() == name {
 			w.code, w.said = c, true

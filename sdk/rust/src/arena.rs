@@ -2,8 +2,8 @@
 //! module's data through the memory's first pages, then grows the memory.
 //! Nothing is ever freed: the host restores memory after each call.
 //!
-//! A guest whose memory grew is discarded by the host, which costs far more
-//! than a restored one, so what runs often should fit the initial memory.
+//! Each page that the memory grows by costs as much gas as a write to the
+//! state, so what runs often should fit the initial memory.
 
 /// Borrows `len` zeroed bytes for the rest of the call.
 pub fn buffer(len: usize) -> &'static mut [u8] {
