@@ -93,6 +93,7 @@ type world struct {
 	store   *storage.Store
 	l       *Ledger
 	genesis []byte
+	clock   sync.RWMutex // held to set now while others may ask the ledger
 	now     int64
 	trusted bool
 	stale   uint64
@@ -146,7 +147,11 @@ func (w *world) open(fresh bool) {
 	}
 	w.l, err = Open(context.Background(), Config{
 		Store: w.store, Runtime: w.runtime, Logger: discard,
-		Clock:     func() (int64, bool) { return w.now, w.trusted },
+		Clock: func() (int64, bool) {
+			w.clock.RLock()
+			defer w.clock.RUnlock()
+			return w.now, w.trusted
+		},
 		Staleness: func() uint64 { return w.stale },
 		Submit:    w.submit,
 	})
@@ -325,7 +330,9 @@ func (w *world) tickOver() []chain.Outcome {
 	if !ok {
 		w.t.Fatal("there is no timer")
 	}
+	w.clock.Lock()
 	w.now = max(w.now, due)
+	w.clock.Unlock()
 	return w.block(chain.AppendTick(nil, due))
 }
 
