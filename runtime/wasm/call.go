@@ -90,9 +90,6 @@ type Scope struct {
 // Context is the context of the call.
 func (s *Scope) Context() context.Context { return s.ctx }
 
-// Depth is the number of calls around the nested one.
-func (s *Scope) Depth() int { return s.depth }
-
 // Call runs an entry point. The error is nil, a *Trap, or a fault of this
 // host. A top-level call waits for a slot, as long as ctx lives.
 func (r *Runtime) Call(ctx context.Context, call Call) (Result, error) {

@@ -159,7 +159,7 @@ func TestFaultEndsTheWholeChain(t *testing.T) {
 		env := nestedEnv(r, blob, &depth)
 		inner := env.nested
 		env.nested = func(s *Scope, query bool, contract string, msg []byte, gas uint64) ([]byte, uint64, error) {
-			if s.Depth() == 5 {
+			if s.depth == 5 {
 				panic("broken at depth 5")
 			}
 			return inner(s, query, contract, msg, gas)

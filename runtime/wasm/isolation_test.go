@@ -141,7 +141,7 @@ func caller(grow int32) []byte {
 func nestedEnv(r *Runtime, blob []byte, maxDepth *int) *memEnv {
 	env := newMemEnv()
 	env.nested = func(s *Scope, query bool, contract string, msg []byte, gas uint64) ([]byte, uint64, error) {
-		*maxDepth = max(*maxDepth, s.Depth())
+		*maxDepth = max(*maxDepth, s.depth)
 		if contract != "other" || string(msg) != "m" {
 			return nil, 0, fmt.Errorf("called %q with %q", contract, msg)
 		}
@@ -292,7 +292,7 @@ func TestSlots(t *testing.T) {
 			env := nestedEnv(r, blob, &depth)
 			nested := env.nested
 			env.nested = func(s *Scope, query bool, contract string, msg []byte, gas uint64) ([]byte, uint64, error) {
-				if s.Depth() == 1 {
+				if s.depth == 1 {
 					inside <- struct{}{}
 					<-goOn
 				}
