@@ -84,17 +84,17 @@ type hostCost struct{ Base, Byte int64 }
 
 // gasHost prices the host functions, with what the ledger does for them.
 var gasHost = [abi.HostFuncCount]hostCost{
-	abi.HostStateGet:        {8000, 4},
+	abi.HostStateGet:        {12_000, 4},
 	abi.HostStateSet:        {20_000, 160},
 	abi.HostStateDelete:     {20_000, 160},
 	abi.HostStateScan:       {10_000, 8},
-	abi.HostScanNext:        {8000, 4},
+	abi.HostScanNext:        {12_000, 4},
 	abi.HostLocalGet:        {1000, 4},
 	abi.HostLocalSet:        {5000, 16},
 	abi.HostEmit:            {1000, 80},
 	abi.HostCall:            {5000, 4},
 	abi.HostQuery:           {5000, 4},
-	abi.HostDeviceGet:       {8000, 4},
+	abi.HostDeviceGet:       {12_000, 4},
 	abi.HostDeviceSetStatus: {40_000, 80},
 	abi.HostSchedule:        {60_000, 160},
 	abi.HostNow:             {100, 0},

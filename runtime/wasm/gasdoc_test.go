@@ -127,7 +127,7 @@ more there. The package's DESIGN.md has the figures.
 ## How to estimate
 
 ` + "`postern contract bench`" + ` and ` + "`postern contract test`" + ` show the gas of each call; declare
-that and a fifth more. On paper: 20,000 units and 20 for each byte for a write, 8,000 for
+that and a fifth more. On paper: 20,000 units and 20 for each byte for a write, 12,000 for
 a read, 120,000 for a signature, one or two units for an instruction that does not touch
 memory, eight for a load (wide: 80). A call of a Go contract costs 80,000 for its memory,
 and some 100,000 for what little it does; a panic two to three million more. Time on a gateway
