@@ -92,7 +92,7 @@ var (
 	priceLoop     = price{12000, 250}
 	priceBranch   = price{1500, 60}
 	priceAccess   = price{2500, 120}
-	priceMark     = price{8000, 60} // a store, up to markSites of them
+	priceMark     = price{8000, 60} // a store, up to MarkSites of them
 	priceCall     = price{5000, 200}
 	priceIndirect = price{10000, 350} // beyond a call
 	priceArgument = price{400, 20}
@@ -102,8 +102,10 @@ var (
 	priceKnown    = price{44, 0}   // an address known at the end of a block
 )
 
-// markSites is the number of stores from which on the rewriter marks none.
-const markSites = 256
+// MarkSites is the number of places in one function beyond which the rewriter
+// marks none of its stores: each is a branch, which costs the compiler all
+// live locals.
+const MarkSites = 256
 
 func (f *Func) pay(kind, n int, p price) {
 	f.Needs[kind] += int64(n) * p.need
@@ -120,7 +122,7 @@ func (f *Func) weigh(size int) {
 	f.pay(needCode, f.Loops, priceLoop)
 	f.pay(needCode, f.Branches, priceBranch)
 	f.pay(needCode, f.Accesses, priceAccess)
-	f.pay(needCode, min(f.Stores, markSites), priceMark)
+	f.pay(needCode, min(f.Stores, MarkSites), priceMark)
 	f.pay(needCode, f.Calls+f.FloatOps, priceCall)
 	f.pay(needCode, f.Indirect, priceIndirect)
 	f.pay(needCode, f.Arguments, priceArgument)
@@ -190,7 +192,7 @@ func (b *body) branch(depth uint32) byte {
 // rewriter makes blocks around a store that it marks.
 func (b *body) access() {
 	if b.in.Info.Class == module.ClassStore {
-		if b.f.Stores++; b.f.Stores <= markSites {
+		if b.f.Stores++; b.f.Stores <= MarkSites {
 			b.know(3)
 		}
 	}

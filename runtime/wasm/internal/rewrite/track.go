@@ -1,6 +1,9 @@
 package rewrite
 
-import "github.com/seed79541315/postern/runtime/wasm/internal/module"
+import (
+	"github.com/seed79541315/postern/runtime/wasm/internal/check"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
+)
 
 // tracker keeps, in a function that stores, the highest address it stored to.
 // On its way out the function raises the mark global to it; after a trap the
@@ -39,10 +42,6 @@ func (t *tracker) value(letter byte) uint32 {
 	return t.values + 1
 }
 
-// maxSites bounds the places where one function marks: each is a branch, which
-// costs the compiler all live locals.
-const maxSites = 256
-
 // plan finds the locals that are worth marking at their assignments: those
 // through which at least as many stores go.
 func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, locals, params int) {
@@ -72,7 +71,7 @@ func (t *tracker) plan(m *module.Module, c *module.Code, limits *module.Limits, 
 			sites += min(stores[i], sets[i])
 		}
 	}
-	t.on, t.whole = sites <= maxSites, sites > maxSites
+	t.on, t.whole = sites <= check.MarkSites, sites > check.MarkSites
 }
 
 // tracked appends an instruction of a function that stores; it says whether it
