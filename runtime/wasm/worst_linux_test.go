@@ -1,3 +1,7 @@
+//go:build amd64 || arm64
+
+// These are the processors that the engine has a compiler for.
+
 package wasm
 
 import (
@@ -284,9 +288,6 @@ func climb(t *testing.T, profile, goal string, score func(seconds float64, peak 
 // modules takes to compile: tight with a collector that runs often, usual
 // with Go's default.
 func BenchmarkWorstCompile(b *testing.B) {
-	if !compilerSupported() {
-		b.Skip("there is no compiler")
-	}
 	for profile, all := range worst {
 		b.Run(profile, func(b *testing.B) {
 			r := rulesUnder(b, profile)

@@ -61,21 +61,11 @@ func fuzzedModule(t *testing.T, seed uint64, calm bool) []byte {
 // isCalm tells which of the modules canonicalise their NaNs themselves.
 func isCalm(seed uint64) bool { return seed%3 != 2 }
 
-// TestBinaryenModules compares random modules of another maker: as they are
-// on the interpreter, and rewritten on both engines.
+// TestBinaryenModules compares modules of another maker: as they are on the
+// interpreter, and rewritten on both engines. Those in testdata need no
+// wasm-opt; what they do, the engines must agree on over all processors: it
+// stands in a golden file. With -binaryen N come N new ones.
 func TestBinaryenModules(t *testing.T) {
-	if *binaryen == 0 {
-		t.Skip("-binaryen N asks for N modules of wasm-opt; those kept in testdata are run without it")
-	}
-	inParallel(t, *binaryen, func(t *testing.T, p *pair, i uint64) {
-		seed := *first + i
-		p.compareFuzzed(t, fmt.Sprint("binaryen-", seed), fuzzedModule(t, seed, isCalm(seed)), isCalm(seed))
-	})
-}
-
-// TestKeptBinaryenModules needs no wasm-opt. What the modules do, the engines
-// must agree on over all processors: it stands in a golden file.
-func TestKeptBinaryenModules(t *testing.T) {
 	p := newPair(context.Background(), t)
 	files, err := filepath.Glob("testdata/binaryen/*.wasm")
 	if err != nil || len(files) < 10 {
@@ -92,6 +82,10 @@ func TestKeptBinaryenModules(t *testing.T) {
 		fmt.Fprintf(&text, "%s %x\n", name, e.digest()[:16])
 	}
 	compareGolden(t, "testdata/binaryen.golden", text.String())
+	inParallel(t, *binaryen, func(t *testing.T, p *pair, i uint64) {
+		seed := *first + i
+		p.compareFuzzed(t, fmt.Sprint("binaryen-", seed), fuzzedModule(t, seed, isCalm(seed)), isCalm(seed))
+	})
 }
 
 // compareFuzzed is compare for a module that wasm-opt made.
