@@ -24,11 +24,13 @@ type Entry struct {
 }
 
 // Trusted is what a verifier holds: the chain's id and the newest validator
-// set it has reason to trust, the genesis's to begin with. Genesis is the
-// hash of the genesis block's header, for proofs at height 0.
+// set it has reason to trust, the genesis's to begin with, which signs the
+// blocks above Height until the next Step. Genesis is the hash of the genesis
+// block's header, for proofs at height 0.
 type Trusted struct {
 	Chain      abi.Hash
 	Validators chain.ValidatorSet
+	Height     uint64
 	Genesis    abi.Hash
 }
 
