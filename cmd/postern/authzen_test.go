@@ -31,7 +31,7 @@ func newTestNode(t *testing.T, policies map[string]string) *testNode {
 	if _, err := initHome(h, newHome{name: "test", clock: "trusted"}); err != nil {
 		t.Fatal(err)
 	}
-	cfg := config{Quic: "127.0.0.1:0", Web: "127.0.0.1:0", Clock: "trusted", RequestRate: -1}
+	cfg := config{Quic: "127.0.0.1:0", Peer: "off", Web: "127.0.0.1:0", Clock: "trusted", RequestRate: -1}
 	if err := cfg.validate(); err != nil {
 		t.Fatal(err)
 	}

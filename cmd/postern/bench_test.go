@@ -109,7 +109,7 @@ func startBenchNode(b *testing.B) *benchNode {
 }
 
 func (n *benchNode) start(b *testing.B) {
-	n.cmd = command(b, "postern", "start", "--json", "--home", string(n.home), "--quic", "127.0.0.1:0", "--web", "off")
+	n.cmd = command(b, "postern", "start", "--json", "--home", string(n.home), "--quic", "127.0.0.1:0", "--web", "off", "--peer", "off")
 	var ready readyOutput
 	must(b, json.Unmarshal(firstLine(b, n.cmd), &ready))
 	n.addr = ready.Quic

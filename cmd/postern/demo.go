@@ -126,7 +126,7 @@ func (d *demonstration) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.node = exec.CommandContext(ctx, self, "start", "--json", "--home", string(d.home), "--quic", "127.0.0.1:0", "--web", "127.0.0.1:0")
+	d.node = exec.CommandContext(ctx, self, "start", "--json", "--home", string(d.home), "--quic", "127.0.0.1:0", "--web", "127.0.0.1:0", "--peer", "off")
 	log, err := os.OpenFile(d.home.path("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

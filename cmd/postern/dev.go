@@ -78,7 +78,7 @@ func dev(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg.Quic, cfg.Web = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Quic, cfg.Web, cfg.Peer = "127.0.0.1:0", "127.0.0.1:0", "off"
 	overridePorts(c, &cfg)
 	n, err := openNode(c.Context, h, cfg, newLogger(c.String("log")))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/sdk/key"
+	"github.com/seed79541315/postern/storage"
 )
 
 // home is a node's directory:
@@ -27,6 +29,8 @@ import (
 //	enforcement-point.key  the account behind the HTTPS tokens
 //	reset.key              makes QUIC stateless resets that survive a restart
 //	data/ wal/ cache/      database, consensus log, compiled contracts
+//	snapshots/             states that joining nodes are given
+//	peers.json             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs
@@ -47,22 +51,38 @@ func defaultHome() string {
 // config is postern.toml. Zero values mean the defaults that are written into
 // a new file as comments.
 type config struct {
-	adoptLedger bool // for this start only, so it is no setting
+	adoptLedger bool           // for this start only, so it is no setting
+	store       storage.Config // tests inject a disk
+	listen      listenFunc     // tests inject a network; nil is the host's
 
-	Quic        string `toml:"quic"`         // UDP address of the device port
-	Web         string `toml:"web"`          // TCP address of HTTPS; "off" for none
-	Engine      string `toml:"engine"`       // auto, compiler or interpreter
-	Clock       string `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
-	Log         string `toml:"log"`          // debug, info, warn or error
-	Memory      int    `toml:"memory"`       // MiB that the process should stay within
-	RequestRate int    `toml:"request_rate"` // requests a device may make a second; negative: unlimited
-	Metric      string `toml:"metrics"`      // local: to loopback only; all; off
+	Quic        string   `toml:"quic"`         // UDP address of the device port
+	Peer        string   `toml:"peer"`         // UDP address for other nodes; "off" for none
+	Peers       []string `toml:"peers"`        // addresses of other nodes
+	Advertise   string   `toml:"advertise"`    // address at which others reach this node
+	Learn       bool     `toml:"learn"`        // learn addresses of nodes from other nodes
+	Local       bool     `toml:"local"`        // find nodes on the local network by mDNS
+	Join        string   `toml:"join"`         // auto, blocks or snapshot: how a node far behind catches up
+	KeepBlocks  uint64   `toml:"keep_blocks"`  // blocks kept behind the newest snapshot; 0: all
+	Web         string   `toml:"web"`          // TCP address of HTTPS; "off" for none
+	Engine      string   `toml:"engine"`       // auto, compiler or interpreter
+	Clock       string   `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
+	Log         string   `toml:"log"`          // debug, info, warn or error
+	Memory      int      `toml:"memory"`       // MiB that the process should stay within
+	RequestRate int      `toml:"request_rate"` // requests a device may make a second; negative: unlimited
+	Metric      string   `toml:"metrics"`      // local: to loopback only; all; off
 }
 
 const configText = `# Configuration of a Postern node. Every line shows its default.
 
 #quic    = "0.0.0.0:7433"   # UDP address of the device port
 #web     = "0.0.0.0:7443"   # TCP address of the HTTPS API; "off" for none
+#peer    = "0.0.0.0:7423"   # UDP address for other nodes; "off" for none
+%speers   = %s               # addresses of other nodes: ["192.0.2.1:7423", "gate.example:7423"]
+#advertise = ""             # address at which other nodes reach this one, where they do not see it themselves
+#learn   = true             # learn the addresses of further nodes from other nodes
+#local   = false            # find nodes on the local network by multicast DNS
+#join    = "auto"           # how a node far behind catches up: blocks, snapshot, or auto
+#keep_blocks = 0            # how many blocks stay below the newest snapshot; 0 keeps all
 #engine  = "auto"           # Wasm engine: auto, compiler or interpreter
 %sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
 #log     = "info"           # debug, info, warn or error
@@ -81,6 +101,8 @@ func (c *config) validate() error {
 		{"quic", &c.Quic, "0.0.0.0:7433", nil},
 		{"web", &c.Web, "0.0.0.0:7443", nil},
 		{"engine", &c.Engine, "auto", []string{"auto", "compiler", "interpreter"}},
+		{"peer", &c.Peer, "0.0.0.0:7423", nil},
+		{"join", &c.Join, "auto", []string{"auto", "blocks", "snapshot"}},
 		{"clock", &c.Clock, "auto", []string{"auto", "trusted"}},
 		{"log", &c.Log, "info", []string{"debug", "info", "warn", "error"}},
 		{"metrics", &c.Metric, "local", []string{"local", "all", "off"}},
@@ -91,6 +113,11 @@ func (c *config) validate() error {
 		}
 		if d.choice != nil && !slices.Contains(d.choice, *d.value) {
 			return fmt.Errorf("%s = %q: choose one of %v", d.name, *d.value, d.choice)
+		}
+	}
+	for _, addr := range append([]string{c.Peer}, c.Peers...) {
+		if _, _, err := net.SplitHostPort(addr); err != nil && addr != "off" {
+			return fmt.Errorf("%q among the addresses of nodes: want host:port", addr)
 		}
 	}
 	if c.Memory == 0 {
@@ -109,11 +136,16 @@ const (
 	wideMemory = 256
 )
 
+// listenFunc opens a UDP port.
+type listenFunc func(addr string) (net.PacketConn, error)
+
+func listenUDP(addr string) (net.PacketConn, error) { return net.ListenPacket("udp", addr) }
+
 // minMemory is what an idle node takes, in MiB, and a little to work with.
 const minMemory = 48
 
 func (h home) config() (config, error) {
-	var c config
+	c := config{Learn: true}
 	path := h.path("postern.toml")
 	meta, err := toml.DecodeFile(path, &c)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -85,6 +86,7 @@ func chosenProfile(c *cli.Context) (abi.Profile, error) {
 // newHome is what a home is made with.
 type newHome struct {
 	name, clock string
+	peers       []string     // addresses of other nodes
 	params      chain.Params // zero: those of a lean chain
 }
 
@@ -173,7 +175,7 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 		name string
 		data []byte
 	}{
-		{"postern.toml", fmt.Appendf(nil, configText, commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory())},
+		{"postern.toml", fmt.Appendf(nil, configText, commentIf(len(n.peers) == 0), quoted(n.peers), commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory())},
 		{"bundle.json", append(text, '\n')},
 		{"genesis.cbor", genesis},
 	}
@@ -188,6 +190,12 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 		}
 	}
 	return syncDir(string(h))
+}
+
+// quoted is a list of strings in TOML.
+func quoted(list []string) string {
+	b, _ := json.Marshal(append([]string{}, list...)) // a JSON array of strings is one of TOML
+	return string(b)
 }
 
 // commentIf begins a line of the configuration that shows a default.

@@ -104,7 +104,7 @@ func (n *node) followUps(t *testing.T) (count int) {
 // openTestNode opens the node of a home; run runs it until stop.
 func openTestNode(t *testing.T, h home) *node {
 	t.Helper()
-	cfg := config{Quic: "127.0.0.1:0", Web: "off", Clock: "trusted", RequestRate: -1}
+	cfg := config{Quic: "127.0.0.1:0", Peer: "off", Web: "off", Clock: "trusted", RequestRate: -1}
 	if err := cfg.validate(); err != nil {
 		t.Fatal(err)
 	}

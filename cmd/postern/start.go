@@ -11,6 +11,8 @@ import (
 var portFlags = []cli.Flag{
 	&cli.StringFlag{Name: "quic", Usage: "UDP address `ADDR` of the device port; port 0 picks a free one"},
 	&cli.StringFlag{Name: "web", Usage: "TCP address `ADDR` of the HTTPS API; \"off\" for none"},
+	&cli.StringFlag{Name: "peer", Usage: "UDP address `ADDR` for other nodes; \"off\" for none"},
+	&cli.StringSliceFlag{Name: "peers", Usage: "address `HOST:PORT` of another node; may be given several times"},
 }
 
 func startCommand() *cli.Command {
@@ -50,6 +52,12 @@ func overridePorts(c *cli.Context, cfg *config) {
 	}
 	if c.IsSet("web") {
 		cfg.Web = c.String("web")
+	}
+	if c.IsSet("peer") {
+		cfg.Peer = c.String("peer")
+	}
+	if c.IsSet("peers") {
+		cfg.Peers = c.StringSlice("peers")
 	}
 }
 
