@@ -136,22 +136,24 @@ func (a *app) Block(height uint64) (block, certificate, outcomes []byte, err err
 	return block, certificate, nil, nil
 }
 
-func (a *app) Check(raw []byte) (*chain.Tx, error) {
+func (a *app) Check(raw []byte) (*chain.Tx, abi.Hash, error) {
 	tx, err := chain.ParseTx(raw)
 	if err != nil {
-		return nil, err
+		return nil, abi.Hash{}, err
 	}
 	if tx.Tick != 0 {
-		return tx, nil
+		return tx, abi.Hash{}, nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.checks++
 	if _, ok := a.disk.seen[tx.ID]; ok {
-		return nil, abi.CodeReplayed
+		return nil, abi.Hash{}, abi.CodeReplayed
 	}
-	return tx, nil
+	return tx, chain.AccountID(tx.Key()), nil
 }
+
+func (a *app) CheckRelayed(raw []byte) (*chain.Tx, abi.Hash, error) { return a.Check(raw) }
 
 func call(hook func(uint64) error, height uint64) error {
 	if hook == nil {

@@ -24,8 +24,11 @@ type App interface {
 	// Block reads a committed block: a chain.Block, a chain.Certificate
 	// (none for block 0) and the outcomes.
 	Block(height uint64) (block, certificate, outcomes []byte, err error)
-	// Check parses and verifies a transaction that wants into a block.
-	Check(raw []byte) (*chain.Tx, error)
+	// Check parses and verifies a transaction that wants into a block, within
+	// the rate of its payer: the account whose quota it uses.
+	Check(raw []byte) (tx *chain.Tx, payer abi.Hash, err error)
+	// CheckRelayed is Check for what another node let in already.
+	CheckRelayed(raw []byte) (tx *chain.Tx, payer abi.Hash, err error)
 	// Propose builds a block of a prefix of raws that fits. With
 	// abi.CodeNotFound none of them can stand in any block, and they are
 	// dropped; any other error ends Run.

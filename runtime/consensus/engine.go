@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // ErrNotValidator comes from New and Run when the validator set lacks this
@@ -302,7 +303,7 @@ func (e *Engine) close(r *replica) error {
 // CodeBusy when the line is full, CodeNotReady before Run is up and
 // CodeShuttingDown after.
 func (e *Engine) Submit(ctx context.Context, raw []byte) (abi.Hash, error) {
-	id, q, err := e.enqueue(ctx, raw)
+	id, q, err := e.enqueue(ctx, raw, e.cfg.App.Check)
 	if err != nil || q == nil {
 		return id, err
 	}
@@ -318,23 +319,23 @@ func (e *Engine) Submit(ctx context.Context, raw []byte) (abi.Hash, error) {
 
 // HandleTransaction takes a transaction that another validator passed on.
 func (e *Engine) HandleTransaction(ctx context.Context, raw []byte) error {
-	_, _, err := e.enqueue(ctx, raw)
+	_, _, err := e.enqueue(ctx, raw, e.cfg.App.CheckRelayed)
 	return err
 }
 
 // enqueue returns no request if it was in line already.
-func (e *Engine) enqueue(ctx context.Context, raw []byte) (abi.Hash, *request, error) {
+func (e *Engine) enqueue(ctx context.Context, raw []byte, check func([]byte) (*chain.Tx, abi.Hash, error)) (abi.Hash, *request, error) {
 	if err := errors.Join(ctx.Err(), e.ready()); err != nil {
 		return abi.Hash{}, nil, err
 	}
-	tx, err := e.cfg.App.Check(raw)
+	tx, payer, err := check(raw)
 	if err != nil {
 		return abi.Hash{}, nil, err
 	}
 	if tx.Tick != 0 {
 		return abi.Hash{}, nil, fmt.Errorf("validators make their own ticks: %w", abi.CodeBadArgument)
 	}
-	q := newRequest(tx, 0)
+	q := newRequest(tx, payer, 0)
 	added, err := e.queue.add(q)
 	if err != nil || !added {
 		return tx.ID, nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 )
 
@@ -70,7 +71,7 @@ func (r *replica) tick(due int64) {
 		r.log.Error("the ledger has a timer that no tick can name", "due", due, "err", err)
 		return
 	}
-	if t := newRequest(tx, r.cfg.App.Head().Height+1); r.queue.addTick(t) {
+	if t := newRequest(tx, abi.Hash{}, r.cfg.App.Head().Height+1); r.queue.addTick(t) {
 		r.submit([]*request{t})
 	}
 }

@@ -12,7 +12,7 @@ import (
 type request struct {
 	id      abi.Hash // in SmartBFT's pool
 	raw     []byte
-	sender  string
+	payer   abi.Hash
 	gas     uint64
 	expires int64 // ms; 0 never
 	tick    bool
@@ -28,34 +28,35 @@ const (
 )
 
 // newRequest keeps a copy of the transaction.
-func newRequest(tx *chain.Tx, height uint64) *request {
+func newRequest(tx *chain.Tx, payer abi.Hash, height uint64) *request {
 	return &request{
-		id: poolID(tx, height), raw: append([]byte(nil), tx.Raw...), sender: string(tx.Key()),
+		id: poolID(tx, height), raw: append([]byte(nil), tx.Raw...), payer: payer,
 		gas: tx.Gas, expires: tx.ValidUntil, tick: tx.Tick != 0,
 	}
 }
 
-// queue holds the requests that wait, a first-in-first-out list for each
-// sender served in turn, and mirrors those admitted to SmartBFT's pool in the
+// queue holds the requests that wait, a first-in-first-out line for each
+// payer served in turn, and mirrors those admitted to SmartBFT's pool in the
 // order of their admission.
 type queue struct {
 	maxCount, maxBytes int
 	maxGas             uint64
 
-	mu      sync.Mutex
-	known   map[abi.Hash]*request // waiting and pooled
-	senders map[string]*sender
-	turn    []*sender // with something waiting, the next in turn first
-	count   int       // waiting
-	bytes   int       // waiting
-	pool    []*request
-	load    load
+	mu    sync.Mutex
+	known map[abi.Hash]*request // waiting and pooled
+	lines map[abi.Hash]*line    // by payer
+	turn  []*line               // with something waiting, the next in turn first
+	count int                   // waiting
+	bytes int                   // waiting
+	pool  []*request
+	load  load
 }
 
-type sender struct {
-	key  string
-	list []*request // some may be gone
-	live int
+// line is what waits of one payer.
+type line struct {
+	payer abi.Hash
+	list  []*request // some may be gone
+	live  int
 }
 
 // load is what is in the pool.
@@ -67,7 +68,7 @@ type load struct {
 func newQueue(c *Config) *queue {
 	return &queue{
 		maxCount: c.QueueCount, maxBytes: c.QueueBytes, maxGas: c.PoolGas,
-		known: map[abi.Hash]*request{}, senders: map[string]*sender{},
+		known: map[abi.Hash]*request{}, lines: map[abi.Hash]*line{},
 	}
 }
 
@@ -81,14 +82,14 @@ func (q *queue) add(r *request) (bool, error) {
 	if q.count >= q.maxCount || q.bytes+len(r.raw) > q.maxBytes {
 		return false, fmt.Errorf("%d transactions of %d bytes wait: %w", q.count, q.bytes, abi.CodeBusy)
 	}
-	s := q.senders[r.sender]
+	s := q.lines[r.payer]
 	if s == nil {
-		s = &sender{key: r.sender}
-		q.senders[r.sender] = s
+		s = &line{payer: r.payer}
+		q.lines[r.payer] = s
 		q.turn = append(q.turn, s)
 	}
 	if s.live >= max(1, q.maxCount/2) {
-		return false, fmt.Errorf("%d transactions of this sender wait: %w", s.live, abi.CodeBusy)
+		return false, fmt.Errorf("%d transactions of this payer wait: %w", s.live, abi.CodeBusy)
 	}
 	s.list = append(s.list, r)
 	s.live++
@@ -98,7 +99,7 @@ func (q *queue) add(r *request) (bool, error) {
 	return true, nil
 }
 
-// admit moves requests to the pool as its bounds allow, one of each sender in
+// admit moves requests to the pool as its bounds allow, one of each payer in
 // turn, and returns them. What expired by now (ms) is dropped.
 func (q *queue) admit(now int64) []*request {
 	q.mu.Lock()
@@ -117,7 +118,7 @@ func (q *queue) admit(now int64) []*request {
 		if s.list = s.list[1:]; len(s.list) > 0 {
 			q.turn = append(q.turn, s)
 		} else {
-			delete(q.senders, s.key)
+			delete(q.lines, s.payer)
 		}
 		if r.state == waiting {
 			q.leaveLine(r, s)
@@ -134,7 +135,7 @@ func (q *queue) fits(r *request) bool {
 		len(q.pool) < maxPooled && q.load.bytes+len(r.raw) <= maxPooledBytes && q.load.gas+min(r.gas, q.maxGas) <= q.maxGas
 }
 
-func (q *queue) leaveLine(r *request, s *sender) {
+func (q *queue) leaveLine(r *request, s *line) {
 	s.live--
 	q.count--
 	q.bytes -= len(r.raw)
@@ -164,7 +165,7 @@ func (q *queue) addTick(r *request) bool {
 func (q *queue) drop(r *request) {
 	switch r.state {
 	case waiting:
-		q.leaveLine(r, q.senders[r.sender])
+		q.leaveLine(r, q.lines[r.payer])
 	case pooled:
 		q.load.bytes -= len(r.raw)
 		q.load.gas -= min(r.gas, q.maxGas)

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -15,7 +16,7 @@ func made(sender string, n uint64, gas uint64) *request {
 	var id abi.Hash
 	copy(id[:], sender)
 	binary.BigEndian.PutUint64(id[24:], n)
-	return &request{id: id, raw: binary.BigEndian.AppendUint64([]byte(sender), n), sender: sender, gas: gas}
+	return &request{id: id, raw: binary.BigEndian.AppendUint64([]byte(sender), n), payer: sha256.Sum256([]byte(sender)), gas: gas}
 }
 
 func testQueue(c Config) *queue {
@@ -31,7 +32,7 @@ func mustAdd(t *testing.T, q *queue, r *request) {
 
 func names(list []*request) (s string) {
 	for _, r := range list {
-		s += r.sender + string('0'+rune(r.id[31])) + " "
+		s += string(r.id[:1]) + string('0'+rune(r.id[31])) + " "
 	}
 	return s
 }
@@ -159,10 +160,10 @@ func TestQueueAgainstModel(t *testing.T) {
 		case 2:
 			for _, r := range q.admit(0) {
 				n := binary.BigEndian.Uint64(r.id[24:])
-				if n <= admitted[r.sender] {
-					t.Fatalf("%s%d after %d", r.sender, n, admitted[r.sender])
+				if n <= admitted[string(r.id[:1])] {
+					t.Fatalf("%s%d after %d", string(r.id[:1]), n, admitted[string(r.id[:1])])
 				}
-				admitted[r.sender] = n
+				admitted[string(r.id[:1])] = n
 				pool = append(pool, r)
 			}
 		case 3:
@@ -182,7 +183,7 @@ func TestQueueAgainstModel(t *testing.T) {
 func checkCounts(t *testing.T, q *queue, pooled int) {
 	t.Helper()
 	count, bytes, gas := 0, 0, uint64(0)
-	for _, s := range q.senders {
+	for _, s := range q.lines {
 		for _, r := range s.list {
 			if r.state == waiting {
 				count, bytes = count+1, bytes+len(r.raw)

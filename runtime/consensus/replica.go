@@ -207,7 +207,7 @@ func blockIDs(p *proposal) ([]abi.Hash, error) {
 // VerifyRequest checks a transaction.
 func (r *replica) VerifyRequest(request []byte) (types.RequestInfo, error) {
 	id, raw := splitPoolRequest(request)
-	if _, err := r.cfg.App.Check(raw); err != nil {
+	if _, _, err := r.cfg.App.CheckRelayed(raw); err != nil {
 		return types.RequestInfo{}, err
 	}
 	return requestInfo(id), nil
@@ -442,7 +442,7 @@ func (r *replica) Sync() types.SyncResponse {
 	r.sequence = sequence
 	r.mu.Unlock()
 	if r.cfg.App.Head().Height > before {
-		r.unpool(r.queue.prune(func(raw []byte) bool { _, err := r.cfg.App.Check(raw); return err != nil }))
+		r.unpool(r.queue.prune(func(raw []byte) bool { _, _, err := r.cfg.App.CheckRelayed(raw); return err != nil }))
 		poke(r.wake)
 	}
 	change := r.changed()

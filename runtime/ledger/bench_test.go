@@ -111,7 +111,7 @@ func benchmarkBlocks(b *testing.B, w *world, tx func(i int) []byte) {
 		b.StartTimer()
 		before := cpuTime(b)
 		for _, raw := range raws {
-			if _, err := w.l.Check(raw); err != nil {
+			if _, _, err := w.l.Check(raw); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -7,56 +7,76 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage"
 )
 
 // Check decides whether a transaction may go into a block: that it is well
-// formed, signed, for this chain and in time, that its sender may send, and
-// that it was not executed before. What it lets pass may still fail in the
-// block, where the state may be another; what it refuses would. The error
-// carries an abi.Code.
-func (l *Ledger) Check(raw []byte) (*chain.Tx, error) {
-	t, err := chain.ParseTx(raw)
-	if err != nil {
-		return nil, err
+// formed, signed, for this chain and in time, that its sender may send and its
+// payer pay, that the payer has not sent too many of late, and that it was not
+// executed before. What it lets pass may still fail in the block, where the
+// state may be another; what it refuses would, but for the payer's rate. payer
+// is the account whose quota it uses, a device's owner; zero for a tick. The
+// error carries an abi.Code.
+func (l *Ledger) Check(raw []byte) (tx *chain.Tx, payer abi.Hash, err error) {
+	return l.check(raw, l.rates)
+}
+
+// CheckRelayed is Check for a transaction that another node has let in, which
+// held it to its payer's rate. Here the rate is 16 times as high.
+func (l *Ledger) CheckRelayed(raw []byte) (tx *chain.Tx, payer abi.Hash, err error) {
+	return l.check(raw, l.relayed)
+}
+
+func (l *Ledger) check(raw []byte, rates *rates) (t *chain.Tx, by abi.Hash, err error) {
+	if t, err = chain.ParseTx(raw); err != nil {
+		return nil, by, err
 	}
 	v, head, err := l.take()
 	if err != nil {
-		return nil, err
+		return nil, by, err
 	}
 	defer v.Release()
-	r := hot{v}
 	if t.Tick != 0 {
-		return t, l.checkTick(r, head, t.Tick)
+		return t, by, l.checkTick(hot{v}, head, t.Tick)
 	}
-	// The cheap checks come before the signature, which costs the most.
+	s, by, err := l.checkBody(hot{v}, head, t)
+	if err != nil {
+		return nil, by, l.outside(err)
+	}
+	if err := l.verify(t, by, rates); err != nil {
+		return nil, by, err
+	}
+	return t, by, l.outside(checkReplay(v, s, t))
+}
+
+// checkBody checks all that costs less than the signature.
+func (l *Ledger) checkBody(r reader, head *tip, t *chain.Tx) (s sender, by abi.Hash, err error) {
 	if t.Chain != l.chain {
-		return nil, abi.CodeWrongChain
+		return s, by, abi.CodeWrongChain
 	}
 	now, _ := l.now(head)
 	if err := checkWindow(&t.Body, now); err != nil {
-		return nil, err
+		return s, by, err
 	}
 	if t.Gas > head.params.TxGas || t.Gas < PriceOf(t.Op, len(t.Args)) {
-		return nil, fmt.Errorf("%d gas are declared, %s needs %d and the limit is %d: %w",
+		return s, by, fmt.Errorf("%d gas are declared, %s needs %d and the limit is %d: %w",
 			t.Gas, t.Op, PriceOf(t.Op, len(t.Args)), head.params.TxGas, abi.CodeGasCap)
 	}
-	s, err := findSender(r, t.Key())
-	if err != nil {
-		return nil, l.outside(err)
-	}
-	if err := l.verify(t); err != nil {
-		return nil, err
+	if s, err = findSender(r, t.Key()); err != nil {
+		return s, by, err
 	}
 	q, err := payer(r, s.id, &s.account, &head.params, now)
-	if err := l.outside(refuseUnless(t.Gas <= q.Gas, abi.CodeGasQuota, err)); err != nil {
-		return nil, err
-	}
+	return s, q.account, refuseUnless(t.Gas <= q.Gas, abi.CodeGasQuota, err)
+}
+
+// checkReplay refuses what was executed before.
+func checkReplay(v *storage.View, s sender, t *chain.Tx) error {
 	if t.Sequence == 0 {
 		_, seen, err := v.Plain(chain.WindowIDKey(chain.Minute(t.ValidUntil), t.ID))
-		return t, l.outside(refuseUnless(!seen, abi.CodeReplayed, err))
+		return refuseUnless(!seen, abi.CodeReplayed, err)
 	}
-	last, err := readLane(r, s.id, t.Lane)
-	return t, l.outside(refuseUnless(t.Sequence > last, abi.CodeOutOfSequence, err))
+	last, err := readLane(hot{v}, s.id, t.Lane)
+	return refuseUnless(t.Sequence > last, abi.CodeOutOfSequence, err)
 }
 
 // checkTick lets a tick pass whose timer is due by this node's clock.
@@ -85,14 +105,22 @@ func (l *Ledger) now(head *tip) (ms int64, trusted bool) {
 	return max(ms, head.header.Time), trusted
 }
 
-// verify checks a transaction's signature once.
-func (l *Ledger) verify(t *chain.Tx) error {
+// verify checks a transaction's signature once, within its payer's rate if that
+// is given. What was checked before costs nothing.
+func (l *Ledger) verify(t *chain.Tx, payer abi.Hash, rates *rates) error {
 	digest := sha256.Sum256(t.Raw)
 	if l.verified.has(digest) {
 		return nil
 	}
+	now, _ := l.cfg.Clock()
+	if rates != nil && !rates.has(payer, now) {
+		return abi.CodeRateLimited
+	}
 	if err := t.Envelope().Verify(); err != nil {
 		return err
+	}
+	if rates != nil && !rates.take(payer, now) {
+		return abi.CodeRateLimited
 	}
 	l.verified.add(digest)
 	return nil

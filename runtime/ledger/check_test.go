@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 		{"tick without a timer", chain.AppendTick(nil, w.l.Head().Time), abi.CodeStaleTick},
 		{"not a tick", cbor.AppendInt(cbor.AppendText(cbor.AppendArray(nil, 2), "tock"), 5), abi.CodeMalformed},
 	} {
-		_, err := w.l.Check(c.raw)
+		_, _, err := w.l.Check(c.raw)
 		wantCode(t, c.name, err, c.want)
 	}
 }
@@ -95,7 +95,7 @@ func TestCheck(t *testing.T) {
 func TestCheckRemembersTheSignatureItself(t *testing.T) {
 	w := newWorld(t, nil)
 	good := w.tx(owner, chain.OpCall, &chain.Call{Contract: "c"})
-	if _, err := w.l.Check(good); err != nil {
+	if _, _, err := w.l.Check(good); err != nil {
 		t.Fatal(err)
 	}
 	if !w.l.verified.has(sha256.Sum256(good)) {
@@ -107,7 +107,7 @@ func TestCheckRemembersTheSignatureItself(t *testing.T) {
 	if err != nil || a.ID != b.ID {
 		t.Fatal("the forgery has another id, which is not what is tested here", err)
 	}
-	_, err = w.l.Check(bad)
+	_, _, err = w.l.Check(bad)
 	wantCode(t, "forged", err, abi.CodeBadSignature)
 }
 
@@ -116,7 +116,7 @@ func TestCheckWithSlowClock(t *testing.T) {
 	w := newWorld(t, nil)
 	w.must(operator, chain.OpGrant, &chain.Grant{Key: person("x").Public()})
 	w.now, w.trusted = 5, false
-	_, err := w.l.Check(w.sign(owner, chain.Body{Op: chain.OpCall, Args: (&chain.Call{Contract: "c"}).Append(nil)}))
+	_, _, err := w.l.Check(w.sign(owner, chain.Body{Op: chain.OpCall, Args: (&chain.Call{Contract: "c"}).Append(nil)}))
 	wantCode(t, "in time by the block", err, abi.OK)
 }
 
@@ -126,12 +126,12 @@ func TestCheckTick(t *testing.T) {
 	hash := w.upload(developer, scriptWasm)
 	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash})
 	due, _ := w.l.NextTimer()
-	_, err := w.l.Check(chain.AppendTick(nil, due))
+	_, _, err := w.l.Check(chain.AppendTick(nil, due))
 	wantCode(t, "early", err, abi.CodeStaleTick)
 	w.now = due
-	_, err = w.l.Check(chain.AppendTick(nil, due))
+	_, _, err = w.l.Check(chain.AppendTick(nil, due))
 	wantCode(t, "due", err, abi.OK)
-	_, err = w.l.Check(chain.AppendTick(nil, due-1))
+	_, _, err = w.l.Check(chain.AppendTick(nil, due-1))
 	wantCode(t, "of no timer", err, abi.CodeStaleTick)
 }
 
@@ -144,7 +144,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add(chain.AppendTick(nil, start))
 	f.Add(w.sign("stranger", chain.Body{Op: 1, Args: []byte{0xa0}, Lane: 1, Sequence: 1}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		tx, err := w.l.Check(raw)
+		tx, _, err := w.l.Check(raw)
 		if err == nil && string(tx.Raw) != string(good) {
 			t.Fatalf("a transaction that nobody signed passes: %x", raw)
 		}

@@ -106,6 +106,8 @@ func indexPlaces(v *storage.View, r *result) ([]storage.Change, error) {
 // announce tells whoever waits that a block was committed.
 func (l *Ledger) announce(r *result) {
 	l.counts.block(r)
+	l.rates.giveBack(r.payers)
+	l.relayed.giveBack(r.payers)
 	r.failures.tell(l.cfg.Logger, r.block.Header.Height)
 	for _, p := range r.places {
 		l.waiters.wake(p.id, &abi.TxResult{

@@ -30,6 +30,7 @@ type execution struct {
 	timerGas uint64 // used by timers
 	timers   int    // outcomes of timers, which come first
 	places   []place
+	payers   []abi.Hash // of the recorded transactions
 	deployed []abi.Hash // codes that will be needed
 	codes    blockCodes // that ran
 	failures failures
@@ -73,6 +74,7 @@ type result struct {
 	top      *overlay         // the same
 	plain    []storage.Change
 	places   []place
+	payers   []abi.Hash
 	deployed []abi.Hash
 	failures failures
 }
@@ -94,7 +96,8 @@ func (x *execution) finish(txs [][]byte) (*result, error) {
 	h.NextValidators = set.Hash()
 	return &result{
 		block: &chain.Block{Header: h, Txs: txs}, hash: h.Hash(), outcomes: x.outcomes,
-		update: update, changes: changes, top: x.state.top, plain: x.plain, places: x.places, deployed: x.deployed, failures: x.failures,
+		update: update, changes: changes, top: x.state.top, plain: x.plain, places: x.places,
+		payers: x.payers, deployed: x.deployed, failures: x.failures,
 	}, nil
 }
 
@@ -147,6 +150,7 @@ func (x *execution) signed(t *chain.Tx, o *chain.Outcome) (recorded bool, err er
 		o.Code = code
 		return false, nil
 	}
+	x.payers = append(x.payers, r.purse.account)
 	before := x.state.mark()
 	if t.Gas > r.purse.Gas {
 		err = abi.CodeGasQuota

@@ -30,7 +30,11 @@ type Config struct {
 	// of the encoded arguments of a chain.OpCall. Decisions use it for their
 	// follow-ups; without it such a decision is a denial.
 	Submit func(ctx context.Context, call []byte) error
-	Logger *slog.Logger
+	// TxRate is how many transactions a second Check lets pass for one payer
+	// beyond those that are committed, TxBurst how many of them may be on
+	// their way at once. 0 means 200 and 2000.
+	TxRate, TxBurst int
+	Logger          *slog.Logger
 }
 
 func (c *Config) validate() error {
@@ -39,6 +43,12 @@ func (c *Config) validate() error {
 	}
 	if c.Staleness == nil {
 		c.Staleness = func() uint64 { return 0 }
+	}
+	if c.TxRate <= 0 {
+		c.TxRate = 200
+	}
+	if c.TxBurst <= 0 {
+		c.TxBurst = 2000
 	}
 	return nil
 }
@@ -59,6 +69,8 @@ type Ledger struct {
 	executed executed    // guarded by mu
 	swept    uint64      // plain window ids of minutes below are gone; guarded by mu
 	verified rememberSet // raw transactions whose signature is good
+	rates    *rates      // of payers, for what is submitted here
+	relayed  *rates      // for what other nodes let in
 
 	changed  changeSlots
 	callers  callerTable
@@ -90,6 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	}
 	l := &Ledger{cfg: cfg, store: cfg.Store, runtime: cfg.Runtime, compiles: make(chan abi.Hash, maxCompiles)}
 	l.scratch.New = func() any { return newDecision(l) }
+	l.rates, l.relayed = newRates(cfg.TxRate, cfg.TxBurst), newRates(relayShare*cfg.TxRate, relayShare*cfg.TxBurst)
 	l.waiters.init()
 	l.verified.init()
 	if err := l.readGenesis(); err != nil {

@@ -127,7 +127,7 @@ func (l *Ledger) usable(raws [][]byte) []*chain.Tx {
 			if t.Chain != l.chain {
 				err = abi.CodeWrongChain
 			} else {
-				err = l.verify(t)
+				err = l.verify(t, abi.Hash{}, nil)
 			}
 		}
 		if err != nil {

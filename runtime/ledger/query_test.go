@@ -219,7 +219,7 @@ func TestFailedStore(t *testing.T) {
 	if a := w.l.Decide(t.Context(), abi.Caller{Key: owner.Public()}, "", open); a.Permit || a.Code != abi.CodeShuttingDown {
 		t.Errorf("decision: %+v", a)
 	}
-	_, err = w.l.Check(raw)
+	_, _, err = w.l.Check(raw)
 	wantCode(t, "check", err, abi.CodeShuttingDown)
 	w.open(false)
 }

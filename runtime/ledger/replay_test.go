@@ -30,7 +30,7 @@ func TestReplay(t *testing.T) {
 		if restart {
 			w.reopen()
 		}
-		_, err := w.l.Check(first)
+		_, _, err := w.l.Check(first)
 		wantCode(t, "check", err, abi.CodeReplayed)
 		before, quota := w.dump(), record(w, chain.QuotaKey(nobody.id()), chain.ParseQuota)
 		o := w.block(first)[0]
