@@ -68,6 +68,8 @@ var codecs = []codec{
 	codecOf("answer", false, ParseAnswer, AppendAnswer),
 	codecOf("tx-result", false, ParseTxResult, AppendTxResult),
 	codecOf("node-status", false, ParseNodeStatus, AppendNodeStatus),
+	codecOf("hello", false, ParseHello, AppendHello),
+	codecOf("steps", false, ParseSteps, AppendSteps),
 	codecOf("answers", false, ParseAnswers, func(b []byte, list *[]Answer) []byte {
 		b = cbor.AppendArray(b, len(*list))
 		for i := range *list {
@@ -120,6 +122,12 @@ func buildVectors(t testing.TB) (list []vector) {
 	add("node status/stranger", "node-status", AppendNodeStatus(nil, &status))
 	status.Account, status.Device, status.Roles = ref(hash("device")), StatusActive, RoleOwner
 	add("node status/device", "node-status", AppendNodeStatus(nil, &status))
+	status.Role, status.Validators, status.Peers, status.Base, status.Target = NodeFollower, 4, 3, 40, 50
+	add("node status/follower", "node-status", AppendNodeStatus(nil, &status))
+	add("hello/without steps", "hello", AppendHello(nil, &Hello{Account: hash("gateway"), Entry: []byte{0xa0}}))
+	add("hello/all", "hello", AppendHello(nil, &Hello{Account: hash("gateway"), Entry: []byte{0xa0}, Steps: [][]byte{{1}, {2}}}))
+	add("steps/none", "steps", AppendSteps(nil, &Steps{}))
+	add("steps/more", "steps", AppendSteps(nil, &Steps{Steps: [][]byte{{1}, {2}}, More: true}))
 	decide := append(append(cbor.AppendText([]byte{0xa2, 1}, DefaultDomain), 2), AppendDecisionRequest(nil, self)...)
 	framed("frame/decide", "request", AppendRequest(nil, &Request{ID: 1, Op: OpDecide, Body: decide}))
 	framed("frame/status", "request", AppendRequest(nil, &Request{ID: 2, Op: OpStatus, Body: []byte{0xa0}}))
@@ -249,6 +257,14 @@ func TestMessagesRefused(t *testing.T) {
 		{"answer", "permit with an error", []byte{0xa2, 1, 0xf5, 2, 1}, CodeMalformed},
 		{"answers", "too many", append([]byte{0x98, MaxBatch + 1}, bytes.Repeat([]byte{0xa1, 1, 0xf4}, MaxBatch+1)...), CodeTooLarge},
 		{"node-status", "device status above a byte", []byte{0xa1, 12, 0x19, 1, 1}, CodeMalformed},
+		{"node-status", "node role above a byte", []byte{0xa1, 14, 0x19, 1, 1}, CodeMalformed},
+		{"hello", "no proof", []byte{0xa0}, CodeMalformed},
+		{"hello", "short account", []byte{0xa2, 1, 0x41, 0, 2, 0xa0}, CodeMalformed},
+		{"hello", "steps no byte strings", []byte{0xa2, 2, 0xa0, 3, 0x81, 0xa0}, CodeMalformed},
+		{"steps", "none and more", []byte{0xa2, 1, 0x80, 2, 0xf5}, CodeMalformed},
+		{"steps", "no list and more", []byte{0xa1, 2, 0xf5}, CodeMalformed},
+		{"steps", "a number for more", []byte{0xa2, 1, 0x80, 2, 1}, CodeMalformed},
+		{"steps", "more than there are", []byte{0xa2, 1, 0x9a, 0xff, 0xff, 0xff, 0xff, 2, 0xf4}, CodeMalformed},
 		{"input", "no environment", []byte{0x82, 0xa0, 0x40}, CodeBadArgument},
 	}
 	for _, tt := range tests {

@@ -16,7 +16,7 @@ type Operation uint64
 
 // The operations, with the body of their requests and answers as maps.
 //
-//	hello   {}                                     {1: account id (bytes 32), 2: proof.Entry of that account}: the gateway's
+//	hello   {1: height}                            Hello: the gateway's account, with the steps after the height
 //	decide  {1: domain, 2: DecisionRequest}        Answer
 //	batch   {1: domain, 2: [DecisionRequest …], 3: Semantics}   [Answer …]
 //	submit  {1: transaction (bytes), 2: wait (bool)}   TxResult
@@ -26,8 +26,9 @@ type Operation uint64
 //	scan    {1: prefix, 2: start, 3: limit}        {1: [[key, value] …], 2: more (bool), 3: height}; unproven
 //	block   {1: height, 2: offset}                 {1: part (bytes), 2: total length}
 //	tx      {1: transaction id}                    TxResult with 5: the transaction (bytes)
+//	steps   {1: height}                            Steps: changes of the validator set after the height
 //
-// The domain may be empty: then it is DefaultDomain. A scan gives keys with the
+// The height of a hello may be absent, and so are then the steps. The domain may be empty: then it is DefaultDomain. A scan gives keys with the
 // prefix that are not below start, as many as fit into a frame; the next page
 // starts at the last key with a zero byte behind it. A stored block is larger
 // than a frame: what is cut into parts is {1: block, 2: certificate,
@@ -45,6 +46,7 @@ const (
 	OpScan   Operation = 8
 	OpBlock  Operation = 9
 	OpTx     Operation = 10
+	OpSteps  Operation = 11
 )
 
 // DefaultDomain is the policy domain that is asked when none is named.
@@ -440,32 +442,72 @@ func ParseTxResult(b []byte) (TxResult, error) {
 	return t, nil
 }
 
-// NodeStatus is what a node says of itself and of the caller: {1: chain id,
-// 2: chain name, 3: height, 4: block hash, 5: block time ms, 6: state root,
-// 7: protocol version, 8: engine, 9: program version, 10: staleness ms,
-// 11: caller's account id (absent if unknown), 12: caller's device status
-// (absent if no device), 13: caller's roles}.
+// NodeRole is what a node does for its chain.
+type NodeRole uint8
+
+// The roles of nodes: one votes on blocks, the other applies them.
+const (
+	NodeValidator NodeRole = 1
+	NodeFollower  NodeRole = 2
+)
+
+// String is the role's name, empty for an unknown one.
+func (r NodeRole) String() string {
+	switch r {
+	case NodeValidator:
+		return "validator"
+	case NodeFollower:
+		return "follower"
+	}
+	return ""
+}
+
+// NodeStatus is what a node says of itself and of the caller: a map
+//
+//	1 chain id             10 staleness, ms
+//	2 chain name           11 caller's account id, absent if unknown
+//	3 height               12 caller's device status, absent if no device
+//	4 block hash           13 caller's roles
+//	5 block time, ms       14 the node's role
+//	6 state root           15 validators of the next block
+//	7 protocol version     16 nodes connected to this one
+//	8 engine               17 lowest block above the genesis that is kept
+//	9 program version      18 height to catch up to
+//
+// 11 to 18 are absent when zero.
 type NodeStatus struct {
-	Chain     Hash
-	Name      string
-	Height    uint64
-	Block     Hash
-	Time      int64
-	State     Hash
-	Protocol  uint64
-	Engine    string
-	Program   string
-	Staleness uint64
-	Account   *Hash
-	Device    Status
-	Roles     Role
+	Chain      Hash
+	Name       string
+	Height     uint64
+	Block      Hash
+	Time       int64
+	State      Hash
+	Protocol   uint64
+	Engine     string
+	Program    string
+	Staleness  uint64 // age of the newest proof that the node is not cut off
+	Account    *Hash
+	Device     Status
+	Roles      Role
+	Role       NodeRole
+	Validators uint64
+	Peers      uint64
+	Base       uint64 // 0: the node keeps every block
+	Target     uint64 // 0: the node knows of no block that it does not have
 }
 
 // AppendNodeStatus appends the encoding of s.
 func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
+	rest := []struct{ key, value uint64 }{
+		{12, uint64(s.Device)}, {13, uint64(s.Roles)}, {14, uint64(s.Role)},
+		{15, s.Validators}, {16, s.Peers}, {17, s.Base}, {18, s.Target},
+	}
 	n := 10
-	for _, present := range []bool{s.Account != nil, s.Device != 0, s.Roles != 0} {
-		if present {
+	if s.Account != nil {
+		n++
+	}
+	for _, f := range rest {
+		if f.value != 0 {
 			n++
 		}
 	}
@@ -483,11 +525,10 @@ func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
 	if s.Account != nil {
 		b = cbor.AppendBytes(cbor.AppendUint(b, 11), s.Account[:])
 	}
-	if s.Device != 0 {
-		b = cbor.AppendUint(cbor.AppendUint(b, 12), uint64(s.Device))
-	}
-	if s.Roles != 0 {
-		b = cbor.AppendUint(cbor.AppendUint(b, 13), uint64(s.Roles))
+	for _, f := range rest {
+		if f.value != 0 {
+			b = cbor.AppendUint(cbor.AppendUint(b, f.key), f.value)
+		}
 	}
 	return b
 }
@@ -525,6 +566,16 @@ func ParseNodeStatus(b []byte) (NodeStatus, error) {
 			s.Device = Status(uintUpTo(&r, math.MaxUint8))
 		case 13:
 			s.Roles = Role(r.Uint())
+		case 14:
+			s.Role = NodeRole(uintUpTo(&r, math.MaxUint8))
+		case 15:
+			s.Validators = r.Uint()
+		case 16:
+			s.Peers = r.Uint()
+		case 17:
+			s.Base = r.Uint()
+		case 18:
+			s.Target = r.Uint()
 		default:
 			r.Skip()
 		}

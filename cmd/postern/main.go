@@ -6,7 +6,7 @@
 //
 //	quic  UDP, the device port: QUIC with mutual TLS 1.3, ALPN "postern/1".
 //	      Length-prefixed CBOR requests: hello, decide, batch, submit,
-//	      status, prove, query, scan, block, tx (see package abi).
+//	      status, prove, query, scan, block, tx, steps (see package abi).
 //	web   TCP, HTTPS: AuthZEN (/access/v1/evaluation, …/evaluations,
 //	      /.well-known/authzen-configuration, and the same under
 //	      /domains/NAME), /healthz, /readyz, /metrics.

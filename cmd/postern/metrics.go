@@ -105,7 +105,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 
 func operationName(op abi.Operation) string {
 	names := map[abi.Operation]string{abi.OpHello: "hello", abi.OpDecide: "decide", abi.OpBatch: "batch", abi.OpSubmit: "submit", abi.OpStatus: "status",
-		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx"}
+		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx", abi.OpSteps: "steps"}
 	if name, ok := names[op]; ok {
 		return name
 	}

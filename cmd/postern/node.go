@@ -423,6 +423,9 @@ func (s service) Block(height uint64) (block, certificate, outcomes []byte, err 
 
 func (s service) Tx(id abi.Hash) (abi.TxResult, error) { return s.n.ledger.Tx(id) }
 
+// Steps are the changes of the validator set; there is no operation for one yet.
+func (s service) Steps(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
+
 func (s service) Token(token abi.Hash) (chain.Token, error) { return s.n.ledger.Token(token) }
 
 // Domains lists the policy domains of the chain.

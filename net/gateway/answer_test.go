@@ -48,6 +48,9 @@ func (n anyNode) Block(uint64) (block, certificate, outcomes []byte, err error) 
 	return make([]byte, 100_000), nil, nil, nil
 }
 func (n anyNode) Tx(id abi.Hash) (abi.TxResult, error) { return abi.TxResult{ID: id}, nil }
+func (n anyNode) Steps(after uint64, limit int) ([][]byte, bool, error) {
+	return [][]byte{make([]byte, after%100_000)}, after%2 == 0, nil
+}
 
 // FuzzAnswer feeds frames to the parser and the dispatcher: whatever comes,
 // one well-formed response goes back, with the id if it was readable, and what

@@ -33,6 +33,9 @@ type Node interface {
 	Scan(prefix, start []byte, limit int) (pairs [][2][]byte, more bool, height uint64, err error)
 	Block(height uint64) (block, certificate, outcomes []byte, err error)
 	Tx(id abi.Hash) (abi.TxResult, error)
+	// Steps returns encoded proof.Steps above the height, at most limit of
+	// them in ascending order, and whether others follow.
+	Steps(after uint64, limit int) (steps [][]byte, more bool, err error)
 }
 
 // Config configures a Server. Conn, Key and Node are required; a zero limit

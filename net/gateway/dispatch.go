@@ -52,11 +52,11 @@ func (st *stream) admitted(q *abi.Request) (body []byte, code abi.Code, counted 
 }
 
 // permitted says who may ask for what: everyone who is there and who is
-// active; a stranger may learn to whom it speaks, and an inactive device how
-// it stands.
+// active; a stranger may learn to whom it speaks and why to believe it, and an
+// inactive device how it stands.
 func permitted(op abi.Operation, standing abi.Standing) abi.Code {
 	switch {
-	case op == abi.OpHello || op == abi.OpStatus || standing.Active():
+	case op == abi.OpHello || op == abi.OpStatus || op == abi.OpSteps || standing.Active():
 		return abi.OK
 	case !standing.Known:
 		return abi.CodeUnknownKey
@@ -132,6 +132,7 @@ var handlers = [opCount + 1]func(st *stream, body []byte, standing abi.Standing)
 	abi.OpScan:   (*stream).scan,
 	abi.OpBlock:  (*stream).block,
 	abi.OpTx:     (*stream).tx,
+	abi.OpSteps:  (*stream).steps,
 }
 
 // failed turns an error of the Node into a code; the operator sees the cause.
@@ -170,26 +171,80 @@ func parseEmpty(body []byte) abi.Code {
 	return parseBody(body, 0, func(uint64, *cbor.Reader) bool { return false })
 }
 
-// helloCost is what hello takes from the key's bucket: it is needed once a
-// connection, and is the one costly thing that a stranger may ask for.
+// helloCost is what hello and steps take from the key's bucket: they are needed
+// once a connection, and are the costly things that a stranger may ask for.
 const helloCost = 16
 
+// maxSteps is how many changes of the validator set an answer holds: 18 KiB
+// with sixteen validators, little enough that a stranger needs no large slot.
+const maxSteps = 8
+
 func (st *stream) hello(body []byte, _ abi.Standing) ([]byte, abi.Code) {
-	if code := parseEmpty(body); code != abi.OK {
+	after, named := uint64(0), false
+	code := parseBody(body, 0, func(key uint64, r *cbor.Reader) bool {
+		after, named = r.Uint(), true
+		return key == 1
+	})
+	if code != abi.OK {
 		return nil, code
 	}
 	if !st.conn.account.take(time.Now(), helloCost-1) {
 		return nil, abi.CodeRateLimited
 	}
-	account := st.conn.server.config.Account
-	entry, err := st.conn.server.config.Node.Prove(chain.AccountKey(account))
-	if err != nil {
+	config := &st.conn.server.config
+	h := abi.Hello{Account: config.Account}
+	var err error
+	if h.Entry, err = config.Node.Prove(chain.AccountKey(h.Account)); err != nil {
 		return nil, st.failed("hello", err)
 	}
-	b := cbor.AppendMap(st.body[:0], 2)
-	b = cbor.AppendBytes(cbor.AppendUint(b, 1), account[:])
-	st.body = append(cbor.AppendUint(b, 2), entry...)
+	if named {
+		steps, err := st.stepsAfter(after, pageBytes-len(h.Entry))
+		if err != nil {
+			return nil, st.failed("hello", err)
+		}
+		h.Steps = steps.Steps
+	}
+	st.body = abi.AppendHello(st.body[:0], &h)
 	return st.body, abi.OK
+}
+
+func (st *stream) steps(body []byte, _ abi.Standing) ([]byte, abi.Code) {
+	after := uint64(0)
+	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
+		after = r.Uint()
+		return key == 1
+	})
+	if code != abi.OK {
+		return nil, code
+	}
+	if !st.conn.account.take(time.Now(), helloCost-1) {
+		return nil, abi.CodeRateLimited
+	}
+	steps, err := st.stepsAfter(after, pageBytes)
+	if err != nil {
+		return nil, st.failed("steps", err)
+	}
+	if steps.More && len(steps.Steps) == 0 {
+		return nil, abi.CodeTooLarge
+	}
+	st.body = abi.AppendSteps(st.body[:0], &steps)
+	return st.body, abi.OK
+}
+
+// stepsAfter asks the Node for changes of the validator set above a height, and
+// leaves out those that do not fit into size bytes.
+func (st *stream) stepsAfter(after uint64, size int) (abi.Steps, error) {
+	const head = 8 // more than the CBOR head of a step takes
+	steps, more, err := st.conn.server.config.Node.Steps(after, maxSteps)
+	if err != nil {
+		return abi.Steps{}, err
+	}
+	for i, s := range steps {
+		if size -= len(s) + head; size < 0 {
+			return abi.Steps{Steps: steps[:i], More: true}, nil
+		}
+	}
+	return abi.Steps{Steps: steps, More: more}, nil
 }
 
 // batch asks for up to abi.MaxBatch decisions, and stops early where the

@@ -38,6 +38,7 @@ type node struct {
 	scan   func(limit int) ([][2][]byte, bool)
 	block  func(height uint64) ([]byte, []byte, []byte, error)
 	tx     func(id abi.Hash) (abi.TxResult, error)
+	steps  func(after uint64, limit int) ([][]byte, bool, error)
 }
 
 var active = abi.Standing{Known: true, Account: abi.Hash{7}}
@@ -121,6 +122,13 @@ func (n *node) Tx(id abi.Hash) (abi.TxResult, error) {
 		return abi.TxResult{}, abi.CodeNotFound
 	}
 	return n.tx(id)
+}
+
+func (n *node) Steps(after uint64, limit int) ([][]byte, bool, error) {
+	if n.steps == nil {
+		return nil, false, abi.CodeNotFound
+	}
+	return n.steps(after, limit)
 }
 
 // port is a running server and the network that leads to it.

@@ -136,6 +136,7 @@ func TestNoSessionIsResumed(t *testing.T) {
 func TestWhoMayDoWhat(t *testing.T) {
 	n := newNode()
 	n.prove = func([]byte) ([]byte, error) { return empty, nil }
+	n.steps = func(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
 	p := serve(t, n, nil)
 	height := []byte{0xa1, 1, 1}
 	operations := []struct {
@@ -144,11 +145,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}{
 		{abi.OpHello, empty}, {abi.OpStatus, empty}, {abi.OpDecide, decideBody()}, {abi.OpBatch, batchBody(1, 0)},
 		{abi.OpSubmit, bytesBody([]byte("tx"))}, {abi.OpProve, bytesBody([]byte("k"))}, {abi.OpQuery, queryBody(nil)},
-		{abi.OpScan, bytesBody(nil)}, {abi.OpBlock, height}, {abi.OpTx, bytesBody(make([]byte, 32))}, {99, empty},
+		{abi.OpScan, bytesBody(nil)}, {abi.OpBlock, height}, {abi.OpTx, bytesBody(make([]byte, 32))}, {abi.OpSteps, height}, {99, empty},
 	}
 	for _, test := range []struct {
 		standing abi.Standing
-		refused  abi.Code // what all but hello and status get
+		refused  abi.Code // what all but hello, status and steps get
 	}{
 		{abi.Standing{}, abi.CodeUnknownKey},
 		{abi.Standing{Known: true, Device: abi.StatusSuspended}, abi.CodeDeviceInactive},
@@ -162,7 +163,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 		w := open(t, p.connect(t, key))
 		for i, o := range operations {
 			got := w.ask(uint64(i+1), o.op, o.body).Code
-			always := o.op == abi.OpHello || o.op == abi.OpStatus
+			always := o.op == abi.OpHello || o.op == abi.OpStatus || o.op == abi.OpSteps
 			switch {
 			case always && got != abi.OK, !always && test.refused != abi.OK && got != test.refused:
 				t.Errorf("%+v, operation %d: %v", test.standing, o.op, got)

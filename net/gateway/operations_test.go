@@ -23,7 +23,7 @@ func TestBodiesThatAreNotTheOperations(t *testing.T) {
 	}
 	w := open(t, serve(t, n, nil).connect(t, newKey(t)))
 	id := uint64(0)
-	for op := abi.OpHello; op <= abi.OpTx; op++ {
+	for op := abi.OpHello; op <= abi.OpSteps; op++ {
 		for name, body := range map[string][]byte{
 			"an array": {0x80}, "an integer": {0}, "unknown field": {0xa1, 9, 0}, "text keys": {0xa1, 0x61, 'x', 0},
 			"wrong types": {0xa3, 1, 0xf5, 2, 0xf5, 3, 0xf5},
@@ -41,7 +41,7 @@ func TestBodiesThatAreNotTheOperations(t *testing.T) {
 			t.Errorf("operation %d, empty: %v", op, got.Code)
 		}
 	}
-	for _, op := range []abi.Operation{11, 12, 1 << 40, 1<<64 - 1} {
+	for _, op := range []abi.Operation{12, 13, 1 << 40, 1<<64 - 1} {
 		id++
 		if got := w.ask(id, op, empty); got.Code != abi.CodeUnknownOp {
 			t.Errorf("operation %d: %v", op, got.Code)
@@ -96,20 +96,64 @@ func TestHelloProvesTheGatewaysAccount(t *testing.T) {
 	}
 }
 
-// A stranger may ask who the gateway is, but not for ever.
-func TestHelloIsDear(t *testing.T) {
+// A client that says which validators it trusts gets the way to today's.
+func TestStepsComeWithHelloAndAlone(t *testing.T) {
 	n := newNode()
-	n.other = abi.Standing{}
 	n.prove = func([]byte) ([]byte, error) { return empty, nil }
-	w := open(t, serve(t, n, func(c *gateway.Config) { c.RequestRate = 1 }).connect(t, newKey(t))) // the bucket holds 64
-	answered := 0
-	for id := range uint64(10) {
-		if w.ask(id+1, abi.OpHello, empty).Code == abi.OK {
-			answered++
+	long := bytes.Repeat([]byte{7}, 30<<10)
+	n.steps = func(after uint64, limit int) ([][]byte, bool, error) {
+		switch {
+		case limit < 1 || limit > 16:
+			t.Errorf("asked for %d steps", limit)
+		case after == 4:
+			return [][]byte{[]byte("five"), []byte("six")}, true, nil
+		case after == 9:
+			return [][]byte{long, long, long}, false, nil // more than a frame
+		case after == 10:
+			return [][]byte{bytes.Repeat([]byte{7}, abi.MaxFrame)}, false, nil
+		case after == 11:
+			return nil, false, fmt.Errorf("reading steps: %w", abi.CodeBusy)
+		}
+		return nil, false, nil
+	}
+	w := open(t, serve(t, n, nil).connect(t, newKey(t)))
+	for _, test := range []struct {
+		after, steps uint64
+		more         bool
+		hello, alone abi.Code
+	}{
+		{after: 0}, {after: 4, steps: 2, more: true}, {after: 9, steps: 2, more: true},
+		{after: 10, alone: abi.CodeTooLarge}, {after: 11, hello: abi.CodeBusy, alone: abi.CodeBusy},
+	} {
+		body := cbor.AppendUint(cbor.AppendUint(cbor.AppendMap(nil, 1), 1), test.after)
+		got := w.ask(1, abi.OpHello, body)
+		if h, err := abi.ParseHello(got.Body); got.Code != test.hello || got.Code == abi.OK && (err != nil || uint64(len(h.Steps)) != test.steps) {
+			t.Errorf("hello after %d: %v, %d steps, %v", test.after, got.Code, len(h.Steps), err)
+		}
+		got = w.ask(2, abi.OpSteps, body)
+		if s, err := abi.ParseSteps(got.Body); got.Code != test.alone || got.Code == abi.OK && (err != nil || uint64(len(s.Steps)) != test.steps || s.More != test.more) {
+			t.Errorf("steps after %d: %v, %d steps, more %v, %v", test.after, got.Code, len(s.Steps), s.More, err)
 		}
 	}
-	if answered != 3 { // 16 each, and one for the stream
-		t.Errorf("%d of 10", answered)
+}
+
+// A stranger may ask who the gateway is and why to believe it, but not for ever.
+func TestHelloIsDear(t *testing.T) {
+	for op, body := range map[abi.Operation][]byte{abi.OpHello: empty, abi.OpSteps: {0xa1, 1, 0}} {
+		n := newNode()
+		n.other = abi.Standing{}
+		n.prove = func([]byte) ([]byte, error) { return empty, nil }
+		n.steps = func(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
+		w := open(t, serve(t, n, func(c *gateway.Config) { c.RequestRate = 1 }).connect(t, newKey(t))) // the bucket holds 64
+		answered := 0
+		for id := range uint64(10) {
+			if w.ask(id+1, op, body).Code == abi.OK {
+				answered++
+			}
+		}
+		if answered != 3 { // 16 each, and one for the stream
+			t.Errorf("operation %d: %d of 10", op, answered)
+		}
 	}
 }
 

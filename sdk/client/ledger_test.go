@@ -217,6 +217,8 @@ func (l *ledger) Tx(id abi.Hash) (abi.TxResult, error) {
 	return abi.TxResult{}, abi.CodeNotFound
 }
 
+func (l *ledger) Steps(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
+
 func (l *ledger) bundle(address string) *client.Bundle {
 	return &client.Bundle{Genesis: l.raw, Gateways: []string{address}}
 }
