@@ -1,0 +1,368 @@
+// Package heads exchanges signed heads: each validator's word, every few
+// seconds, on where it sees the chain stand. A quorum of fresh ones tells a
+// node that its chain is idle rather than that the node is cut off; the age of
+// the quorum is the node's staleness. Nothing of it is stored.
+//
+// The caller's duties:
+//
+//  1. New over the ledger, then Run beside everything else: it signs this
+//     node's own heads for as long as its key is in the validator set.
+//  2. Give every head that a peer sends to Take, and pass on to the other
+//     peers what Take calls fresh, and only that: so a head reaches all, once,
+//     and a forged one nobody but its receiver.
+//  3. Ask Staleness for every answer; it is cheap.
+//
+// Of Take's errors only abi.CodeMalformed and abi.CodeWrongChain are the
+// peer's fault: a signature may look wrong because this node has not yet heard
+// of a change of the set.
+package heads
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// Chain is the ledger.
+type Chain interface {
+	ChainID() abi.Hash
+	// Head is the header of the last committed block.
+	Head() chain.Header
+	// ValidatorSet signs the next block.
+	ValidatorSet() chain.ValidatorSet
+	// Block reads a committed block: a chain.Block, a chain.Certificate and
+	// the outcomes.
+	Block(height uint64) (block, certificate, outcomes []byte, err error)
+}
+
+// Interval is how often a validator signs a head.
+const Interval = 10 * time.Second
+
+// Limits of what is taken.
+const (
+	maxAhead = 5000 // ms that a head's time may lie ahead of this node's clock
+	minGap   = 1000 // ms between two heads of a validator that both count: what comes sooner is a flood
+)
+
+// Config is what a Tracker works with. All but Key and Send are required.
+type Config struct {
+	Chain  Chain
+	Key    chain.Signer // this node's; nil signs nothing
+	Clock  func() (ms int64, trusted bool)
+	Send   func(head []byte) // broadcasts; must not block
+	Logger *slog.Logger
+}
+
+// Tracker holds the newest heads, two a validator. All methods may be used at
+// the same time.
+type Tracker struct {
+	cfg   Config
+	chain abi.Hash
+	now   atomic.Pointer[standing]
+
+	mu   sync.Mutex
+	list map[uint64]*voice // by validator id, of the current set alone; guarded by mu
+}
+
+// voice is what a validator said. The newest head does not count while it is
+// ahead of this node's chain; the one that did before it still does.
+type voice struct {
+	key     []byte
+	newest  said
+	counted said
+}
+
+// said is a head and when it came.
+type said struct {
+	head    chain.SignedHead
+	at      time.Time // monotonic: no setting of the clock makes a head younger
+	verdict verdict
+}
+
+// verdict is whether a head's block is in this node's chain.
+type verdict uint8
+
+const (
+	ahead    verdict = iota // not known yet
+	ours                    // it counts
+	gone                    // its block is pruned: it tells nothing that the last block does not
+	disputed                // this node holds another block
+)
+
+// standing is what Staleness needs, made anew with every block and head.
+type standing struct {
+	height uint64
+	time   int64     // ms, of the head block
+	seen   time.Time // when this node first knew it
+	own    bool      // this node alone is a quorum
+
+	quorum   bool // whether enough validators' heads count
+	heads    int64
+	received time.Time
+
+	claimed uint64 // height that at least one honest validator claims
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Tracker, error) {
+	if cfg.Chain == nil || cfg.Clock == nil || cfg.Logger == nil || (cfg.Key != nil && cfg.Send == nil) {
+		return nil, errors.New("heads: Chain, Clock, Logger and, with a Key, Send are needed")
+	}
+	t := &Tracker{cfg: cfg, chain: cfg.Chain.ChainID(), list: map[uint64]*voice{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.renew()
+	return t, nil
+}
+
+// Run signs and sends this node's heads until ctx ends, and returns nil.
+// While the node is no validator, or its clock is not trusted, it sends none.
+func (t *Tracker) Run(ctx context.Context) error {
+	ticker := time.NewTicker(Interval)
+	defer ticker.Stop()
+	for {
+		if err := t.send(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (t *Tracker) send() error {
+	id := t.id(t.cfg.Chain.ValidatorSet())
+	now, trusted := t.cfg.Clock()
+	if id == 0 || !trusted {
+		return nil
+	}
+	block := t.cfg.Chain.Head()
+	head := chain.SignedHead{Chain: t.chain, Height: block.Height, Block: block.Hash(), Time: now, Validator: id}
+	if err := head.Sign(t.cfg.Key); err != nil {
+		return fmt.Errorf("heads: signing: %w", err)
+	}
+	t.cfg.Send(head.Append(nil))
+	return nil
+}
+
+// id is this node's in the set, or 0.
+func (t *Tracker) id(set chain.ValidatorSet) uint64 {
+	if t.cfg.Key == nil {
+		return 0
+	}
+	public := t.cfg.Key.Public()
+	for _, v := range set {
+		if bytes.Equal(v.Key, public) {
+			return v.ID
+		}
+	}
+	return 0
+}
+
+// Take takes an encoded head, and says whether it was new: the sender may have
+// it from others. An error tells why it was not believed: CodeMalformed,
+// CodeWrongChain, CodeBadSignature (also of validators unknown here),
+// CodeBadArgument when its time lies more than five seconds ahead, CodeBadProof
+// when it names another block than this node holds at its height.
+func (t *Tracker) Take(raw []byte) (fresh bool, err error) {
+	h, err := chain.ParseSignedHead(raw)
+	if err != nil {
+		return false, err
+	}
+	if h.Chain != t.chain {
+		return false, fmt.Errorf("head of chain %x: %w", h.Chain[:4], abi.CodeWrongChain)
+	}
+	now, _ := t.cfg.Clock()
+	if h.Time < 0 || h.Time > now+maxAhead {
+		return false, fmt.Errorf("head of validator %d has time %d, this node's clock %d: %w", h.Validator, h.Time, now, abi.CodeBadArgument)
+	}
+	set := t.cfg.Chain.ValidatorSet()
+	if t.known(&h, set) {
+		return false, nil
+	}
+	if err := h.Verify(set); err != nil {
+		return false, err
+	}
+	return t.keep(h, set)
+}
+
+// known spares verifying what would not be kept: a repetition, a replay, one
+// of a flood, or an echo of this node's own.
+func (t *Tracker) known(h *chain.SignedHead, set chain.ValidatorSet) bool {
+	if h.Validator == t.id(set) {
+		return true
+	}
+	key, _ := set.Key(h.Validator)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.list[h.Validator]
+	return v != nil && bytes.Equal(v.key, key) && h.Time < v.newest.head.Time+minGap
+}
+
+// keep notes a verified head.
+func (t *Tracker) keep(h chain.SignedHead, set chain.ValidatorSet) (bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key, _ := set.Key(h.Validator)
+	v := t.list[h.Validator]
+	if v == nil || !bytes.Equal(v.key, key) {
+		v = &voice{key: key}
+	} else if h.Time < v.newest.head.Time+minGap {
+		return false, nil // another stream was faster
+	}
+	v.newest = said{head: h, at: time.Now()}
+	t.list[h.Validator] = v
+	t.renew()
+	if v.newest.verdict == disputed {
+		return true, fmt.Errorf("validator %d holds another block at height %d: %w", h.Validator, h.Height, abi.CodeBadProof)
+	}
+	return true, nil
+}
+
+// Staleness is for how long (ms) this node may have missed blocks at now (ms
+// since 1970, by its clock): the age of the newest quorum of heads that are not
+// ahead of its chain, or of the last block where that is younger. Setting the
+// clock back does not shrink it below what has passed since they came.
+func (t *Tracker) Staleness(now int64) uint64 {
+	s := t.standing()
+	if s.own {
+		return 0
+	}
+	age := ageOf(now, s.time, s.seen)
+	if s.quorum {
+		age = min(age, ageOf(now, s.heads, s.received))
+	}
+	return age
+}
+
+func ageOf(now, then int64, at time.Time) uint64 {
+	return uint64(max(now-then, time.Since(at).Milliseconds(), 0))
+}
+
+// Behind returns the height that the chain has by the word of more validators
+// than may lie, if that is above this node's. It is a hint: blocks prove
+// themselves.
+func (t *Tracker) Behind() (height uint64, ok bool) {
+	s := t.standing()
+	return s.claimed, s.claimed > s.height
+}
+
+// standing is that of the chain as it is now.
+func (t *Tracker) standing() *standing {
+	if s := t.now.Load(); s.height == t.cfg.Chain.Head().Height {
+		return s
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.now.Load(); s.height == t.cfg.Chain.Head().Height {
+		return s // another's doing
+	}
+	return t.renew()
+}
+
+// renew makes the standing. It needs mu.
+func (t *Tracker) renew() *standing {
+	head, set := t.cfg.Chain.Head(), t.cfg.Chain.ValidatorSet()
+	s := &standing{height: head.Height, time: head.Time, seen: time.Now()}
+	if old := t.now.Load(); old != nil && old.height == s.height {
+		s.seen = old.seen
+	}
+	t.forget(set)
+	need := set.Quorum()
+	if t.id(set) != 0 {
+		need-- // this node's own head is where it stands now
+	}
+	s.own = need == 0 && len(set) > 0
+	t.count(s, &head, need)
+	t.claim(s, set.Faults())
+	t.now.Store(s)
+	return s
+}
+
+// forget drops what validators said who are gone or have another key.
+func (t *Tracker) forget(set chain.ValidatorSet) {
+	for id, v := range t.list {
+		if key, ok := set.Key(id); !ok || !bytes.Equal(key, v.key) {
+			delete(t.list, id)
+		}
+	}
+}
+
+// count finds the youngest quorum among the heads that are not ahead.
+func (t *Tracker) count(s *standing, head *chain.Header, need int) {
+	var counted []said
+	for _, v := range t.list {
+		if v.newest.verdict == ahead && v.newest.head.Height <= head.Height {
+			v.newest.verdict = t.judge(head, &v.newest.head)
+		}
+		if v.newest.verdict == ours {
+			v.counted = v.newest
+		}
+		if v.counted.verdict == ours {
+			counted = append(counted, v.counted)
+		}
+	}
+	if need <= 0 || len(counted) < need {
+		return
+	}
+	slices.SortFunc(counted, func(a, b said) int { return cmp.Compare(b.head.Time, a.head.Time) })
+	s.quorum, s.heads = true, counted[need-1].head.Time
+	slices.SortFunc(counted, func(a, b said) int { return b.at.Compare(a.at) })
+	s.received = counted[need-1].at
+}
+
+// claim finds the height that f of the validators cannot have made up.
+func (t *Tracker) claim(s *standing, faults int) {
+	var heights []uint64
+	for _, v := range t.list {
+		heights = append(heights, v.newest.head.Height)
+	}
+	if len(heights) > faults {
+		slices.Sort(heights)
+		s.claimed = heights[len(heights)-1-faults]
+	}
+}
+
+// judge compares a head, which is not ahead, with this node's chain.
+func (t *Tracker) judge(head *chain.Header, h *chain.SignedHead) verdict {
+	hash := head.Hash()
+	if h.Height < head.Height {
+		raw, _, _, err := t.cfg.Chain.Block(h.Height)
+		if err != nil {
+			return gone
+		}
+		k, err := chain.ParseBlock(raw)
+		if err != nil {
+			return gone
+		}
+		hash = k.Header.Hash()
+	}
+	if h.Block != hash {
+		return disputed
+	}
+	return ours
+}
+
+// Heads are the newest of the current validators', in ascending order of id.
+func (t *Tracker) Heads() []chain.SignedHead {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]chain.SignedHead, 0, len(t.list))
+	for _, v := range t.list {
+		list = append(list, v.newest.head)
+	}
+	slices.SortFunc(list, func(a, b chain.SignedHead) int { return cmp.Compare(a.Validator, b.Validator) })
+	return list
+}
