@@ -1,0 +1,77 @@
+package blocksync
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/net/peer"
+)
+
+// Errors that a caller tells apart.
+var (
+	// ErrLedger wraps what Chain.Commit said of a block that a quorum has
+	// certified: this node cannot go on.
+	ErrLedger = errors.New("the ledger refused a certified block")
+	// ErrFork comes when two certified blocks contradict one another: more
+	// validators lie than the chain can bear, or the ledger is damaged.
+	ErrFork = errors.New("a certified block does not follow this node's chain")
+	// ErrPruned comes when no peer in reach keeps the blocks that this node
+	// needs next: it has to join anew by a snapshot.
+	ErrPruned = errors.New("no peer keeps the blocks that are needed next")
+	// ErrNoPeers comes from Sync when nobody answered.
+	ErrNoPeers = errors.New("no peer answered")
+	// ErrNoSnapshot comes from Join when no peer in reach has one.
+	ErrNoSnapshot = errors.New("no peer has a snapshot")
+)
+
+// Peers is how other nodes are reached. A peer.Network is one.
+type Peers interface {
+	Connected() []peer.Info
+	Changed() <-chan struct{} // closed at the next change of Connected
+	Open(ctx context.Context, to peer.Key, request []byte) (peer.Stream, error)
+	Misbehaved(key peer.Key, why error)
+}
+
+// Chain is the ledger. Its methods are called from several goroutines.
+type Chain interface {
+	ChainID() abi.Hash
+	Head() chain.Header
+	ValidatorSet() chain.ValidatorSet // signs the next block
+	Block(height uint64) (block, certificate, outcomes []byte, err error)
+	Base() uint64 // the lowest block above 0 that is kept
+	// Commit makes a certified block part of the ledger. It checks all that
+	// execution tells; a block at or below the head is a no-op.
+	Commit(ctx context.Context, block *chain.Block, c *chain.Certificate) error
+	Committed() <-chan struct{} // closed at the next commit
+}
+
+// Config is what a Syncer works with. Peers, Chain and Logger are required.
+type Config struct {
+	Peers     Peers
+	Chain     Chain
+	Snapshots SnapshotSource // nil: none are served
+	// Ahead is told of verified blocks before their turn to be committed, from
+	// several goroutines: whoever checks their transactions' signatures there
+	// saves Commit the time. May be nil.
+	Ahead  func(*chain.Block)
+	Logger *slog.Logger
+
+	Memory  int // bytes of fetched blocks that wait to be committed; 0 = 4 MiB
+	Streams int // requests that are served at a time; the next are refused; 0 = 64
+}
+
+// SnapshotSource is where Serve takes snapshots from.
+type SnapshotSource interface {
+	// Manifest is the newest kept snapshot's, encoded.
+	Manifest() (raw []byte, ok bool)
+	// Chunk is the encoded proof.Chunk of the state at a snapshot's height.
+	// abi.CodeTooLarge asks the peer to take its two halves, abi.CodeNotFound
+	// says that the snapshot is not kept.
+	Chunk(height uint64, prefix uint64, depth uint8) ([]byte, error)
+	// Guards are a page of the replay guards at a snapshot's height, the first
+	// after nil. next is nil on the last page.
+	Guards(height uint64, after []byte) (page, next []byte, err error)
+}
