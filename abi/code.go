@@ -66,6 +66,14 @@ const (
 	CodeTooManyUploads   Code = 119
 	CodeUpgradePending   Code = 120
 	CodeUpgradeFailed    Code = 121
+	CodeNeedsApproval    Code = 122
+	CodeUnknownProposal  Code = 123
+	CodeProposalClosed   Code = 124
+	CodeProposalOutdated Code = 125
+	CodeTooManyProposals Code = 126
+	CodeVotedAlready     Code = 127
+	CodeUnknownValidator Code = 128
+	CodeBadValidatorSet  Code = 129
 
 	CodeAborted         Code = 150
 	CodeOutOfGas        Code = 151
@@ -271,6 +279,14 @@ var codes = [...]codeEntry{
 	CodeTooManyUploads:   {"too-many-uploads", "the account has too many unfinished uploads"},
 	CodeUpgradePending:   {"upgrade-pending", "an earlier upgrade of the contract waits for its activation"},
 	CodeUpgradeFailed:    {"upgrade-failed", "the new code's migrate failed; the contract goes on with the code it had"},
+	CodeNeedsApproval:    {"needs-approval", "several must agree to this; make a proposal"},
+	CodeUnknownProposal:  {"unknown-proposal", "no proposal has this number"},
+	CodeProposalClosed:   {"proposal-closed", "the proposal takes no votes any more: it is decided, withdrawn or expired"},
+	CodeProposalOutdated: {"proposal-outdated", "what the proposal replaces was changed meanwhile; look at it and propose anew"},
+	CodeTooManyProposals: {"too-many-proposals", "the account has too many undecided proposals"},
+	CodeVotedAlready:     {"voted-already", "the account has voted so already, or has rejected, which is final"},
+	CodeUnknownValidator: {"unknown-validator", "no validator has this id now"},
+	CodeBadValidatorSet:  {"bad-validator-set", "the chain would have no validator, more than 16, or a key twice"},
 
 	CodeAborted:         {"aborted", "the contract refused; its own code stands beside this one"},
 	CodeOutOfGas:        {"out-of-gas", "the contract used up its gas"},

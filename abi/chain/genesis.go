@@ -15,7 +15,12 @@ import (
 // block, 5: gas of decide, 6: gas of a query, 7: activation delay ms, 8: gas
 // quota, 9: gas refilled a second, 10: storage quota (bytes), 11: bytes
 // refilled a day, 12: upload time to live ms, 13: timers a block, 14: timers
-// a contract, 15: unfinished uploads an account}
+// a contract, 15: unfinished uploads an account, 16: approvals that a
+// deployment or an upgrade needs, 17: time to live of a proposal ms, 18: blocks
+// between snapshots}
+// 16 to 18 are left out when they are zero: then contracts are deployed without
+// approval, and the others have the defaults of ProposalTTL and
+// SnapshotInterval.
 type Params struct {
 	Protocol        uint64
 	Profile         abi.Profile
@@ -32,6 +37,32 @@ type Params struct {
 	BlockTimers     uint64
 	ContractTimers  uint64
 	AccountUploads  uint64
+	DeployApprovals uint64
+	ProposalTime    int64
+	SnapshotBlocks  uint64
+}
+
+// Defaults of parameters that are zero.
+const (
+	defaultProposalTTL      = 7 * 24 * 3_600_000 // a week: approvals may wait for people
+	defaultSnapshotInterval = 10_000
+)
+
+// ProposalTTL is how long a proposal may wait for its approvals, in ms.
+func (p *Params) ProposalTTL() int64 {
+	if p.ProposalTime == 0 {
+		return defaultProposalTTL
+	}
+	return p.ProposalTime
+}
+
+// SnapshotInterval is the number of blocks from one snapshot of the state to
+// the next: all nodes take them at its multiples.
+func (p *Params) SnapshotInterval() uint64 {
+	if p.SnapshotBlocks == 0 {
+		return defaultSnapshotInterval
+	}
+	return p.SnapshotBlocks
 }
 
 // DefaultParams are the parameters of a new lean chain. One unit of gas is about
@@ -95,6 +126,9 @@ func (p *Params) Append(b []byte) []byte {
 	f.uint(13, p.BlockTimers)
 	f.uint(14, p.ContractTimers)
 	f.uint(15, p.AccountUploads)
+	f.optUint(16, p.DeployApprovals)
+	f.optUint(17, uint64(p.ProposalTime))
+	f.optUint(18, p.SnapshotBlocks)
 	return f.appendTo(b)
 }
 
@@ -132,6 +166,12 @@ func ParseParams(b []byte) (p Params, err error) {
 			p.ContractTimers = r.Uint()
 		case 15:
 			p.AccountUploads = r.Uint()
+		case 16:
+			p.DeployApprovals = r.Uint()
+		case 17:
+			p.ProposalTime = int64(uintUpTo(r, math.MaxInt64))
+		case 18:
+			p.SnapshotBlocks = r.Uint()
 		default:
 			r.Skip()
 		}

@@ -29,12 +29,20 @@ import (
 //	w minute (8)                     running hash of the window ids that
 //	                                 expire within that minute
 //	s length of name (1) | name | k  a contract's state
+//	G number (8)                     Proposal
+//	o account id | number (8)        empty: an undecided proposal of the account
+//	O                                number of the newest proposal (uint)
+//	I                                highest validator id ever given (uint),
+//	                                 from the first change of the set on
+//	g account id                     Guardians
 //
 // Integers are big-endian. Outside the state root ("plain") stand the window
-// ids themselves and the index of transactions:
+// ids themselves, the index of transactions and the changes of the validator
+// set, which prove themselves:
 //
 //	w minute (8) | transaction id    empty
 //	x transaction id                 height (8) | index of its outcome (4)
+//	S height (8)                     proof.Step of that block
 
 // ParamsKey is the key of the chain's parameters.
 func ParamsKey() []byte { return []byte{'P'} }
@@ -44,6 +52,12 @@ func ValidatorsKey() []byte { return []byte{'V'} }
 
 // TimerNumberKey is the key of the next timer's number.
 func TimerNumberKey() []byte { return []byte{'N'} }
+
+// ProposalNumberKey is the key of the newest proposal's number.
+func ProposalNumberKey() []byte { return []byte{'O'} }
+
+// ValidatorNumberKey is the key of the highest validator id ever given.
+func ValidatorNumberKey() []byte { return []byte{'I'} }
 
 // AccountKey is the key of an account.
 func AccountKey(id abi.Hash) []byte { return hashKey('a', id) }
@@ -146,6 +160,39 @@ func StateKey(contract string, key []byte) []byte {
 	b = append(append(b, 's', byte(len(contract))), contract...)
 	return append(b, key...)
 }
+
+// ProposalKey is the key of a proposal; the first is number 1.
+func ProposalKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'G'}, number) }
+
+// ProposalPrefix is the prefix of all proposals, in the order of their numbers.
+func ProposalPrefix() []byte { return []byte{'G'} }
+
+// ProposalNumber reads the number out of a proposal's key.
+func ProposalNumber(key []byte) uint64 { return binary.BigEndian.Uint64(key[1:9]) }
+
+// OpenProposalKey is the key under which an undecided proposal is listed.
+func OpenProposalKey(account abi.Hash, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(hashKey('o', account), number)
+}
+
+// OpenProposalPrefix is the prefix of an account's undecided proposals.
+func OpenProposalPrefix(account abi.Hash) []byte { return hashKey('o', account) }
+
+// OpenProposalsPrefix is the prefix of all undecided proposals.
+func OpenProposalsPrefix() []byte { return []byte{'o'} }
+
+// OpenProposalNumber reads the number out of the key of an undecided proposal.
+func OpenProposalNumber(key []byte) uint64 { return binary.BigEndian.Uint64(key[33:41]) }
+
+// GuardiansKey is the key of an account's guardians.
+func GuardiansKey(account abi.Hash) []byte { return hashKey('g', account) }
+
+// StepKey is the plain key of the change of the validator set by the block of
+// a height.
+func StepKey(height uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'S'}, height) }
+
+// StepPrefix is the prefix of all changes of the validator set.
+func StepPrefix() []byte { return []byte{'S'} }
 
 func hashKey(space byte, h abi.Hash) []byte {
 	b := make([]byte, 1, 80)

@@ -173,14 +173,16 @@ func ParseRotate(b []byte) (a Rotate, err error) {
 	return a, err
 }
 
-// RotationBody is the body of a StatementRotate: {1: account id}.
+// RotationBody is the body of a StatementRotate and of a StatementValidator:
+// {1: account id}. A key that is to be the first of an account names the
+// account that it will be, AccountID of the key.
 func RotationBody(account abi.Hash) []byte {
 	var f fields
 	f.bytes(1, account[:])
 	return f.appendTo(nil)
 }
 
-// ParseRotationBody reads the body of a StatementRotate.
+// ParseRotationBody reads the body of a StatementRotate or StatementValidator.
 func ParseRotationBody(b []byte) (account abi.Hash, err error) {
 	err = parseArgs(b, 1<<1, func(k uint64, r *cbor.Reader) bool {
 		account = hashOf(r)

@@ -512,24 +512,28 @@ func ParseToken(b []byte) (t Token, err error) {
 type TimerKind uint64
 
 // A timer runs a contract's timer entry, activates a contract, drops an upload
-// whose time is over, or activates a contract's pending version.
+// whose time is over, activates a contract's pending version, or sees to a
+// proposal that is due: it executes an approved one and ends an expired one.
 const (
 	TimerContract TimerKind = 1
 	TimerActivate TimerKind = 2
 	TimerUpload   TimerKind = 3
 	TimerUpgrade  TimerKind = 4
+	TimerProposal TimerKind = 5
 )
 
 // Timer is the record of a timer, kept under its due time and number:
-// {1: kind, 2: contract, 3: message, 4: account, 5: code hash}; 2 and 3 for
-// TimerContract (3 is init's message for TimerActivate, migrate's for
-// TimerUpgrade), 4 and 5 for TimerUpload; 4 is also who pays for what runs.
+// {1: kind, 2: contract, 3: message, 4: account, 5: code hash, 6: proposal};
+// 2 and 3 for TimerContract (3 is init's message for TimerActivate, migrate's
+// for TimerUpgrade), 4 and 5 for TimerUpload, 6 for TimerProposal; 4 is also
+// who pays for what runs.
 type Timer struct {
 	Kind     TimerKind
 	Contract string
 	Message  []byte
 	Account  abi.Hash
 	Code     abi.Hash
+	Proposal uint64
 }
 
 // Append appends the encoding of t.
@@ -542,6 +546,7 @@ func (t *Timer) Append(b []byte) []byte {
 	if t.Kind == TimerUpload {
 		f.bytes(5, t.Code[:])
 	}
+	f.optUint(6, t.Proposal)
 	return f.appendTo(b)
 }
 
@@ -559,6 +564,8 @@ func ParseTimer(b []byte) (t Timer, err error) {
 			t.Account = hashOf(r)
 		case 5:
 			t.Code = hashOf(r)
+		case 6:
+			t.Proposal = r.Uint()
 		default:
 			r.Skip()
 		}

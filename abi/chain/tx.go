@@ -26,11 +26,16 @@ const (
 	OpIssueToken   Op = 10 // IssueToken for an enforcement point
 	OpRevokeToken  Op = 11 // RevokeToken
 	OpUpgrade      Op = 12 // Upgrade: give a contract another code
+	OpPropose      Op = 13 // Propose: a change that several must agree to
+	OpApprove      Op = 14 // Vote for a proposal
+	OpReject       Op = 15 // Vote against a proposal, or withdraw one's own
+	OpGuardians    Op = 16 // Guardians: who may recover the sender's account
 )
 
 var opNames = map[Op]string{OpGrant: "grant", OpRotate: "rotate", OpEnrol: "enrol", OpDeviceStatus: "device-status",
 	OpUpload: "upload", OpChunk: "chunk", OpDeploy: "deploy", OpCall: "call", OpBind: "bind",
-	OpIssueToken: "issue-token", OpRevokeToken: "revoke-token", OpUpgrade: "upgrade"}
+	OpIssueToken: "issue-token", OpRevokeToken: "revoke-token", OpUpgrade: "upgrade",
+	OpPropose: "propose", OpApprove: "approve", OpReject: "reject", OpGuardians: "guardians"}
 
 func (o Op) String() string {
 	if n, ok := opNames[o]; ok {
@@ -196,9 +201,11 @@ type StatementKind uint64
 
 // StatementEnrol: "I, the device of this key, belong to this owner".
 // StatementRotate: "this key succeeds the account's".
+// StatementValidator: "this key is to vote, as the key of this account".
 const (
-	StatementEnrol  StatementKind = 1
-	StatementRotate StatementKind = 2
+	StatementEnrol     StatementKind = 1
+	StatementRotate    StatementKind = 2
+	StatementValidator StatementKind = 3
 )
 
 // Statement is a second party's signature within a transaction: an envelope

@@ -60,6 +60,9 @@ func (l *Ledger) write(r *result, c *chain.Certificate, head *tip) (*tip, error)
 	if err != nil {
 		return nil, err
 	}
+	if step, ok := stepOf(&h, c, next.validators); ok {
+		plain = append(plain, step)
+	}
 	l.changed.raise(r.changes, h.Height)
 	l.slot(h.Height).Store(next)
 	err = l.store.Commit(storage.Block{

@@ -164,11 +164,8 @@ func (l *Ledger) readHead() (*tip, error) {
 	if err := t.readState(cold{v}); err != nil {
 		return nil, err
 	}
-	// The set that signed a block is the one that its parent's state names;
-	// no operation changes the set, so it is the present one.
-	t.signers = t.validators
-	if t.validators.Hash() != k.Header.NextValidators {
-		return nil, fmt.Errorf("validators of the state are not the header's: %w", abi.CodeBadProof)
+	if err := t.readSigners(v, l.genesis); err != nil {
+		return nil, err
 	}
 	return t, nil
 }
