@@ -89,7 +89,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 %smemory  = %-16d # MiB that the node works to stay within
 #request_rate = 1000       # requests of one device a second; negative for no limit
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
-`
+%s`
 
 func (c *config) validate() error {
 	defaults := []struct {

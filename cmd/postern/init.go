@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,8 +20,8 @@ import (
 
 func initCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "init",
-		Usage: "make the home of a new chain of one validator",
+		Name: "init", ArgsUsage: "[CARD ...]",
+		Usage: "make the home of a node: of a new chain of one validator, or of a chain of several operators",
 		Description: `It makes the keys of node, operator and enforcement point, the genesis, the
 configuration (postern.toml, all defaults) and the trust bundle (bundle.json)
 that devices need to know the chain.
@@ -29,6 +30,13 @@ Example:
 
    postern init --home /var/lib/postern --name cellar
    postern start --home /var/lib/postern
+
+Where several operators begin a chain together, each makes a card, all make the
+same genesis of the cards, and each makes a home of it:
+
+   postern init --home /var/lib/postern --card north.json --name north --address north.example
+   postern genesis --name plant --out genesis.cbor north.json east.json south.json west.json
+   postern init --home /var/lib/postern --genesis genesis.cbor north.json east.json south.json west.json
 
 The profile says which contracts the chain admits, for ever. Lean: small modules
 without floating point, which the smallest gateway runs; Rust and C compile to
@@ -42,11 +50,20 @@ a validator that compiles contracts (amd64, arm64). Where validators interpret
 them, give --block-gas 24000000.`,
 		Flags: append([]cli.Flag{
 			homeFlag, jsonFlag,
-			&cli.StringFlag{Name: "name", Usage: "the chain's `NAME`", Value: "postern"},
+			&cli.StringFlag{Name: "name", Usage: "the chain's `NAME`; with --card the node's (default: the host's)", Value: "postern"},
 			&cli.StringFlag{Name: "clock", Usage: "auto or trusted: who vouches for the host's clock", Value: "auto"},
 			profileFlag,
-		}, gasFlags...),
+		}, slices.Concat(gasFlags, cardFlags, genesisFlags)...),
 		Action: func(c *cli.Context) error {
+			if err := checkInit(c); err != nil {
+				return err
+			}
+			switch {
+			case c.IsSet("card"):
+				return initCard(c)
+			case c.IsSet("genesis"):
+				return initMember(c)
+			}
 			h := home(c.String("home"))
 			params, err := chosenParams(c)
 			if err != nil {
@@ -87,6 +104,8 @@ func chosenProfile(c *cli.Context) (abi.Profile, error) {
 type newHome struct {
 	name, clock string
 	peers       []string     // addresses of other nodes
+	gateways    []string     // addresses of device ports, for the trust bundle
+	settings    string       // more lines of postern.toml
 	params      chain.Params // zero: those of a lean chain
 }
 
@@ -166,7 +185,7 @@ func loadOrMakeKey(path string) (*key.Key, error) {
 }
 
 func writeHomeFiles(h home, genesis []byte, n *newHome) error {
-	bundle := client.Bundle{Genesis: genesis}
+	bundle := client.Bundle{Genesis: genesis, Gateways: n.gateways}
 	text, err := bundle.MarshalJSON()
 	if err != nil {
 		return err
@@ -175,7 +194,7 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 		name string
 		data []byte
 	}{
-		{"postern.toml", fmt.Appendf(nil, configText, commentIf(len(n.peers) == 0), quoted(n.peers), commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory())},
+		{"postern.toml", fmt.Appendf(nil, configText, commentIf(len(n.peers) == 0), quoted(n.peers), commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory(), n.settings)},
 		{"bundle.json", append(text, '\n')},
 		{"genesis.cbor", genesis},
 	}

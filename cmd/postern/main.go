@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"strings"
@@ -113,7 +114,7 @@ the contract's own code, where it gave one.
 Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},
 		Commands: []*cli.Command{
-			initCommand(), startCommand(), devCommand(), demoCommand(), verifyCommand(),
+			initCommand(), genesisCommand(), startCommand(), devCommand(), demoCommand(), verifyCommand(),
 			keyCommand(), accountCommand(), contractCommand(), policyCommand(), deviceCommand(),
 			decideCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			statusCommand(), completionCommand(), versionCommand(),
@@ -141,11 +142,14 @@ func prepare(commands []*cli.Command) {
 	}
 }
 
-// withArguments refuses more arguments than a command's ArgsUsage names.
-// Flags stand before arguments: what looks like a flag behind one would
-// otherwise be passed over in silence.
+// withArguments refuses more arguments than a command's ArgsUsage names; "..."
+// names any number. Flags stand before arguments: what looks like a flag behind
+// one would otherwise be passed over in silence.
 func withArguments(usage string, action cli.ActionFunc) cli.ActionFunc {
 	most := len(strings.Fields(usage))
+	if strings.Contains(usage, "...") {
+		most = math.MaxInt
+	}
 	return func(c *cli.Context) error {
 		for _, arg := range c.Args().Slice() {
 			if strings.HasPrefix(arg, "-") {
