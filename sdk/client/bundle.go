@@ -21,23 +21,27 @@ const maxBundle = 1 << 20
 //	  "chain": "<chain id in hex>",
 //	  "genesis": "<genesis in base64>",
 //	  "gateways": ["192.0.2.1:7421"],
-//	  "height": 0
+//	  "height": 0,
+//	  "checkpoint": {"height": …, "block": …, "validators": …}
 //	}
 //
 // The chain id is the hash of the genesis. Gateways are hints: a wrong one
 // cannot pass for the chain's. Height is one that the chain had reached, and
-// older proofs are refused.
+// older proofs are refused. A checkpoint is trusted like the genesis: what lies
+// above it is proved from there.
 type Bundle struct {
-	Genesis  []byte // encoded chain.Genesis
-	Gateways []string
-	Height   uint64
+	Genesis    []byte // encoded chain.Genesis
+	Gateways   []string
+	Height     uint64
+	Checkpoint *Checkpoint // nil: none
 }
 
 type bundleFile struct {
-	Chain    string   `json:"chain"`
-	Genesis  []byte   `json:"genesis"`
-	Gateways []string `json:"gateways,omitempty"`
-	Height   uint64   `json:"height,omitempty"`
+	Chain      string      `json:"chain"`
+	Genesis    []byte      `json:"genesis"`
+	Gateways   []string    `json:"gateways,omitempty"`
+	Height     uint64      `json:"height,omitempty"`
+	Checkpoint *Checkpoint `json:"checkpoint,omitempty"`
 }
 
 // Chain is the chain's id.
@@ -56,7 +60,7 @@ func ParseBundle(text []byte) (*Bundle, error) {
 	if _, err := chain.ParseGenesis(f.Genesis); err != nil {
 		return nil, fmt.Errorf("trust bundle: %w", err)
 	}
-	b := &Bundle{Genesis: f.Genesis, Gateways: f.Gateways, Height: f.Height}
+	b := &Bundle{Genesis: f.Genesis, Gateways: f.Gateways, Height: f.Height, Checkpoint: f.Checkpoint}
 	if id := b.Chain(); f.Chain != hex.EncodeToString(id[:]) {
 		return nil, fmt.Errorf("trust bundle: the genesis is of chain %x: %w", id, abi.CodeWrongChain)
 	}
@@ -71,7 +75,7 @@ func ParseBundle(text []byte) (*Bundle, error) {
 // MarshalJSON is the file's form, on one line.
 func (b *Bundle) MarshalJSON() ([]byte, error) {
 	id := b.Chain()
-	return json.Marshal(bundleFile{Chain: hex.EncodeToString(id[:]), Genesis: b.Genesis, Gateways: b.Gateways, Height: b.Height})
+	return json.Marshal(bundleFile{Chain: hex.EncodeToString(id[:]), Genesis: b.Genesis, Gateways: b.Gateways, Height: b.Height, Checkpoint: b.Checkpoint})
 }
 
 // Write writes the bundle as JSON.

@@ -32,6 +32,12 @@ type Config struct {
 	Timeout    time.Duration  // for connecting, and for a request whose context has no deadline; 10 s
 	KeepAlive  time.Duration  // how often an idle connection is kept open through a NAT; 20 s; negative: never
 	Attempts   int            // rounds over the addresses before connecting fails; 3
+
+	// MaxStaleness is how old a gateway's proof may be that it is not cut off
+	// from the validators. One whose own is older is left for the next address;
+	// when all are, requests fail with abi.CodeTooStale. It is the gateways'
+	// word. 0: any.
+	MaxStaleness time.Duration
 }
 
 // The delay before connecting again doubles from the first to the last.
@@ -45,7 +51,7 @@ const (
 type Client struct {
 	config    Config
 	addresses []string
-	trust     *trust
+	light     *LightClient
 	tls       *tls.Config
 	transport *quic.Transport
 	ownConn   net.PacketConn // nil when the caller gave one
@@ -53,6 +59,7 @@ type Client struct {
 	turn    chan struct{} // held by who connects
 	current atomic.Pointer[link]
 	next    int         // index of the address to try; held by who connects
+	stale   time.Time   // when all gateways were found stale; held by who connects
 	closed  atomic.Bool // set once, by Close
 	window  atomic.Int64
 }
@@ -77,7 +84,7 @@ func newClient(c Config) (*Client, error) {
 		return nil, fmt.Errorf("client: Bundle and Key are required: %w", abi.CodeBadArgument)
 	}
 	c.setDefaults()
-	t, err := newTrust(c.Bundle)
+	light, err := NewLight(c.Bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +92,7 @@ func newClient(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{config: c, addresses: c.Bundle.Gateways, trust: t, tls: tlsConfig(certificate), turn: make(chan struct{}, 1)}
+	client := &Client{config: c, addresses: c.Bundle.Gateways, light: light, tls: tlsConfig(certificate), turn: make(chan struct{}, 1)}
 	if c.Addr != "" {
 		client.addresses = []string{c.Addr}
 	}
@@ -137,35 +144,75 @@ func (c *Client) Close() error {
 }
 
 // Chain is the id of the chain.
-func (c *Client) Chain() abi.Hash { return c.trust.anchor.Chain }
+func (c *Client) Chain() abi.Hash { return c.light.Chain() }
 
 // Genesis is the chain's genesis. It must not be modified.
-func (c *Client) Genesis() *chain.Genesis { return c.trust.genesis }
+func (c *Client) Genesis() *chain.Genesis { return c.light.Genesis() }
 
 // Height is the newest height that was proved to this client. A device that
 // keeps it in its bundle is not deceived by older proofs after a restart.
-func (c *Client) Height() uint64 { return c.trust.floor() }
+func (c *Client) Height() uint64 { return c.light.Height() }
 
-// do sends a request and returns the body of the answer. A request whose
-// connection was lost is sent again once: decisions and reads change nothing,
-// and the ledger refuses a transaction that it has already.
+// Checkpoint is the newest one that was proved to this client, nil if the
+// chain has had no block yet.
+func (c *Client) Checkpoint() *Checkpoint { return c.light.Checkpoint() }
+
+// Bundle is what the client would begin with now: the one that it was given,
+// with the newest checkpoint and height. A device that keeps it begins there
+// after a restart, however often the validators change meanwhile.
+func (c *Client) Bundle() *Bundle {
+	b := *c.config.Bundle
+	b.Checkpoint, b.Height = c.light.Checkpoint(), c.light.Height()
+	return &b
+}
+
+// do sends a request and returns the body of the answer.
 func (c *Client) do(ctx context.Context, op abi.Operation, body []byte) ([]byte, error) {
+	var answer []byte
+	err := c.ask(ctx, op, body, func(_ context.Context, _ *link, raw []byte) error {
+		answer = raw
+		return nil
+	})
+	return answer, err
+}
+
+// ask sends a request and checks the answer. A gateway whose answer does not
+// pass is left for another, while there are others that were not asked.
+func (c *Client) ask(ctx context.Context, op abi.Operation, body []byte, check func(ctx context.Context, l *link, answer []byte) error) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
 	}
+	for asked := 1; ; asked++ {
+		l, answer, err := c.exchange(ctx, op, body)
+		if err != nil {
+			return err
+		}
+		err = check(ctx, l, answer)
+		if err == nil || asked >= len(c.addresses) || ctx.Err() != nil || errors.Is(err, abi.CodeNotReady) {
+			return err
+		}
+		l.left.Store(true)
+		l.broken.Store(true)
+	}
+}
+
+// exchange sends a request and takes in the answer. A request whose connection
+// was lost is sent again once: decisions and reads change nothing, and the
+// ledger refuses a transaction that it has already.
+func (c *Client) exchange(ctx context.Context, op abi.Operation, body []byte) (*link, []byte, error) {
 	for again := true; ; again = false {
 		l, err := c.connect(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		answer, err := l.roundTrip(ctx, op, body)
 		if errors.Is(err, errLost) {
 			l.suspect(err)
 		}
 		if err == nil || !again || !errors.Is(err, errLost) || refusal(CodeOf(err)) {
-			return answer, err
+			return l, answer, err
 		}
 	}
 }
@@ -176,9 +223,9 @@ func refusal(code abi.Code) bool {
 	return code != abi.CodeUnavailable && code != abi.CodeShuttingDown && code != abi.CodeTimeout
 }
 
-// connect returns the connection, and makes one if there is none.
+// connect returns the connection, and makes one if there is none that is good.
 func (c *Client) connect(ctx context.Context) (*link, error) {
-	if l := c.current.Load(); l != nil && l.alive() {
+	if l := c.current.Load(); l != nil && l.alive() && c.fresh(ctx, l) {
 		return l, nil
 	}
 	select {
@@ -198,6 +245,12 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 
 // reconnect tries every address in turn, some times over, with growing delay.
 func (c *Client) reconnect(ctx context.Context) (*link, error) {
+	if old := c.current.Load(); old != nil && old.left.Load() {
+		c.next = (old.address + 1) % len(c.addresses)
+	}
+	if time.Since(c.stale) < staleFor {
+		return nil, errAllStale
+	}
 	delay := firstDelay
 	var failed error
 	for try := range c.config.Attempts * len(c.addresses) {
@@ -207,7 +260,7 @@ func (c *Client) reconnect(ctx context.Context) (*link, error) {
 			}
 			delay = min(2*delay, lastDelay)
 		}
-		l, err := c.dial(ctx, c.addresses[c.next])
+		l, err := c.dial(ctx, c.next)
 		if err == nil {
 			if old := c.current.Swap(l); old != nil {
 				old.close()
@@ -218,6 +271,10 @@ func (c *Client) reconnect(ctx context.Context) (*link, error) {
 		failed = err
 		if ctx.Err() != nil || c.closed.Load() || len(c.addresses) == 1 && !errors.Is(err, abi.CodeUnavailable) {
 			break // to try again would not help
+		}
+		if errors.Is(err, abi.CodeTooStale) && try == len(c.addresses)-1 {
+			c.stale = time.Now()
+			break // it takes the gateways longer than our rounds to catch up
 		}
 	}
 	return nil, failed

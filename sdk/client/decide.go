@@ -14,13 +14,15 @@ import (
 func (c *Client) Decide(ctx context.Context, domain string, q *abi.DecisionRequest) (abi.Answer, error) {
 	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), domain)
 	body = abi.AppendDecisionRequest(cbor.AppendUint(body, 2), q)
-	raw, err := c.do(ctx, abi.OpDecide, body)
+	var answer abi.Answer
+	err := c.ask(ctx, abi.OpDecide, body, func(_ context.Context, l *link, raw []byte) (err error) {
+		if answer, err = abi.ParseAnswer(raw); err != nil {
+			return malformed(err)
+		}
+		return c.allow(l, answer.Staleness)
+	})
 	if err != nil {
 		return denied(err)
-	}
-	answer, err := abi.ParseAnswer(raw)
-	if err != nil {
-		return denied(malformed(err))
 	}
 	return answer, nil
 }
@@ -38,16 +40,23 @@ func (c *Client) DecideBatch(ctx context.Context, domain string, list []abi.Deci
 		body = abi.AppendDecisionRequest(body, &list[i])
 	}
 	body = cbor.AppendUint(cbor.AppendUint(body, 3), uint64(s))
-	raw, err := c.do(ctx, abi.OpBatch, body)
+	var answers []abi.Answer
+	err := c.ask(ctx, abi.OpBatch, body, func(_ context.Context, l *link, raw []byte) (err error) {
+		if answers, err = abi.ParseAnswers(raw); err != nil {
+			return malformed(err)
+		}
+		if n := len(answers); n > len(list) || n < len(list) && s == abi.ExecuteAll {
+			return fmt.Errorf("%d answers to %d requests: %w", n, len(list), abi.CodeMalformed)
+		}
+		for i := range answers {
+			if err := c.allow(l, answers[i].Staleness); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	answers, err := abi.ParseAnswers(raw)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	if n := len(answers); n > len(list) || n < len(list) && s == abi.ExecuteAll {
-		return nil, fmt.Errorf("%d answers to %d requests: %w", n, len(list), abi.CodeMalformed)
 	}
 	return answers, nil
 }

@@ -25,9 +25,12 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(cbor.AppendBytes(cbor.AppendUint(block, 1), chain.AppendBlock(nil, &chain.Block{Txs: [][]byte{{1}}})))
 	key := bytes.Repeat([]byte{7}, 32)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		c := &Client{trust: &trust{genesis: &chain.Genesis{}}}
-		if err := c.trust.gateway(body, key, 0); err == nil {
+		c := &Client{light: &LightClient{genesis: &chain.Genesis{}, sets: []era{{}}}}
+		if hello, err := abi.ParseHello(body); err == nil && c.light.gateway(&hello, key, 0) == nil {
 			t.Errorf("%x makes a gateway", body)
+		}
+		if c.light.Advance(body) == nil {
+			t.Errorf("%x is a step", body)
 		}
 		if page, err := parsePage(body); err == nil && page.More {
 			page.Next()

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -26,9 +27,12 @@ const (
 
 // link is one connection to a gateway that was found to be the chain's.
 type link struct {
-	quic *quic.Conn
+	quic    *quic.Conn
+	address int         // index of the gateway's address
+	broken  atomic.Bool // quic-go may not have said so yet
+	left    atomic.Bool // for another gateway
 
-	broken atomic.Bool // quic-go may not have said so yet
+	checked atomic.Int64 // when its staleness was found small enough, ms since 1970
 
 	mu     sync.Mutex // guards what follows
 	quick  []*lane
@@ -130,7 +134,8 @@ func (l *link) close() {
 }
 
 // dial connects to one address and requires that the ledger names the peer.
-func (c *Client) dial(ctx context.Context, address string) (*link, error) {
+func (c *Client) dial(ctx context.Context, index int) (*link, error) {
+	address := c.addresses[index]
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	addr, err := net.ResolveUDPAddr("udp", address)
@@ -148,8 +153,12 @@ func (c *Client) dial(ctx context.Context, address string) (*link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway %s: %w", address, dialError(ctx, err))
 	}
-	l := &link{quic: q}
-	if err := c.authenticate(ctx, l); err != nil {
+	l := &link{quic: q, address: index}
+	err = c.authenticate(ctx, l)
+	if err == nil && c.config.MaxStaleness > 0 {
+		err = c.checkStaleness(ctx, l)
+	}
+	if err != nil {
 		l.close()
 		return nil, fmt.Errorf("gateway %s: %w", address, err)
 	}
@@ -174,15 +183,44 @@ func (c *Client) authenticate(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
-	floor := c.trust.floor()
-	hello, err := l.roundTrip(ctx, abi.OpHello, cbor.AppendMap(nil, 0))
+	floor := c.light.Height()
+	after := c.light.StepsAfter(math.MaxUint64)
+	raw, err := l.roundTrip(ctx, abi.OpHello, cbor.AppendUint(cbor.AppendUint(cbor.AppendMap(nil, 1), 1), after))
 	if err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
-	if err := c.trust.gateway(hello, tlsKey, floor); err != nil {
+	hello, err := abi.ParseHello(raw)
+	if err == nil {
+		err = c.introduced(ctx, l, &hello, tlsKey, floor)
+	}
+	if err != nil {
 		return fmt.Errorf("it is not a gateway of this chain: %w: %w", ErrNotGateway, err)
 	}
 	return nil
+}
+
+// introduced checks a gateway's hello, and asks for further steps if those in
+// it do not reach.
+func (c *Client) introduced(ctx context.Context, l *link, hello *abi.Hello, tlsKey []byte, floor uint64) error {
+	for _, step := range hello.Steps {
+		if err := c.light.Advance(step); err != nil {
+			return err
+		}
+	}
+	return c.led(ctx, l, math.MaxUint64, func() error { return c.light.gateway(hello, tlsKey, floor) })
+}
+
+// led checks something of a height, and once more if steps were missing that
+// the gateway has.
+func (c *Client) led(ctx context.Context, l *link, height uint64, check func() error) error {
+	err := check()
+	if !errors.Is(err, ErrUnknownValidators) {
+		return err
+	}
+	if walked := c.walk(ctx, l, height); walked != nil {
+		return errors.Join(err, walked)
+	}
+	return check()
 }
 
 // ErrNotGateway is what a call returns, wrapped, when the peer could not prove

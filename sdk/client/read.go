@@ -23,6 +23,9 @@ type Entry struct {
 	Header  chain.Header // the certified header whose state root leads to the entry
 	Signers int          // validators that certified it
 	Proof   []byte       // encoded proof.Entry, for someone else to check again
+
+	Certificate chain.Certificate  // their signatures
+	Validators  chain.ValidatorSet // all who might have signed
 }
 
 // Get reads an entry of the state under one of the keys of package chain. It
@@ -30,20 +33,23 @@ type Entry struct {
 // that was proved before Get was called. While the chain has only its genesis
 // it is abi.CodeNotReady.
 func (c *Client) Get(ctx context.Context, key []byte) (*Entry, error) {
-	floor := c.trust.floor()
-	raw, err := c.do(ctx, abi.OpProve, cbor.AppendBytes(cbor.AppendUint(cbor.AppendMap(nil, 1), 1), key))
+	floor := c.light.Height()
+	body := cbor.AppendBytes(cbor.AppendUint(cbor.AppendMap(nil, 1), 1), key)
+	var entry *Entry
+	err := c.ask(ctx, abi.OpProve, body, func(ctx context.Context, l *link, raw []byte) error {
+		e, err := proof.ParseEntry(raw)
+		if err != nil {
+			return malformed(err)
+		}
+		return c.led(ctx, l, e.Header.Height, func() error {
+			entry, err = c.light.entry(raw, &e, key, floor)
+			return err
+		})
+	})
 	if err != nil {
 		return nil, err
 	}
-	e, err := proof.ParseEntry(raw)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	value, present, err := c.trust.entry(&e, key, floor)
-	if err != nil {
-		return nil, err
-	}
-	return &Entry{Present: present, Value: value, Height: e.Header.Height, Header: e.Header, Signers: len(e.Certificate.Signatures), Proof: raw}, nil
+	return entry, nil
 }
 
 // QueryResult is what a contract's query entry returned. It is only as good
@@ -203,7 +209,14 @@ func (c *Client) Block(ctx context.Context, height uint64) (*BlockRecord, error)
 	if b.Block.Header.Height != height {
 		return nil, fmt.Errorf("the gateway sent block %d for %d: %w", b.Block.Header.Height, height, abi.CodeMalformed)
 	}
-	return b, c.checkBlock(b)
+	l, err := c.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.led(ctx, l, height, func() error { return c.checkBlock(b) }); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // blockBytes fetches the parts of a stored block.
@@ -297,8 +310,7 @@ func (c *Client) checkBlock(b *BlockRecord) error {
 		}
 		return nil
 	}
-	e := proof.Entry{Header: *h, Certificate: b.Certificate, Validators: c.trust.anchor.Validators}
-	if err := c.trust.header(&e, 0); err != nil {
+	if _, err := c.light.Header(h, &b.Certificate); err != nil {
 		return err
 	}
 	if proof.Root(b.Block.Txs) != h.Transactions || proof.Root(b.encoded) != h.Outcomes {

@@ -134,7 +134,7 @@ func (c *Client) Transact(ctx context.Context, op chain.Op, args Args, gas uint6
 // and unlike any other that this client signed.
 func (c *Client) Sign(op chain.Op, args Args, gas uint64) ([]byte, error) {
 	if gas == 0 {
-		gas = c.trust.genesis.Params.GasFor(op)
+		gas = c.light.genesis.Params.GasFor(op)
 	}
 	return chain.SignTx(&chain.Body{
 		Chain: c.Chain(), ValidUntil: c.validUntil(time.Now().Add(txWindow).UnixMilli()),
