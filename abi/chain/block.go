@@ -224,20 +224,14 @@ func AppendVote(b []byte, chain, block abi.Hash, metadata []byte, sequence uint6
 
 // Verify checks that a quorum of the set signed the block of this header.
 func (c *Certificate) Verify(h *Header, set ValidatorSet) error {
-	if set.Hash() != h.Validators {
-		return fmt.Errorf("validator set is not the header's: %w", abi.CodeBadProof)
+	if err := c.checkForm(h, set, set.Hash()); err != nil {
+		return err
 	}
-	vote := AppendVote(nil, h.Chain, h.Hash(), c.Metadata, c.Sequence)
-	last := uint64(0)
+	vote := c.vote(h)
 	for _, s := range c.Signatures {
-		key, ok := set.Key(s.Validator)
-		if !ok || s.Validator <= last || !VerifySignature(key, vote, s.Signature) {
-			return fmt.Errorf("signature of validator %d: %w", s.Validator, abi.CodeBadSignature)
+		if key, _ := set.Key(s.Validator); !VerifySignature(key, vote, s.Signature) {
+			return badSignature(s.Validator)
 		}
-		last = s.Validator
-	}
-	if n := len(c.Signatures); n < set.Quorum() || len(set) == 0 {
-		return fmt.Errorf("%d signatures of %d validators, want %d: %w", n, len(set), set.Quorum(), abi.CodeBadProof)
 	}
 	return nil
 }
