@@ -18,23 +18,31 @@ import (
 	"github.com/seed79541315/postern/sdk/key"
 )
 
-// ledger is a chain of one validator that certifies whatever it is given: the
-// Node behind a real gateway, with just enough state for a client.
+// ledger is a chain of one validator, to begin with, that certifies whatever it
+// is given: the Node behind a real gateway, with just enough state for a client.
 type ledger struct {
-	validator, gateway *key.Key
+	validator, gateway *key.Key // the first validator
 	genesis            *chain.Genesis
 	raw                []byte
 
-	mu        sync.Mutex
-	header    chain.Header
-	state     map[string][]byte
-	standing  map[string]abi.Standing
-	results   map[abi.Hash]abi.TxResult
-	blocks    [][3][]byte
-	submitted int
-	decide    func(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer
-	outcome   func(tx *chain.Tx) chain.Outcome // nil: OK
-	proof     func(key []byte) ([]byte, error) // nil: true
+	mu       sync.Mutex
+	header   chain.Header
+	signers  []*key.Key // who sign the next block, and their set
+	set      chain.ValidatorSet
+	signedBy chain.ValidatorSet // the set before that one
+	steps    [][]byte
+
+	certificate chain.Certificate // of header
+	withheld    bool              // no steps for anyone
+	staleness   uint64            // ms
+	state       map[string][]byte
+	standing    map[string]abi.Standing
+	results     map[abi.Hash]abi.TxResult
+	blocks      [][3][]byte
+	submitted   int
+	decide      func(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer
+	outcome     func(tx *chain.Tx) chain.Outcome // nil: OK
+	proof       func(key []byte) ([]byte, error) // nil: true
 }
 
 func newLedger(t testing.TB) *ledger {
@@ -47,6 +55,7 @@ func newLedger(t testing.TB) *ledger {
 		Validators: chain.ValidatorSet{{ID: 1, Key: l.validator.Public()}},
 		Accounts:   []chain.Grant{{Key: l.gateway.Public(), Roles: abi.RoleGateway | abi.RoleValidator}},
 	}
+	l.signers, l.set = []*key.Key{l.validator}, l.genesis.Validators
 	l.raw = l.genesis.Append(nil)
 	l.header = chain.Header{Chain: chain.ChainID(l.raw), Protocol: 1, Time: 1}
 	record := chain.Account{Key: l.gateway.Public(), Roles: abi.RoleGateway | abi.RoleValidator}
@@ -86,30 +95,63 @@ func (l *ledger) commitLocked(changes map[string][]byte, txs, outcomes [][]byte)
 	for k, v := range changes {
 		l.state[k] = v
 	}
-	parent := l.header.Hash()
-	set := l.genesis.Validators.Hash()
-	l.header = chain.Header{
-		Chain: l.header.Chain, Protocol: 1, Height: l.header.Height + 1, Time: l.header.Time + 1, Parent: parent,
-		Transactions: proof.Root(txs), Outcomes: proof.Root(outcomes), State: rootOf(l.state), Validators: set, NextValidators: set,
+	l.header = l.nextHeader(txs, outcomes, l.set)
+	l.appendBlock(txs, outcomes)
+}
+
+func (l *ledger) nextHeader(txs, outcomes [][]byte, next chain.ValidatorSet) chain.Header {
+	return chain.Header{
+		Chain: l.header.Chain, Protocol: 1, Height: l.header.Height + 1, Time: l.header.Time + 1, Parent: l.header.Hash(),
+		Transactions: proof.Root(txs), Outcomes: proof.Root(outcomes), State: rootOf(l.state), Validators: l.set.Hash(), NextValidators: next.Hash(),
 	}
-	c := certify(&l.header, l.validator)
+}
+
+func (l *ledger) appendBlock(txs, outcomes [][]byte) {
+	c := certifyBy(&l.header, l.set, l.signers)
+	l.certificate = c
 	l.blocks = append(l.blocks, [3][]byte{
 		chain.AppendBlock(nil, &chain.Block{Header: l.header, Txs: txs}), c.Append(nil), chain.AppendOutcomes(nil, outcomes)})
 }
 
-func certify(h *chain.Header, validator *key.Key) chain.Certificate {
-	signature, err := validator.Sign(chain.AppendVote(nil, h.Chain, h.Hash(), []byte("meta"), 1))
-	if err != nil {
-		panic(err)
+// handOver makes a block behind which others sign. Ids are never used again.
+func (l *ledger) handOver(to ...*key.Key) proof.Step {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, last := chain.ValidatorSet{}, l.set[len(l.set)-1].ID
+	for i, k := range to {
+		next = append(next, chain.Validator{ID: last + uint64(i) + 1, Key: k.Public()})
 	}
-	return chain.Certificate{Metadata: []byte("meta"), Sequence: 1, Signatures: []chain.Signature{{Validator: 1, Signature: signature}}}
+	l.header = l.nextHeader(nil, nil, next)
+	l.appendBlock(nil, nil)
+	s := proof.Step{Header: l.header, Certificate: l.certificate, Next: next}
+	l.steps = append(l.steps, s.Append(nil))
+	l.signedBy, l.signers, l.set = l.set, to, next
+	return s
+}
+
+// certifyBy signs for as many validators of the set as there are keys.
+func certifyBy(h *chain.Header, set chain.ValidatorSet, keys []*key.Key) chain.Certificate {
+	c := chain.Certificate{Metadata: []byte("meta"), Sequence: 1}
+	for i, k := range keys {
+		signature, err := k.Sign(chain.AppendVote(nil, h.Chain, h.Hash(), c.Metadata, c.Sequence))
+		if err != nil {
+			panic(err)
+		}
+		c.Signatures = append(c.Signatures, chain.Signature{Validator: set[i].ID, Signature: signature})
+	}
+	return c
+}
+
+// certify signs for validator 1.
+func certify(h *chain.Header, validator *key.Key) chain.Certificate {
+	return certifyBy(h, chain.ValidatorSet{{ID: 1}}, []*key.Key{validator})
 }
 
 // entryLocked proves a key as an honest node does.
 func (l *ledger) entryLocked(key []byte) proof.Entry {
-	e := proof.Entry{Header: l.header, Validators: l.genesis.Validators, State: prove(l.state, key)}
-	if l.header.Height > 0 {
-		e.Certificate = certify(&l.header, l.validator)
+	e := proof.Entry{Header: l.header, Certificate: l.certificate, Validators: l.set, State: prove(l.state, key)}
+	if l.header.Validators != l.set.Hash() && l.signedBy != nil {
+		e.Validators = l.signedBy // of the block that handed over
 	}
 	return e
 }
@@ -169,7 +211,7 @@ func (l *ledger) Submit(_ context.Context, raw []byte, wait bool) (abi.TxResult,
 func (l *ledger) Status() abi.NodeStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return abi.NodeStatus{Chain: l.header.Chain, Name: l.genesis.Name, Height: l.header.Height, Block: l.header.Hash(), Protocol: 1}
+	return abi.NodeStatus{Chain: l.header.Chain, Name: l.genesis.Name, Height: l.header.Height, Block: l.header.Hash(), Protocol: 1, Staleness: l.staleness}
 }
 
 func (l *ledger) Query(_ context.Context, contract string, message []byte) ([]byte, uint64, error) {
@@ -217,7 +259,23 @@ func (l *ledger) Tx(id abi.Hash) (abi.TxResult, error) {
 	return abi.TxResult{}, abi.CodeNotFound
 }
 
-func (l *ledger) Steps(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
+// Steps gives two at a time, so that clients have to ask again.
+func (l *ledger) Steps(after uint64, limit int) (page [][]byte, more bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, raw := range l.steps {
+		if s, err := proof.ParseStep(raw); err != nil {
+			return nil, false, err
+		} else if s.Header.Height <= after || l.withheld {
+			continue
+		}
+		if len(page) == min(2, limit) {
+			return page, true, nil
+		}
+		page = append(page, raw)
+	}
+	return page, false, nil
+}
 
 func (l *ledger) bundle(address string) *client.Bundle {
 	return &client.Bundle{Genesis: l.raw, Gateways: []string{address}}
