@@ -1,0 +1,5 @@
+package peer
+
+import "context"
+
+func (n *Network) findLocal(ctx context.Context) {}
