@@ -102,7 +102,7 @@ const usualGas = 20_000_000
 // wide chain admits keeps others waiting for nothing. Completing an upload is
 // what takes that much.
 func (p *Params) GasFor(op Op) uint64 {
-	if op == OpDeploy || op == OpUpgrade {
+	if op == OpDeploy || op == OpUpgrade || op == OpPropose {
 		return p.TxGas
 	}
 	return min(p.TxGas, usualGas)

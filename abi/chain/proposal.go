@@ -68,6 +68,7 @@ type Proposal struct {
 	Executed uint64
 	Code     abi.Code
 	Needed   uint64
+	Timer    uint64
 }
 
 // ProposalVote is one vote, an array [account id, validator id (0 for a
@@ -105,6 +106,7 @@ func (p *Proposal) Append(b []byte) []byte {
 	f.optUint(14, p.Executed)
 	f.optUint(15, uint64(p.Code))
 	f.optUint(16, p.Needed)
+	f.optUint(17, p.Timer)
 	return f.appendTo(b)
 }
 
@@ -164,6 +166,8 @@ func (p *Proposal) readDecision(k uint64, r *cbor.Reader) {
 		p.Code = abi.Code(uintUpTo(r, math.MaxUint16))
 	case 16:
 		p.Needed = r.Uint()
+	case 17:
+		p.Timer = r.Uint()
 	default:
 		r.Skip()
 	}

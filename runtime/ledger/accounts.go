@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"bytes"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 )
@@ -127,6 +129,15 @@ func (r *running) grant(a *chain.Grant) error {
 	if !r.sender.has(abi.RoleOperator) {
 		return abi.CodeMissingRole
 	}
+	if bytes.Equal(a.Key, r.sender.account.Key) && a.Roles&abi.RoleOperator == 0 {
+		return abi.CodeNotPermitted
+	}
+	return r.setGrant(a)
+}
+
+// setGrant does what a grant says, but for the validator role, which goes with
+// a place in the set.
+func (r *running) setGrant(a *chain.Grant) error {
 	s := r.x.state
 	id, known, err := accountOf(s, a.Key)
 	if err != nil {
@@ -142,8 +153,7 @@ func (r *running) grant(a *chain.Grant) error {
 	if err != nil || !ok {
 		return refuseUnless(ok, abi.CodeUnknownAccount, err)
 	}
-	resigns := id == r.sender.id && a.Roles&abi.RoleOperator == 0
-	if resigns || (a.Roles^account.Roles)&abi.RoleValidator != 0 {
+	if (a.Roles^account.Roles)&abi.RoleValidator != 0 {
 		return abi.CodeNotPermitted
 	}
 	account.Roles, account.GasQuota, account.StorageQuota = a.Roles, a.GasQuota, a.StorageQuota
@@ -153,7 +163,8 @@ func (r *running) grant(a *chain.Grant) error {
 	return s.set(chain.AccountKey(id), account.Append(nil))
 }
 
-// rotate replaces the sender's key by the one that signed the statement.
+// rotate replaces the sender's key by the one that signed the statement. A key
+// that votes is the validators' to change.
 func (r *running) rotate(a *chain.Rotate) error {
 	x := r.x
 	statement, err := chain.OpenStatement(a.Statement, x.header.Chain, chain.StatementRotate, x.header.Time)
@@ -167,19 +178,9 @@ func (r *running) rotate(a *chain.Rotate) error {
 	if account != r.sender.id {
 		return abi.CodeNotPermitted
 	}
-	if free, err := keyIsFree(x.state, statement.Key); err != nil || !free {
-		return refuseUnless(free, abi.CodeAccountExists, err)
-	}
-	record := r.sender.account
-	if err := x.state.delete(chain.KeyIndexKey(record.Key)); err != nil {
+	if err := x.refuseSeated(account); err != nil {
 		return err
 	}
-	record.Key = statement.Key
-	if a.X25519 != nil {
-		record.X25519 = a.X25519
-	}
-	if err := x.state.set(chain.KeyIndexKey(record.Key), account[:]); err != nil {
-		return err
-	}
-	return x.state.set(chain.AccountKey(account), record.Append(nil))
+	_, err = x.rekey(account, statement.Key, a.X25519)
+	return err
 }

@@ -99,19 +99,34 @@ func (r *running) chunk(a *chain.Chunk) error {
 // deploy makes a contract of a code. It waits for its activation by a timer,
 // also where the chain has no delay: then it is due at the next block.
 func (r *running) deploy(a *chain.Deploy) error {
+	if r.x.params.DeployApprovals > 0 {
+		return abi.CodeNeedsApproval
+	}
+	return r.install(a)
+}
+
+// deployable refuses a deployment that the sender may not make. It gives the
+// failed contract that had the name, if there was one.
+func (r *running) deployable(a *chain.Deploy) (old chain.Contract, err error) {
 	if !r.sender.has(abi.RoleDeveloper) {
-		return abi.CodeMissingRole
+		return old, abi.CodeMissingRole
 	}
 	if len(a.Init) > abi.MaxValue {
-		return abi.CodeTooLarge
+		return old, abi.CodeTooLarge
 	}
+	old, taken, err := load(r.x.state, chain.ContractKey(a.Name), chain.ParseContract)
+	if taken && (old.Status != chain.ContractFailed || old.Owner != r.sender.id) {
+		return old, abi.CodeContractExists
+	}
+	return old, err
+}
+
+// install is a deployment that the chain's parameters or the validators allow.
+func (r *running) install(a *chain.Deploy) error {
 	x := r.x
-	old, taken, err := load(x.state, chain.ContractKey(a.Name), chain.ParseContract)
+	old, err := r.deployable(a)
 	if err != nil {
 		return err
-	}
-	if taken && (old.Status != chain.ContractFailed || old.Owner != r.sender.id) {
-		return abi.CodeContractExists
 	}
 	if err := r.needCode(a.Code); err != nil {
 		return err

@@ -87,9 +87,9 @@ func (x *execution) finish(txs [][]byte) (*result, error) {
 	if err != nil {
 		return nil, &fault{err}
 	}
-	set, ok, err := load(x.state, chain.ValidatorsKey(), chain.ParseValidatorSet)
-	if err != nil || !ok {
-		return nil, errors.Join(err, missing(ok, "validators"))
+	set, err := x.validators()
+	if err != nil {
+		return nil, err
 	}
 	h := x.header
 	h.Transactions, h.Outcomes, h.State = proof.Root(txs), proof.Root(x.outcomes), update.Root()
@@ -263,6 +263,14 @@ func (r *running) operate(t *chain.Tx) error {
 		return argued(r, t, chain.ParseIssueToken, (*running).issueToken)
 	case chain.OpRevokeToken:
 		return argued(r, t, chain.ParseRevokeToken, (*running).revokeToken)
+	case chain.OpPropose:
+		return argued(r, t, chain.ParsePropose, (*running).propose)
+	case chain.OpApprove:
+		return argued(r, t, chain.ParseVote, (*running).approve)
+	case chain.OpReject:
+		return argued(r, t, chain.ParseVote, (*running).reject)
+	case chain.OpGuardians:
+		return argued(r, t, chain.ParseGuardians, (*running).nameGuardians)
 	}
 	return abi.CodeUnknownOp
 }

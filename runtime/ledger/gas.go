@@ -27,6 +27,10 @@ var gasOp = map[chain.Op]uint64{
 	chain.OpBind:         20_000,
 	chain.OpIssueToken:   20_000,
 	chain.OpRevokeToken:  20_000,
+	chain.OpPropose:      250_000, // a second signature, a rehearsal, what it asks for if one vote is enough
+	chain.OpApprove:      150_000, // the proposal's record, and what it asks for
+	chain.OpReject:       60_000,
+	chain.OpGuardians:    40_000,
 }
 
 // declaredGas is what a transaction counts towards its block's gas.

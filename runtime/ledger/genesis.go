@@ -21,6 +21,9 @@ func Init(store *storage.Store, genesis []byte) (chain.Header, error) {
 	if err := validateParams(&g.Params); err != nil {
 		return chain.Header{}, fmt.Errorf("genesis: %w", err)
 	}
+	if err := checkSet(g.Validators); err != nil {
+		return chain.Header{}, fmt.Errorf("genesis: %w", err)
+	}
 	if !store.Head().Empty {
 		return chain.Header{}, errors.New("the store holds a chain already")
 	}
@@ -69,12 +72,20 @@ func genesisState(v *storage.View, g *chain.Genesis) (*state, error) {
 	return s, err
 }
 
+// Bounds of a proposal's time to live: votes come in blocks of their own, and a
+// year later nobody knows what was meant.
+const (
+	leastProposalTTL = 60_000 // ms
+	mostProposalTTL  = 366 * day
+)
+
 // validateParams checks what execution relies on: a transaction fits into the
 // half of a block that timers leave it, and things that must expire do.
 func validateParams(p *chain.Params) error {
 	ok := p.Profile == abi.ProfileLean || p.Profile == abi.ProfileWide
 	ok = ok && p.TxGas >= gasTx && p.BlockGas/2 >= p.TxGas && p.DecideGas > 0 && p.QueryGas > 0
 	ok = ok && p.ActivationDelay >= 0 && p.UploadTTL > 0 && p.BlockTimers > 0
+	ok = ok && p.ProposalTTL() >= leastProposalTTL && p.ProposalTTL() <= mostProposalTTL && p.DeployApprovals <= chain.MaxValidators
 	if !ok {
 		return fmt.Errorf("parameters contradict one another or are zero where they must not be: %w", abi.CodeBadArgument)
 	}

@@ -98,6 +98,8 @@ func (x *execution) timer(d dueTimer) error {
 		err = x.activate(r, &t, &o)
 	case chain.TimerUpgrade:
 		err = x.activateUpgrade(r, &t, &o)
+	case chain.TimerProposal:
+		err = x.proposalTimer(r, &t, &o)
 	case chain.TimerUpload:
 		r.used = min(gasTimer, r.limit)
 		err = x.settle(r, x.state.mark(), x.expireUpload(&t), &o)

@@ -13,22 +13,39 @@ import (
 // answers until the new one is activated by a timer; until then there is no
 // second upgrade. The result is the new version's number (CBOR uint).
 func (r *running) upgrade(a *chain.Upgrade) error {
-	x := r.x
-	key := chain.ContractKey(a.Name)
-	c, ok, err := load(x.state, key, chain.ParseContract)
+	if r.x.params.DeployApprovals > 0 {
+		return abi.CodeNeedsApproval
+	}
+	return r.replace(a)
+}
+
+// upgradable refuses an upgrade that the sender may not make.
+func (r *running) upgradable(a *chain.Upgrade) (c chain.Contract, err error) {
+	c, ok, err := load(r.x.state, chain.ContractKey(a.Name), chain.ParseContract)
 	switch {
 	case err != nil || !ok:
-		return refuseUnless(ok, abi.CodeUnknownContract, err)
+		return c, refuseUnless(ok, abi.CodeUnknownContract, err)
 	case c.Owner != r.sender.id:
-		return abi.CodeNotPermitted
+		return c, abi.CodeNotPermitted
 	case !r.sender.has(abi.RoleDeveloper):
-		return abi.CodeMissingRole
+		return c, abi.CodeMissingRole
 	case c.Status != chain.ContractActive:
-		return standing(c.Status)
+		return c, standing(c.Status)
 	case c.Pending != 0:
-		return abi.CodeUpgradePending
+		return c, abi.CodeUpgradePending
 	case len(a.Migrate) > abi.MaxValue:
-		return abi.CodeTooLarge
+		return c, abi.CodeTooLarge
+	}
+	return c, nil
+}
+
+// replace is an upgrade that the chain's parameters or the validators allow.
+func (r *running) replace(a *chain.Upgrade) error {
+	x := r.x
+	key := chain.ContractKey(a.Name)
+	c, err := r.upgradable(a)
+	if err != nil {
+		return err
 	}
 	if err := r.needCode(a.Code); err != nil {
 		return err
