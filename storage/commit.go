@@ -45,13 +45,7 @@ func (s *Store) Commit(b Block) error {
 		return errors.Join(err, batch.Close())
 	}
 	s.raise(b, head.version+1)
-	view, err := s.write(&batch, head.version+1, next)
-	if err != nil {
-		return err
-	}
-	s.current.Store(view)
-	head.Release()
-	return nil
+	return s.write(&batch, head.version+1, head.base, next)
 }
 
 // raise tells the cache what changes, before anything can be read.
@@ -66,18 +60,19 @@ func (s *Store) raise(b Block, version uint64) {
 	}
 }
 
-// write is the only place where the ledger is written. It returns the View of
-// what it wrote.
-func (s *Store) write(b *batch, version uint64, next *tree.Tree) (*View, error) {
+// write is the only place where the ledger is written. It publishes the View
+// of what it wrote.
+func (s *Store) write(b interface{ WriteSync() error }, version, base uint64, next *tree.Tree) error {
 	err := s.health.run(b.WriteSync)
 	if err == nil {
 		var v *View
-		if v, err = s.newView(version, next); err == nil {
-			return v, nil
+		if v, err = s.newView(version, base, next); err == nil {
+			s.current.Swap(v).Release()
+			return nil
 		}
 	}
 	s.health.fail(fmt.Errorf("writing a block: %w", err))
-	return nil, s.health.err()
+	return s.health.err()
 }
 
 // batch is a database batch that keeps its first error.
@@ -100,14 +95,27 @@ func (b *batch) remove(key []byte) {
 
 // fill collects all that the block writes.
 func (b *batch) fill(k Block, next *tree.Tree) error {
-	record := appendBlock(nil, k.Block, k.Certificate, k.Outcomes)
-	b.set(heightKey(keyBlock, k.Height), record)
-	b.set(heightKey(keyDigest, k.Height), blockDigest(record))
+	b.block(k.Height, Record{k.Block, k.Certificate, k.Outcomes})
 	b.set(headKey, appendHead(nil, k.Height, next.Root()))
+	if k.Height == 0 {
+		b.remove(carryKey)
+	}
 	if k.Update != nil {
 		b.state(k.Update)
 	}
-	for _, c := range k.Plain {
+	return b.plain(k.Plain)
+}
+
+// block collects a block's record and its digest.
+func (b *batch) block(height uint64, k Record) {
+	record := appendBlock(nil, k.Block, k.Certificate, k.Outcomes)
+	b.set(heightKey(keyBlock, height), record)
+	b.set(heightKey(keyDigest, height), blockDigest(record))
+}
+
+// plain collects records outside the root.
+func (b *batch) plain(changes []Change) error {
+	for _, c := range changes {
 		if err := c.validate(); err != nil {
 			return err
 		}
@@ -166,7 +174,7 @@ func (s *Store) Block(height uint64) (block, certificate, outcomes []byte, err e
 }
 
 func (v *View) block(height uint64) (block, certificate, outcomes []byte, err error) {
-	if height >= v.version {
+	if height >= v.version || height > 0 && height < v.base {
 		return nil, nil, nil, fmt.Errorf("block %d: %w", height, ErrNotFound)
 	}
 	what := fmt.Sprintf("block %d", height)

@@ -50,7 +50,7 @@ func openEngine(cfg Config, health *health) (*engine, error) {
 func openLocked(cfg Config, health *health) (*engine, error) {
 	path := filepath.Join(cfg.Dir, dbName+".db")
 	switch _, err := cfg.FS.Stat(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) && !cfg.readOnly:
 		if err := createEngine(cfg, path); err != nil {
 			return nil, fmt.Errorf("creating database %s: %w", path, err)
 		}
@@ -109,7 +109,7 @@ func syncDir(disk vfs.FS, path string) error {
 // is to create one.
 func startEngine(cfg Config, name string, health *health, create bool) (*engine, error) {
 	opts := cfg.pebble(health)
-	opts.ErrorIfNotExists = !create
+	opts.ErrorIfNotExists, opts.ReadOnly = !create, cfg.readOnly
 	defer opts.Cache.Unref()
 	var kv *cmtdb.PebbleDB
 	err := health.run(func() (err error) {

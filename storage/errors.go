@@ -45,6 +45,9 @@ func readError(what string, err error) error {
 	return fmt.Errorf("reading %s: %w", what, err)
 }
 
+// errReadOnly comes from a write to a checkpoint.
+var errReadOnly = errors.New("checkpoint can only be read")
+
 // errPanicked is the error that run makes of a panic.
 var errPanicked = errors.New("the database panicked")
 

@@ -84,7 +84,7 @@ func TestNothingWaitsForFailedEngine(t *testing.T) {
 	returns(t, "Prove", func() error { _, err := v.Prove([]byte("a")); return err })
 	returns(t, "Update", func() error { _, err := v.Update([]Change{set("b", "1")}); return err })
 	returns(t, "scan", func() error { return v.scan(keyBucket, func(_, _ []byte) error { return nil }) })
-	returns(t, "newView", func() error { _, err := s.newView(v.version, v.tree); return err })
+	returns(t, "newView", func() error { _, err := s.newView(v.version, v.base, v.tree); return err })
 	returns(t, "Release", func() error { v.Release(); return s.Err() })
 	returns(t, "Stats", func() error { s.Stats(); return s.Err() })
 	returns(t, "Verify", func() error { _, err := s.Verify(t.Context(), nil); return err })

@@ -15,9 +15,13 @@ import (
 // The database is one ordered map. Its keys begin with:
 //
 //	b | start          -> bucket: depth, count, hash (start without trailing zero bytes)
+//	j | start depth    -> count: a chunk that an import has
 //	k | height         -> block, certificate, outcomes
+//	m | "base"         -> the lowest height above 0 that is kept, where that is not 1
+//	m | "carried"      -> root of the state that block 0 will begin with
 //	m | "format"       -> format version
 //	m | "head"         -> height, state root
+//	m | "import"       -> height, state root that an import is to reach
 //	o | key            -> nothing: the ordered index of state keys
 //	p | key            -> plain record
 //	r | height         -> digest of the record k | height
@@ -26,6 +30,7 @@ import (
 // Heights and starts are 8 bytes, big endian.
 const (
 	keyBucket = 'b'
+	keyChunk  = 'j'
 	keyBlock  = 'k'
 	keyMeta   = 'm'
 	keyIndex  = 'o'
@@ -47,6 +52,9 @@ const formatVersion = 1
 var (
 	formatKey = []byte{keyMeta, 'f', 'o', 'r', 'm', 'a', 't'}
 	headKey   = []byte{keyMeta, 'h', 'e', 'a', 'd'}
+	baseKey   = []byte{keyMeta, 'b', 'a', 's', 'e'}
+	carryKey  = []byte{keyMeta, 'c', 'a', 'r', 'r', 'i', 'e', 'd'}
+	importKey = []byte{keyMeta, 'i', 'm', 'p', 'o', 'r', 't'}
 )
 
 var errMalformedRecord = errors.New("record is malformed")

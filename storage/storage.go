@@ -25,6 +25,8 @@ type Config struct {
 	Memory          bool         // keep everything in memory and write nothing; for tools that need no disk
 	Logger          *slog.Logger // required
 	FS              vfs.FS       // the disk's by default; tests inject faults
+
+	readOnly bool // of a checkpoint
 }
 
 func (c *Config) validate() error {
@@ -76,6 +78,14 @@ func Open(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if err := settleImport(cfg); err != nil {
+		return nil, err
+	}
+	return open(cfg)
+}
+
+// open opens the store in a folder that nothing is about to replace.
+func open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, health: newHealth()}
 	var err error
 	if s.engine, err = openEngine(cfg, s.health); err != nil {
@@ -93,7 +103,7 @@ func Open(cfg Config) (*Store, error) {
 
 // recover builds the newest View from what is stored.
 func (s *Store) recover() error {
-	v, err := s.newView(0, tree.New(tree.DefaultLimits))
+	v, err := s.newView(0, 1, tree.New(tree.DefaultLimits))
 	if err != nil {
 		return err
 	}
@@ -123,6 +133,9 @@ func (v *View) recover() error {
 	if !head.Empty {
 		v.version = head.Height + 1
 	}
+	if v.base, err = v.readBase(); err != nil {
+		return err
+	}
 	return v.checkHeights()
 }
 
@@ -132,7 +145,7 @@ func (v *View) readHead() (Head, error) {
 		return Head{}, readError("the head", err)
 	}
 	if record == nil {
-		return Head{Empty: true}, nil
+		return v.readCarried()
 	}
 	head, err := parseHead(record)
 	if err != nil {
@@ -156,30 +169,33 @@ func (v *View) readTree() (*tree.Tree, error) {
 	return builder.Tree()
 }
 
-// checkHeights finds that every height below the View's version has a digest
-// and no other has. Digests are small and lie together, blocks do not; both
-// are always written together.
+// checkHeights finds that block 0 and every height from the base to the head
+// have a digest and no other has. Digests are small and lie together, blocks
+// do not; both are always written together.
 func (v *View) checkHeights() error {
 	next := uint64(0)
 	err := v.scan(keyDigest, func(key, value []byte) error {
 		if want := heightKey(keyDigest, next); string(key) != string(want) || next >= v.version || len(value) != digestSize {
 			return fmt.Errorf("%w: found %x where %x should follow", errMalformedRecord, key, want)
 		}
-		next++
+		next = v.after(next)
 		return nil
 	})
 	if err != nil {
 		return readError("the block records", err)
 	}
-	if next != v.version {
-		return corrupt("the block records", fmt.Errorf("there are %d, the head is block %d", next, v.Height()))
+	if next < v.version {
+		return corrupt("the block records", fmt.Errorf("that of block %d is missing, the head is block %d", next, v.Height()))
 	}
 	return nil
 }
 
+// after is the next height that is kept.
+func (v *View) after(height uint64) uint64 { return max(height+1, v.base) }
+
 // newView opens a View of what is stored now.
-func (s *Store) newView(version uint64, t *tree.Tree) (*View, error) {
-	v := &View{store: s, version: version, tree: t}
+func (s *Store) newView(version, base uint64, t *tree.Tree) (*View, error) {
+	v := &View{store: s, version: version, base: base, tree: t}
 	err := s.engine.wait(func() error {
 		v.snap = s.engine.db.NewSnapshot()
 		return nil
@@ -236,6 +252,9 @@ func (s *Store) Err() error { return s.health.err() }
 func (s *Store) usable() error {
 	if s.current.Load() == nil {
 		return ErrClosed
+	}
+	if s.cfg.readOnly {
+		return errReadOnly
 	}
 	return s.health.err()
 }

@@ -15,7 +15,8 @@ import (
 // Report says what Verify checked.
 type Report struct {
 	Head    Head
-	Blocks  int // block records, contiguous from 0
+	Base    uint64 // lowest height above 0 that is kept
+	Blocks  int    // block records: of height 0, and contiguous from Base
 	Buckets int
 	Keys    int // state values, each indexed
 	Plain   int // records outside the root, counted only
@@ -39,7 +40,8 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int)) (Rep
 	defer view.Release()
 	f := verifier{view: view, ctx: ctx, progress: progress}
 	f.Head = Head{Height: view.Height(), Root: view.Root(), Empty: view.version == 0}
-	f.total = int(view.version) + 2*int(view.Keys()) // each key once in the state, once in the index
+	f.Base = view.base
+	f.total = view.blocks() + 2*int(view.Keys()) // each key once in the state, once in the index
 	for _, check := range []func() error{f.records, f.blocks, f.state, f.index, f.plain} {
 		if err := check(); err != nil {
 			return f.Report, err
@@ -91,8 +93,8 @@ func (f *verifier) records() error {
 }
 
 func (f *verifier) blocks() error {
+	height := uint64(0)
 	err := f.view.scan(keyBlock, func(key, value []byte) error {
-		height := uint64(f.Blocks)
 		if !bytes.Equal(key, heightKey(keyBlock, height)) || height >= f.view.version {
 			return fmt.Errorf("%w: found %x where block %d should be", errMalformedRecord, key, height)
 		}
@@ -103,14 +105,15 @@ func (f *verifier) blocks() error {
 		if err := checkBlock(value, digest); err != nil {
 			return fmt.Errorf("%w: block %d: %w", errMalformedRecord, height, err)
 		}
+		height = f.view.after(height)
 		f.Blocks++
 		return f.step()
 	})
 	if err != nil {
 		return readError("the blocks", err)
 	}
-	if uint64(f.Blocks) != f.view.version {
-		return corrupt("the blocks", fmt.Errorf("block %d is missing, the head is block %d", f.Blocks, f.Head.Height))
+	if height < f.view.version {
+		return corrupt("the blocks", fmt.Errorf("block %d is missing, the head is block %d", height, f.Head.Height))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 type View struct {
 	store   *Store
 	version uint64 // height + 1, 0 for the store before its first block
+	base    uint64 // the lowest height above 0 whose block is kept
 	tree    *tree.Tree
 	snap    *pebble.Snapshot
 	refs    atomic.Int64 // holders, the store being one while this is the newest
