@@ -97,9 +97,8 @@ func (c *Config) validate() error {
 		return errors.New("consensus: ID, Key, WAL, App, Clock and Logger are needed")
 	}
 	set := c.App.ValidatorSet()
-	key, ok := set.Key(c.ID)
-	if !ok || !bytes.Equal(key, c.Key.Public()) {
-		return fmt.Errorf("consensus: validator %d with this key: %w", c.ID, ErrNotValidator)
+	if err := c.member(set); err != nil {
+		return fmt.Errorf("consensus: %w", err)
 	}
 	if len(set) > 1 && (c.Transport == nil || c.Syncer == nil) {
 		return fmt.Errorf("consensus: %d validators need a Transport and a Syncer", len(set))
@@ -108,6 +107,18 @@ func (c *Config) validate() error {
 	c.QueueCount = orDefault(c.QueueCount, 4096)
 	c.QueueBytes = orDefault(c.QueueBytes, 8<<20)
 	c.PoolGas = orDefault(c.PoolGas, 1_000_000_000)
+	return nil
+}
+
+// member is an error unless the set names this validator with its key.
+func (c *Config) member(set chain.ValidatorSet) error {
+	key, ok := set.Key(c.ID)
+	switch {
+	case !ok:
+		return fmt.Errorf("validator %d: %w", c.ID, ErrNotValidator)
+	case !bytes.Equal(key, c.Key.Public()):
+		return fmt.Errorf("validator %d has another key now: %w", c.ID, ErrNotValidator)
+	}
 	return nil
 }
 

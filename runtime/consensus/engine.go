@@ -56,13 +56,32 @@ func New(cfg Config) (*Engine, error) {
 }
 
 // Run takes part in consensus until ctx ends, and then returns nil. It returns
-// after everything it started has ended; any error means that the process must
-// end. It can be called once.
+// after everything it started has ended. An error that wraps ErrNotValidator
+// means that the validator was voted out or has another key: the node goes on
+// as a follower, and may call New again, over the same directory, when it is
+// voted in again. Any other error means that the process must end. Run can be
+// called once.
 func (e *Engine) Run(ctx context.Context) error {
 	if !e.state.CompareAndSwap(stateNew, stateStarting) {
 		return errors.New("consensus: Run was called before")
 	}
 	defer e.state.Store(stateStopped)
+	for {
+		err := e.attempt(ctx)
+		if !errors.Is(err, errStalled) || ctx.Err() != nil {
+			return err
+		}
+		e.cfg.Logger.Warn("starting consensus anew: no block came while transactions waited", "for", stallAfter,
+			"height", e.cfg.App.Head().Height)
+		e.queue.restart()
+	}
+}
+
+// errStalled ends an attempt, not Run.
+var errStalled = errors.New("no block came while transactions waited")
+
+// attempt runs SmartBFT once, from what the write-ahead log says.
+func (e *Engine) attempt(ctx context.Context) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err := e.run(inner, cancel)
@@ -72,6 +91,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		if errors.Is(err, ctx.Err()) {
 			err = nil
 		}
+	}
+	switch {
+	case err == nil && (cause == nil || cause == errStalled):
+		return cause
+	case errors.Is(err, errStalled):
+		err = nil // it is the cause
 	}
 	if err = errors.Join(cause, err); err != nil {
 		return fmt.Errorf("consensus: %w", err)
@@ -102,8 +127,12 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	if err := e.follow(ctx, j, signed); err != nil {
 		return err
 	}
+	promises, err := j.promised()
+	if err != nil {
+		return err
+	}
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
-		journal: j, signed: signed, wake: e.wake}
+		journal: j, signed: signed, wake: e.wake, promises: promises}
 	return e.serve(ctx, r, log)
 }
 
@@ -115,7 +144,9 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 	e.open(r)
 	e.cfg.Logger.Info("consensus is up", "validator", e.cfg.ID, "validators", len(r.Nodes()), "height", e.cfg.App.Head().Height)
 	r.pump(ctx, e.wake)
-	e.state.Store(stateStopped)
+	if !errors.Is(context.Cause(ctx), errStalled) {
+		e.state.Store(stateStopped)
+	}
 	return e.close(r)
 }
 
@@ -135,6 +166,9 @@ func (e *Engine) openSigned(j *journal) (*signedFile, error) {
 // older copy, and a vote would be a second one for the same height.
 func (e *Engine) follow(ctx context.Context, j *journal, signed *signedFile) error {
 	for {
+		if err := e.cfg.member(e.cfg.App.ValidatorSet()); err != nil {
+			return err
+		}
 		head := e.cfg.App.Head().Height
 		voted, behind := lacks(head, signed.height, j)
 		if !behind {
@@ -170,6 +204,7 @@ func (r *replica) start(log *logger) error {
 		return err
 	}
 	r.members, r.sequence = members(r.cfg.App.ValidatorSet()), sequence
+	r.recovery.entries, r.recovery.inFlight = r.journal.restore(r.cfg.App.Head().Height)
 	for i := range r.tickers {
 		r.tickers[i] = time.NewTicker(tickPeriod(len(r.members)))
 	}
@@ -178,14 +213,14 @@ func (r *replica) start(log *logger) error {
 		Application:       r,
 		Assembler:         r,
 		WAL:               r,
-		WALInitialContent: r.journal.restore(r.cfg.App.Head().Height),
+		WALInitialContent: r.recovery.entries,
 		Comm:              r,
 		Signer:            r,
 		Verifier:          r,
 		RequestInspector:  r,
 		Synchronizer:      r,
 		Logger:            log,
-		Metadata:          metadata,
+		Metadata:          r.journal.resume(metadata),
 		LastProposal:      latest.Proposal,
 		LastSignatures:    latest.Signatures,
 		Scheduler:         r.tickers[0].C,
@@ -266,8 +301,9 @@ func (e *Engine) open(r *replica) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.replica, e.peers = r, map[uint64]chan *smartbftprotos.Message{}
-	e.state.Store(stateReady)
-	close(e.up)
+	if e.state.Swap(stateReady) == stateStarting {
+		close(e.up)
+	}
 }
 
 // Ready is closed when Run is up and Submit may be called.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -21,6 +22,13 @@ type journal struct {
 	last    *smartbftprotos.PrePrepare // of the last proposal recorded, or nil
 	settled uint64                     // the height that a recorded change of view stands on
 	phase   phase                      // of the last record
+
+	proposal []byte // the record of last
+	vote     []byte // the record of the vote for it, or nil
+	change   []byte // the last record of a change of view, or nil
+	entered  uint64 // the view of the last new view recorded
+	least    uint64 // views below it this validator has left
+	bound    bool   // the vote was given in a change of view, after its own view was left
 }
 
 type phase uint8
@@ -163,13 +171,27 @@ func (j *journal) inspect(dir string) error {
 		switch {
 		case m.GetProposedRecord() != nil:
 			j.last, j.phase = m.GetProposedRecord().GetPrePrepare(), phaseProposed
+			j.proposal, j.vote, j.bound = entry, nil, false
+			j.least = max(j.least, j.last.GetView())
 		case m.GetCommit() != nil:
-			j.phase = phaseSigned
+			j.phase, j.vote = phaseSigned, entry
+			j.bound = j.least > j.last.GetView()
 		default:
-			j.phase, j.settled = phaseView, m.GetNewView().GetLatestSequence()
+			j.phase, j.settled, j.change = phaseView, m.GetNewView().GetLatestSequence(), entry
+			j.entered = max(j.entered, m.GetNewView().GetViewId())
+			j.least = max(j.least, leastView(m))
 		}
 	}
 	return nil
+}
+
+// leastView is the least view that a validator may vote in after it recorded
+// a change of view. SmartBFT's record of one that begins names the view left.
+func leastView(m *smartbftprotos.SavedMessage) uint64 {
+	if c := m.GetViewChange(); c != nil {
+		return c.NextView + 1
+	}
+	return m.GetNewView().GetViewId()
 }
 
 // proposed is the height of the last proposal recorded.
@@ -183,12 +205,41 @@ func (j *journal) voted() uint64 {
 	return j.proposed()
 }
 
-// restore is what SmartBFT is to recover from when the ledger is at height. A
-// proposal at or below it is settled: given one, SmartBFT would wait for its
-// prepares until the next view change.
-func (j *journal) restore(height uint64) [][]byte {
-	if (j.phase == phaseProposed || j.phase == phaseSigned) && j.proposed() <= height {
-		return nil
+// restore is what SmartBFT is to recover from when the ledger is at height:
+// the records that say which view it is in, and those of the proposal in the
+// making. It reads only the last of all, so where both matter begin comes
+// first and then takes the place of its end.
+//
+// A proposal at or below the height is settled: given one, SmartBFT would wait
+// for its prepares until the next view change.
+func (j *journal) restore(height uint64) (begin, inFlight [][]byte) {
+	if j.last != nil && j.last.Seq == height+1 {
+		inFlight = [][]byte{j.proposal}
+		if j.vote != nil {
+			inFlight = append(inFlight, j.vote)
+		}
 	}
-	return j.entries
+	if j.change == nil || j.phase != phaseView && j.least <= j.last.GetView() {
+		return inFlight, nil
+	}
+	if inFlight == nil || j.entered >= j.least && !j.bound {
+		return [][]byte{j.change}, nil // a new view has judged what was in flight
+	}
+	return [][]byte{j.proposal, j.change}, inFlight
 }
+
+// resume returns the metadata of the last decision as SmartBFT is to start
+// from it. It takes the view from there, though the log may know of a newer
+// one; the validator would hold another for the leader than all the others.
+func (j *journal) resume(md *smartbftprotos.ViewMetadata) *smartbftprotos.ViewMetadata {
+	switch last := j.last; {
+	case last != nil && last.Seq == md.LatestSequence+1 && last.View == j.least && last.View > md.ViewId:
+		return &smartbftprotos.ViewMetadata{ViewId: last.View, LatestSequence: md.LatestSequence, DecisionsInView: beforeFirst}
+	case j.entered == j.least && j.entered > md.ViewId:
+		return &smartbftprotos.ViewMetadata{ViewId: j.entered, LatestSequence: md.LatestSequence, DecisionsInView: beforeFirst}
+	}
+	return md
+}
+
+// beforeFirst precedes the first decision of a view, which is number 0.
+const beforeFirst = math.MaxUint64

@@ -28,6 +28,7 @@ type proposal struct {
 	hash     abi.Hash // the block's
 	metadata []byte
 	sequence uint64 // verification sequence
+	view     uint64
 	height   uint64 // of the metadata; the header's own is for the ledger to check
 }
 
@@ -62,6 +63,7 @@ func parseProposal(p types.Proposal) (*proposal, error) {
 		hash:     sha256.Sum256(p.Header),
 		metadata: p.Metadata,
 		sequence: uint64(p.VerificationSequence),
+		view:     md.ViewId,
 		height:   header.Height,
 	}, nil
 }

@@ -14,14 +14,42 @@ const (
 	clockCheck = time.Second // for a clock that is not trusted yet
 )
 
+// stallAfter is how long transactions may wait in the pool without a block
+// before SmartBFT is started anew: it has more ways to stall than could be
+// mended one by one, and none outlasts a start. A change of view that works
+// takes less.
+const stallAfter = 15 * time.Second
+
+// watch tells whether blocks come while transactions wait.
+type watch struct {
+	height uint64
+	since  time.Time // zero while nothing waits
+}
+
+// left is how long a block may still take, or false while nothing waits.
+func (w *watch) left(height uint64, pooled int, now time.Time) (time.Duration, bool) {
+	switch {
+	case pooled == 0:
+		*w = watch{}
+		return 0, false
+	case w.since.IsZero() || w.height != height:
+		*w = watch{height, now}
+	}
+	return w.since.Add(stallAfter).Sub(now), true
+}
+
 // pump moves requests from the queue to SmartBFT's pool until ctx ends, makes
 // ticks, and repeats messages. An idle chain does not wake it.
 func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var blocks watch
 	for ctx.Err() == nil {
 		timer.Stop()
 		wait, ok := r.feed()
+		if left, waiting := r.stalls(&blocks); waiting && (!ok || left < wait) {
+			wait, ok = left, true
+		}
 		if again := r.repeat(); again > 0 && (!ok || again < wait) {
 			wait, ok = again, true
 		}
@@ -34,6 +62,19 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 		case <-timer.C:
 		}
 	}
+}
+
+// stalls ends the attempt when no block comes; one validator waits for nobody.
+func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
+	_, pooled := r.queue.sizes()
+	left, waiting = w.left(r.cfg.App.Head().Height, pooled, time.Now())
+	if len(r.Nodes()) == 1 {
+		return 0, false
+	}
+	if waiting && left <= 0 {
+		r.fail(errStalled)
+	}
+	return left, waiting
 }
 
 // feed admits what it may, and says when to be called again if nothing else

@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/seed79541315/postern/abi"
@@ -82,12 +83,7 @@ func (q *queue) add(r *request) (bool, error) {
 	if q.count >= q.maxCount || q.bytes+len(r.raw) > q.maxBytes {
 		return false, fmt.Errorf("%d transactions of %d bytes wait: %w", q.count, q.bytes, abi.CodeBusy)
 	}
-	s := q.lines[r.payer]
-	if s == nil {
-		s = &line{payer: r.payer}
-		q.lines[r.payer] = s
-		q.turn = append(q.turn, s)
-	}
+	s := q.lineOf(r.payer)
 	if s.live >= max(1, q.maxCount/2) {
 		return false, fmt.Errorf("%d transactions of this payer wait: %w", s.live, abi.CodeBusy)
 	}
@@ -231,6 +227,46 @@ func (q *queue) sweep(bad func(*request) bool) []*request {
 	clear(q.pool[len(kept):])
 	q.pool = kept
 	return removed
+}
+
+// restart empties the pool, which ended with its engine: what it held is first
+// in its payers' lines again, beyond their bounds if need be. Ticks are made
+// anew.
+func (q *queue) restart() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	pool := q.pool
+	q.pool, q.load = nil, load{}
+	for _, r := range slices.Backward(pool) {
+		switch {
+		case r.state != pooled:
+		case r.tick:
+			r.state = gone
+			delete(q.known, r.id)
+		default:
+			q.lineOf(r.payer).first(r)
+			q.count++
+			q.bytes += len(r.raw)
+		}
+	}
+}
+
+// first puts a request in front of the line.
+func (s *line) first(r *request) {
+	r.state = waiting
+	s.list = slices.Insert(s.list, 0, r)
+	s.live++
+}
+
+// lineOf returns a payer's line, begun if need be.
+func (q *queue) lineOf(payer abi.Hash) *line {
+	s := q.lines[payer]
+	if s == nil {
+		s = &line{payer: payer}
+		q.lines[payer] = s
+		q.turn = append(q.turn, s)
+	}
+	return s
 }
 
 // sizes is how many requests wait and how many are in the pool.

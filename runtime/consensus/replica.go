@@ -41,7 +41,11 @@ type replica struct {
 	signing sync.Mutex // guards signed
 	signed  *signedFile
 
-	mu        sync.Mutex  // guards what follows
+	recording sync.Mutex // held while a record is written
+	recovery  recovery   // owned by SmartBFT's start, then by whoever changes the set
+
+	mu        sync.Mutex // guards what follows
+	promises  promises
 	verified  judged      // the last proposal that VerifyProposal accepted
 	members   []uint64    // ids that SmartBFT was last told of
 	sequence  uint64      // verification sequence
@@ -64,8 +68,12 @@ type judged struct {
 
 // is compares rather than hash 256 KiB.
 func (j *judged) is(p *types.Proposal) bool {
-	return j.raw.VerificationSequence == p.VerificationSequence && bytes.Equal(j.raw.Header, p.Header) &&
-		bytes.Equal(j.raw.Metadata, p.Metadata) && bytes.Equal(j.raw.Payload, p.Payload)
+	return sameProposal(&j.raw, p)
+}
+
+func sameProposal(a, b *types.Proposal) bool {
+	return a.VerificationSequence == b.VerificationSequence && bytes.Equal(a.Header, b.Header) &&
+		bytes.Equal(a.Metadata, b.Metadata) && bytes.Equal(a.Payload, b.Payload)
 }
 
 // end records why the engine must stop, and ends the calling goroutine.
@@ -78,6 +86,9 @@ func (r *replica) end(err error) {
 // decline: without a trusted clock it returns a proposal that its own check
 // refuses, so that the others choose another leader.
 func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Proposal {
+	if p, ok := r.proposedAlready(metadata); ok {
+		return p
+	}
 	now, trusted := r.cfg.Clock()
 	if !trusted {
 		r.log.Warn("cannot lead without a trusted clock")
@@ -103,6 +114,20 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 	return newProposal(block, metadata, sequence)
 }
 
+// proposedAlready returns this leader's proposal for the same height of the
+// same view: SmartBFT asks again when a sync has restarted the view, and a
+// second proposal would be refused by all who hold the first.
+func (r *replica) proposedAlready(metadata []byte) (types.Proposal, bool) {
+	md, err := parseMetadata(metadata)
+	if err != nil {
+		r.end(fmt.Errorf("proposing a block: %w", err))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := &r.promises.accepted
+	return a.raw, a.height > 0 && a.height == md.LatestSequence && a.view == md.ViewId
+}
+
 // discard drops what no block can hold from the queue and the pool, or it
 // would be proposed for ever.
 func (r *replica) discard(requests, raws [][]byte) {
@@ -119,7 +144,7 @@ func (r *replica) discard(requests, raws [][]byte) {
 
 // VerifyProposal decides whether to vote for a leader's proposal.
 func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error) {
-	ids, err := r.judge(raw)
+	p, ids, err := r.judge(raw)
 	if err != nil {
 		if r.ctx.Err() == nil {
 			r.log.Warn("refused a proposal", "leader", r.bft.GetLeaderID(), "err", err)
@@ -128,30 +153,41 @@ func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.promises.allow(p, &raw); err != nil { // a view may have been left meanwhile
+		return nil, err
+	}
 	r.verified = judged{raw, ids}
+	r.promises.accepted = accepted{p.view, p.height, p.hash, raw}
 	return requestInfos(ids), nil
 }
 
-// judge returns the pool ids of an acceptable proposal's transactions.
-func (r *replica) judge(raw types.Proposal) ([]abi.Hash, error) {
+// judge parses a proposal and checks that it is acceptable. It returns the
+// pool ids of its transactions as well.
+func (r *replica) judge(raw types.Proposal) (*proposal, []abi.Hash, error) {
 	p, err := parseProposal(raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := r.checkPlace(p); err != nil {
-		return nil, err
+	r.mu.Lock()
+	err = r.promises.allow(p, &raw)
+	r.mu.Unlock()
+	if err == nil {
+		err = r.checkPlace(p)
 	}
-	if err := r.checkTime(p.block.Header.Time); err != nil {
-		return nil, err
+	if err == nil {
+		err = r.checkTime(p.block.Header.Time)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	ids, err := blockIDs(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := r.cfg.App.Verify(r.ctx, p.block); err != nil {
-		return nil, fmt.Errorf("block %d: %w", p.height, err)
+		return nil, nil, fmt.Errorf("block %d: %w", p.height, err)
 	}
-	return ids, nil
+	return p, ids, nil
 }
 
 // checkPlace checks that p follows our head.
@@ -236,10 +272,12 @@ func (r *replica) verify(signature types.Signature, message []byte) error {
 	return nil
 }
 
-// VerificationSequence counts the changes of the validator set.
+// VerificationSequence counts the changes of the validator set. SmartBFT asks
+// for it first between its two readings of the log.
 func (r *replica) VerificationSequence() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.recovery.reveal()
 	return r.sequence
 }
 
@@ -274,15 +312,16 @@ func (r *replica) Sign(data []byte) []byte {
 	return sig
 }
 
-// SignProposal votes for a proposal. It is called with one of SmartBFT's locks
-// held, so a failure must not end the goroutine: the vote is then empty, which
-// nobody counts, and the write-ahead log takes no more records.
-func (r *replica) SignProposal(raw types.Proposal, _ []byte) *types.Signature {
+// SignProposal votes for a proposal. In a change of view, where SmartBFT knows
+// of no prepares, it is called with one of SmartBFT's locks held, so a failure
+// must not end the goroutine: the vote is then empty, which nobody counts, and
+// the write-ahead log takes no more records.
+func (r *replica) SignProposal(raw types.Proposal, prepares []byte) *types.Signature {
 	sig := &types.Signature{ID: r.cfg.ID}
 	if r.ctx.Err() != nil {
 		return sig
 	}
-	value, err := r.vote(raw)
+	value, err := r.vote(raw, len(prepares) == 0 && len(r.Nodes()) > 1)
 	if err != nil {
 		r.fail(fmt.Errorf("voting: %w", err))
 		return sig
@@ -294,7 +333,7 @@ func (r *replica) SignProposal(raw types.Proposal, _ []byte) *types.Signature {
 // vote signs a proposal that this node has executed: one that VerifyProposal
 // has not seen comes from the write-ahead log or from a change of view, where
 // a quorum has prepared it.
-func (r *replica) vote(raw types.Proposal) ([]byte, error) {
+func (r *replica) vote(raw types.Proposal, inFlight bool) ([]byte, error) {
 	p, err := parseProposal(raw)
 	if err != nil {
 		return nil, err
@@ -309,10 +348,29 @@ func (r *replica) vote(raw types.Proposal) ([]byte, error) {
 	if p.height < r.signed.height {
 		return nil, fmt.Errorf("block %d is below the last signed height %d", p.height, r.signed.height)
 	}
+	if err := r.promise(p, inFlight); err != nil {
+		return nil, err
+	}
 	if err := r.signed.raise(p.height); err != nil {
 		return nil, fmt.Errorf("last signed height: %w", err)
 	}
-	return r.cfg.Key.Sign(p.vote())
+	value, err := r.cfg.Key.Sign(p.vote())
+	if err == nil && inFlight {
+		err = r.recordInFlight(p, &raw, value)
+	}
+	return value, err
+}
+
+// promise notes a vote that is about to be given.
+func (r *replica) promise(p *proposal, inFlight bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.promises.allowVote(p); err != nil {
+		return err
+	}
+	r.promises.voted = accepted{view: p.view, height: p.height, block: p.hash}
+	r.promises.bound = inFlight
+	return nil
 }
 
 // knownIDs returns the pool ids of a proposal's transactions if it is the one
@@ -321,15 +379,6 @@ func (r *replica) knownIDs(raw types.Proposal) ([]abi.Hash, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.verified.ids, r.verified.is(&raw)
-}
-
-// Append writes to the write-ahead log, unless Run is ending: nothing is to be
-// recorded, and so nothing sent, after a failure.
-func (r *replica) Append(entry []byte, truncate bool) error {
-	if r.ctx.Err() != nil {
-		return errors.New("the engine is stopping")
-	}
-	return r.journal.Append(entry, truncate)
 }
 
 // Deliver commits a decided block: durable before it returns, or not at all.
@@ -399,19 +448,22 @@ func (r *replica) unpool(requests []*request) {
 func (r *replica) remove(id abi.Hash) { _ = r.bft.Pool.RemoveRequest(requestInfo(id)) }
 
 // changed returns the validators' ids if they are others than SmartBFT knows,
-// and notes them. It ends Run if this node is no longer among them.
+// and notes them. It ends Run if this node is no longer among them, or under
+// another key.
 func (r *replica) changed() []uint64 {
-	ids := members(r.cfg.App.ValidatorSet())
+	set := r.cfg.App.ValidatorSet()
+	ids := members(set)
+	if err := r.cfg.member(set); err != nil {
+		r.fail(err)
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if slices.Equal(ids, r.members) {
 		return nil
 	}
-	if !slices.Contains(ids, r.cfg.ID) {
-		r.fail(fmt.Errorf("validator %d was voted out: %w", r.cfg.ID, ErrNotValidator))
-		return nil
-	}
 	r.members = ids
+	r.recovery.forget()
 	for _, t := range r.tickers {
 		t.Reset(tickPeriod(len(ids)))
 	}

@@ -39,7 +39,7 @@ func TestRefusals(t *testing.T) {
 	good := func() *chain.Block {
 		return a.execute(&head, time.Now().UnixMilli(), [][]byte{transaction(t, 2)})
 	}
-	if infos, err := r.judge(newProposal(good(), metadata(t, 2), 0)); err != nil || len(infos) != 1 {
+	if _, infos, err := r.judge(newProposal(good(), metadata(t, 2), 0)); err != nil || len(infos) != 1 {
 		t.Fatalf("a good block: %v", err)
 	}
 	for name, c := range map[string]struct {
@@ -58,12 +58,12 @@ func TestRefusals(t *testing.T) {
 	} {
 		b := good()
 		c.spoil(b)
-		if _, err := r.judge(newProposal(b, metadata(t, b.Header.Height), 0)); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := r.judge(newProposal(b, metadata(t, b.Header.Height), 0)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	a.clock = func() (int64, bool) { return time.Now().UnixMilli(), false }
-	if _, err := r.judge(newProposal(good(), metadata(t, 2), 0)); !errors.Is(err, abi.CodeClockUntrusted) {
+	if _, _, err := r.judge(newProposal(good(), metadata(t, 2), 0)); !errors.Is(err, abi.CodeClockUntrusted) {
 		t.Errorf("without a trusted clock: %v", err)
 	}
 }
