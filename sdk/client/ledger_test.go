@@ -284,11 +284,17 @@ func (l *ledger) bundle(address string) *client.Bundle {
 // serve runs a gateway of the ledger until the test ends or stop is called.
 func (l *ledger) serve(t testing.TB, by *key.Key, address string) (addr string, stop func()) {
 	t.Helper()
+	return l.serveNode(t, l, by, address)
+}
+
+// serveNode runs a gateway of a node that says what the ledger says, or not.
+func (l *ledger) serveNode(t testing.TB, n gateway.Node, by *key.Key, address string) (addr string, stop func()) {
+	t.Helper()
 	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := gateway.New(gateway.Config{Conn: conn, Key: by.Private(), Account: l.gateway.AccountID(), Node: l, RequestRate: -1, ResetKey: [32]byte{1}})
+	s, err := gateway.New(gateway.Config{Conn: conn, Key: by.Private(), Account: l.gateway.AccountID(), Node: n, RequestRate: -1, ResetKey: [32]byte{1}})
 	if err != nil {
 		t.Fatal(err)
 	}

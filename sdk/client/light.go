@@ -172,22 +172,49 @@ func (l *LightClient) insert(at int, s *proof.Step) {
 // nothing that was certified before contradicts it. It returns who could sign.
 // The error is ErrUnknownValidators if steps are missing, or a *ForkError.
 func (l *LightClient) Header(h *chain.Header, c *chain.Certificate) (chain.ValidatorSet, error) {
+	return l.header(h, c, nil)
+}
+
+// header is Header with the validators that somebody says signed it: those are
+// good for a checkpoint's own block, whose hash is trusted.
+func (l *LightClient) header(h *chain.Header, c *chain.Certificate, said chain.ValidatorSet) (chain.ValidatorSet, error) {
 	if h.Chain != l.chain {
 		return nil, fmt.Errorf("header of chain %x: %w", h.Chain[:4], abi.CodeWrongChain)
 	}
 	if h.Height == 0 {
 		return nil, fmt.Errorf("the genesis block is not certified: %w", abi.CodeBadProof)
 	}
-	l.mu.Lock()
-	from := l.sets[l.before(h.Height)]
-	l.mu.Unlock()
-	if from.hash != h.Validators {
+	validators, vouched := l.signers(h, said)
+	if validators == nil {
 		return nil, fmt.Errorf("header of height %d: %w: %w", h.Height, ErrUnknownValidators, abi.CodeBadProof)
 	}
-	if err := c.Verify(h, from.validators); err != nil {
+	if err := c.Verify(h, validators); err != nil {
 		return nil, err
 	}
-	return from.validators, l.take(Certified{*h, *c})
+	if vouched {
+		return validators, nil
+	}
+	return validators, l.take(Certified{*h, *c})
+}
+
+// signers is the set that signs the block of a header, nil if it is not known.
+// Vouched says that the header is a checkpoint's, and the set the one that
+// hashes to what stands in it.
+func (l *LightClient) signers(h *chain.Header, said chain.ValidatorSet) (set chain.ValidatorSet, vouched bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := l.before(h.Height)
+	if l.sets[i].hash == h.Validators {
+		return l.sets[i].validators, false
+	}
+	if i+1 < len(l.sets) && l.sets[i+1].after == h.Height && l.sets[i+1].block == h.Hash() {
+		for _, set := range []chain.ValidatorSet{l.sets[i+1].validators, said} {
+			if set.Hash() == h.Validators {
+				return set, true
+			}
+		}
+	}
+	return nil, false
 }
 
 // take remembers a certified header, if it contradicts none.
@@ -299,7 +326,7 @@ func (l *LightClient) entry(raw []byte, e *proof.Entry, key []byte, floor uint64
 	if len(e.Validators) > 0 && e.Validators.Hash() != h.Validators {
 		return nil, fmt.Errorf("the validators are not the header's: %w", abi.CodeBadProof)
 	}
-	validators, err := l.Header(h, &e.Certificate)
+	validators, err := l.header(h, &e.Certificate, e.Validators)
 	if err != nil {
 		return nil, err
 	}
@@ -325,22 +352,26 @@ func (l *LightClient) steps(height uint64) (steps [][]byte) {
 		switch e := &l.sets[i]; {
 		case e.isStep():
 			steps = append(steps, e.step.Append(nil))
-		case i > 0 && l.sets[i-1].hash != e.hash:
+		case i > 0 && l.sets[i-1].hash != e.hash: // nothing leads to this checkpoint
 			steps = nil
 		}
 	}
 	return steps
 }
 
-// unexplained is the height of a checkpoint that no step has led to, below a
-// height; 0 if the genesis leads to there.
-func (l *LightClient) unexplained(height uint64) uint64 {
+// unexplained is the height up to which steps are missing that lead from the
+// genesis to the signers of an accepted header; 0 if none are.
+func (l *LightClient) unexplained(h *chain.Header) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range l.sets[:l.before(height)+1] {
+	last := l.before(h.Height)
+	for i := range l.sets[:last+1] {
 		if e := &l.sets[i]; i > 0 && !e.isStep() && l.sets[i-1].hash != e.hash {
 			return e.after
 		}
+	}
+	if l.sets[last].hash != h.Validators {
+		return h.Height // a checkpoint's own
 	}
 	return 0
 }

@@ -340,9 +340,18 @@ func TestCheckpoints(t *testing.T) {
 	if _, err := v.Entry(l.entry("door"), []byte("door"), 3); err != nil {
 		t.Error(err)
 	}
-	// What lies below is proved from the genesis.
-	if err := accept(v, l.certifiedAt(t, 3)); !errors.Is(err, client.ErrUnknownValidators) {
+	// What lies below is proved from the genesis; the checkpoint itself is known.
+	late := light(t, at(5, l.set))
+	if err := accept(late, l.certifiedAt(t, 3)); !errors.Is(err, client.ErrUnknownValidators) {
 		t.Errorf("below the checkpoint without steps: %v", err)
+	}
+	if err := accept(late, l.certifiedAt(t, 5)); err != nil {
+		t.Errorf("the checkpoint: %v", err)
+	}
+	few := l.certifiedAt(t, 5)
+	few.Certificate.Signatures = few.Certificate.Signatures[:2]
+	if err := accept(late, few); err == nil {
+		t.Error("half a certificate of the checkpoint was believed")
 	}
 	if err := v.Advance(l.steps[0]); err != nil {
 		t.Fatal(err)

@@ -195,7 +195,7 @@ func (c *Client) ProveHeader(ctx context.Context, height uint64) (*Proof, *Entry
 // proofOf begins at the genesis, also where the client began at a checkpoint:
 // then the proof is good for those who know the genesis alone.
 func (c *Client) proofOf(ctx context.Context, h *chain.Header, certificate *chain.Certificate) (*Proof, error) {
-	if gap := c.light.unexplained(h.Height); gap > 0 {
+	if gap := c.light.unexplained(h); gap > 0 {
 		l, err := c.connect(ctx)
 		if err == nil {
 			err = c.walk(ctx, l, gap)
@@ -203,7 +203,7 @@ func (c *Client) proofOf(ctx context.Context, h *chain.Header, certificate *chai
 		if err != nil {
 			return nil, fmt.Errorf("from the genesis to the checkpoint at height %d: %w", gap, err)
 		}
-		if c.light.unexplained(h.Height) > 0 {
+		if c.light.unexplained(h) > 0 {
 			return nil, fmt.Errorf("the gateway does not lead from the genesis to the checkpoint at height %d: %w", gap, abi.CodeBadProof)
 		}
 	}
