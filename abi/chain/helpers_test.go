@@ -139,6 +139,8 @@ var messages = []codec{
 	codecOf("enrolment", ParseEnrolment), codecOf("device-status", ParseDeviceStatus), codecOf("upload", ParseUpload),
 	codecOf("chunk", ParseChunk), codecOf("deploy", ParseDeploy), codecOf("call", ParseCall), codecOf("bind", ParseBind),
 	codecOf("issue-token", ParseIssueToken), codecOf("revoke-token", ParseRevokeToken), codecOf("upgrade", ParseUpgrade),
+	codecOf("propose", ParsePropose), codecOf("vote", ParseVote), codecOf("guardians", ParseGuardians), codecOf("add-validator", ParseAddValidator),
+	codecOf("remove-validator", ParseRemoveValidator), codecOf("replace-validator", ParseReplaceValidator), codecOf("recover", ParseRecover),
 	codecOf("certificate", ParseCertificate), codecOf("validator-set", ParseValidatorSet),
 	codecFunc("rotation-body", ParseRotationBody, func(b []byte, id abi.Hash) []byte { return append(b, RotationBody(id)...) }),
 	codecFunc("header", ParseHeader, func(b []byte, h Header) []byte { return AppendHeader(b, &h) }),
@@ -154,7 +156,7 @@ var records = []codec{
 	codecOf("params", ParseParams), codecOf("account", ParseAccount), codecOf("quota", ParseQuota),
 	codecOf("device", ParseDevice), codecOf("code", ParseCode), codecOf("pending-upload", ParsePendingUpload),
 	codecOf("contract", ParseContract), codecOf("domain", ParseDomain), codecOf("token", ParseToken), codecOf("timer", ParseTimer),
-	codecOf("contract-version", ParseContractVersion),
+	codecOf("contract-version", ParseContractVersion), codecOf("proposal", ParseProposal),
 }
 
 // checkMessage: what a message's parser accepts is the one encoding.

@@ -61,14 +61,33 @@ func argVectors() map[string]interface{ Append([]byte) []byte } {
 		"issue-token":       &IssueToken{Token: hash("token"), Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000},
 		"issue-token/all":   &IssueToken{Token: hash("token"), Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000, Note: "door"},
 		"revoke-token":      &RevokeToken{Token: hash("token")},
+		"propose":           &Propose{Kind: ProposeRemoveValidator, Args: (&RemoveValidator{ID: 3}).Append(nil), Reason: "it was stolen"},
+		"propose/params":    &Propose{Kind: ProposeParams, Args: fullParams().Append(nil), Reason: "more room"},
+		"vote":              &Vote{Proposal: 7},
+		"vote/all":          &Vote{Proposal: 7, Reason: "as we agreed"},
+		"guardians":         &Guardians{Accounts: []abi.Hash{hash("brother"), hash("lawyer"), hash("bank")}, Threshold: 2, Delay: 86_400_000},
+		"guardians/none":    &Guardians{},
+		"add-validator":     &AddValidator{Statement: []byte("statement")},
+		"add-validator/all": &AddValidator{Statement: []byte("statement"), Roles: abi.RoleGateway},
+		"remove-validator":  &RemoveValidator{ID: 3},
+		"replace-validator": &ReplaceValidator{ID: 3, Statement: []byte("statement")},
+		"recover":           &Recover{Account: hash("owner"), Statement: []byte("statement")},
 	}
+}
+
+// fullParams have every parameter.
+func fullParams() *Params {
+	p := DefaultParams()
+	p.DeployApprovals, p.ProposalTime, p.SnapshotBlocks = 2, 3_600_000, 500
+	return &p
 }
 
 func recordVectors() map[string]interface{ Append([]byte) []byte } {
 	params := DefaultParams()
 	return map[string]interface{ Append([]byte) []byte }{
-		"params":  &params,
-		"account": &Account{Key: newEd("alice").Public(), Roles: abi.RoleOwner, Created: 1},
+		"params":     &params,
+		"params/all": fullParams(),
+		"account":    &Account{Key: newEd("alice").Public(), Roles: abi.RoleOwner, Created: 1},
 		"account/all": &Account{Key: newEC("enforcer").Public(), Roles: abi.AllRoles, X25519: seed("x25519"), GasQuota: 7,
 			StorageQuota: 8, Owner: ref(hash("owner")), Created: 9},
 		"quota":  &Quota{Gas: 1, Storage: 2, Time: 1_700_000_000_000},
@@ -86,12 +105,19 @@ func recordVectors() map[string]interface{ Append([]byte) []byte } {
 		"contract-version/all": &ContractVersion{Code: hash("code"), Account: hash("developer"), Time: 1_699_999_999_000, Height: 4,
 			Activation: 1_700_000_000_000, Message: ref(hash("message")), Status: VersionFailed, Failure: abi.CodeAborted, FailureCode: 7,
 			Note: "second", Decided: 5},
-		"domain":        &Domain{Contract: "access", Owner: hash("operator")},
-		"token":         &Token{Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000, IssuedBy: hash("operator")},
-		"token/all":     &Token{Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000, Note: "door", IssuedBy: hash("operator"), Revoked: 12},
-		"timer":         &Timer{Kind: TimerContract, Contract: "access", Message: []byte{1}, Account: hash("developer")},
-		"timer/upload":  &Timer{Kind: TimerUpload, Account: hash("developer"), Code: hash("code")},
-		"timer/upgrade": &Timer{Kind: TimerUpgrade, Contract: "access", Message: []byte{1}, Account: hash("developer")},
+		"domain":         &Domain{Contract: "access", Owner: hash("operator")},
+		"token":          &Token{Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000, IssuedBy: hash("operator")},
+		"token/all":      &Token{Account: hash("account"), Domain: "default", Expiry: 1_800_000_000_000, Note: "door", IssuedBy: hash("operator"), Revoked: 12},
+		"timer":          &Timer{Kind: TimerContract, Contract: "access", Message: []byte{1}, Account: hash("developer")},
+		"timer/upload":   &Timer{Kind: TimerUpload, Account: hash("developer"), Code: hash("code")},
+		"timer/upgrade":  &Timer{Kind: TimerUpgrade, Contract: "access", Message: []byte{1}, Account: hash("developer")},
+		"timer/proposal": &Timer{Kind: TimerProposal, Account: hash("developer"), Proposal: 7},
+		"proposal": &Proposal{Kind: ProposeRemoveValidator, Args: (&RemoveValidator{ID: 3}).Append(nil), Proposer: hash("operator"),
+			Reason: "it was stolen", Time: 1_700_000_000_000, Height: 4, Expiry: 1_700_600_000_000, Status: ProposalOpen, Timer: 9},
+		"proposal/all": &Proposal{Kind: ProposeRemoveValidator, Args: (&RemoveValidator{ID: 3}).Append(nil), Proposer: hash("operator"),
+			Reason: "it was stolen", Time: 1_700_000_000_000, Height: 4, Expiry: 1_700_600_000_000, Status: ProposalFailed,
+			Votes:  []ProposalVote{{hash("account"), 1, true, 1_700_000_001_000, 5, ""}, {hash("guardian"), 0, false, 1_700_000_002_000, 6, "no"}},
+			Before: []byte{0x80}, Due: 1_700_000_003_000, Decided: 1_700_000_002_500, At: 7, Executed: 8, Code: abi.CodeBadValidatorSet, Needed: 3, Timer: 9},
 	}
 }
 
@@ -172,8 +198,9 @@ func signedVectors(t testing.TB, chain abi.Hash) (list []vector) {
 	hexOf := hex.EncodeToString
 	enrolment := argVectors()["enrolment"].Append(nil)
 	for name, s := range map[string]*Statement{
-		"statement/enrol":  {Chain: chain, Kind: StatementEnrol, Expiry: 1_700_000_060_000, Body: enrolment},
-		"statement/rotate": {Chain: chain, Kind: StatementRotate, Expiry: 1_700_000_060_000, Body: RotationBody(hash("account"))},
+		"statement/enrol":     {Chain: chain, Kind: StatementEnrol, Expiry: 1_700_000_060_000, Body: enrolment},
+		"statement/validator": {Chain: chain, Kind: StatementValidator, Expiry: 1_700_000_060_000, Body: RotationBody(AccountID(newEd("device").Public()))},
+		"statement/rotate":    {Chain: chain, Kind: StatementRotate, Expiry: 1_700_000_060_000, Body: RotationBody(hash("account"))},
 	} {
 		raw := must(SignStatement(s, newEd("device")))(t)
 		p := must(ParseStatement(raw))(t)
