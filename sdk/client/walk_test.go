@@ -18,6 +18,7 @@ import (
 // shrewd is a node of the ledger that answers in its own way where it has one.
 type shrewd struct {
 	*ledger
+	// Guarded by the ledger's lock.
 	prove     func(key []byte) ([]byte, error)
 	steps     func(after uint64, limit int) ([][]byte, bool, error)
 	staleness func() uint64
@@ -26,15 +27,17 @@ type shrewd struct {
 
 func (s *shrewd) Prove(key []byte) ([]byte, error) {
 	s.asked.Add(1)
-	if s.prove != nil {
-		return s.prove(key)
+	var own func([]byte) ([]byte, error)
+	if s.with(func() { own = s.prove }); own != nil {
+		return own(key)
 	}
 	return s.ledger.Prove(key)
 }
 
 func (s *shrewd) Steps(after uint64, limit int) ([][]byte, bool, error) {
-	if s.steps != nil {
-		return s.steps(after, limit)
+	var own func(uint64, int) ([][]byte, bool, error)
+	if s.with(func() { own = s.steps }); own != nil {
+		return own(after, limit)
 	}
 	return s.ledger.Steps(after, limit)
 }
@@ -234,7 +237,7 @@ func TestClientLeavesAGatewayThatLies(t *testing.T) {
 		}
 		l.handOver(keysOf(t, 4)...)
 		l.commit(map[string][]byte{"door": []byte(name)}, nil, nil)
-		turn(liar, old)
+		l.with(func() { turn(liar, old) })
 		if e, err := c.Get(t.Context(), []byte("door")); err != nil || string(e.Value) != name {
 			t.Errorf("%s: %+v, %v", name, e, err)
 		}
