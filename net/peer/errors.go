@@ -64,10 +64,14 @@ func explain(err error) error {
 		return err
 	case errors.As(err, &stream) && stream.Remote && stream.ErrorCode != 0 && stream.ErrorCode <= 0xffff:
 		return fmt.Errorf("refused by the peer: %w", abi.Code(stream.ErrorCode))
-	case errors.As(err, &connection) && connection.Remote && connection.ErrorCode == codeDuplicate:
+	case errors.As(err, &connection) && connection.ErrorCode == codeDuplicate:
 		return errDuplicate
-	case errors.As(err, &connection) && connection.Remote && connection.ErrorCode != 0 && connection.ErrorCode <= 0xffff:
-		return fmt.Errorf("closed by the peer: %w", abi.Code(connection.ErrorCode))
+	case errors.As(err, &connection) && connection.ErrorCode != 0 && connection.ErrorCode <= 0xffff:
+		side := "here"
+		if connection.Remote {
+			side = "by the peer"
+		}
+		return fmt.Errorf("closed %s: %w", side, abi.Code(connection.ErrorCode))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%w: %w", err, abi.CodeTimeout)
 	case errors.Is(err, abi.CodeFrameTooLarge), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pion/mdns/v2"
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
 
@@ -57,6 +58,7 @@ type Network struct {
 	wake      chan struct{} // holds a token when seek may have something new to do
 	banned    chan struct{} // holds a token when a ban is to be saved
 	tasks     sync.WaitGroup
+	local     func(ctx context.Context, found func(mdns.ServiceEvent)) error // multicast; another in tests
 
 	mu      sync.Mutex // guards what follows
 	conns   map[Key]*conn
@@ -80,6 +82,7 @@ func New(c Config) (*Network, error) {
 		wake: make(chan struct{}, 1), banned: make(chan struct{}, 1),
 		conns: map[Key]*conn{}, kept: map[Key]bool{}, changed: make(chan struct{}),
 	}
+	n.local = n.multicast
 	n.admission = newAdmission(&n.config, &n.stats)
 	if _, err := rand.Read(n.instance[:]); err != nil {
 		return nil, err
