@@ -120,6 +120,7 @@ func (l *Ledger) announce(r *result) {
 	for _, code := range r.deployed {
 		l.wantCompiled(code)
 	}
+	l.news.tell()
 	for _, fn := range l.onCommit {
 		fn(r.block)
 	}

@@ -78,6 +78,7 @@ type Ledger struct {
 	records  recordNumbers
 	scratch  sync.Pool // of *decision
 	waiters  waiters
+	news     news
 	compiles chan abi.Hash
 	onCommit []func(*chain.Block) // set before Run
 	counts   counters
