@@ -133,13 +133,16 @@ func (r *running) seat(set chain.ValidatorSet, statement []byte, roles abi.Role)
 func (r *running) enable(key []byte, account abi.Hash, roles abi.Role) error {
 	s := r.x.state
 	id, known, err := accountOf(s, key)
+	if !known {
+		id = chain.AccountID(key)
+	}
 	switch {
 	case err != nil:
 		return err
-	case !known && account == chain.AccountID(key):
-		return newAccount(s, key, &chain.Account{Key: key, Roles: roles, Created: r.x.header.Height})
 	case id != account:
 		return abi.CodeNotPermitted
+	case !known:
+		return newAccount(s, key, &chain.Account{Key: key, Roles: roles, Created: r.x.header.Height})
 	}
 	a, ok, err := load(s, chain.AccountKey(id), chain.ParseAccount)
 	if err != nil || !ok {
