@@ -25,8 +25,11 @@ func (v *View) Scan(prefix, start []byte) Iterator {
 }
 
 // ScanPlain walks the plain records whose keys begin with prefix.
-func (v *View) ScanPlain(prefix []byte) Iterator {
-	return &plainIterator{cursor: v.open(keyPlain, prefix, nil)}
+func (v *View) ScanPlain(prefix []byte) Iterator { return v.ScanPlainFrom(prefix, nil) }
+
+// ScanPlainFrom walks those of them that are not below start.
+func (v *View) ScanPlainFrom(prefix, start []byte) Iterator {
+	return &plainIterator{cursor: v.open(keyPlain, prefix, start)}
 }
 
 // cursor walks database keys and strips their first byte.

@@ -7,13 +7,15 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/proof"
 	"github.com/seed79541315/postern/storage"
 )
 
 // The guards against replay. Window ids stand in plain records under the
-// minute in which they expire; the state holds one running hash a minute,
-// SHA-256(previous | id), the previous of the first being empty. Once the
-// minute is over, the time alone refuses its transactions, and both go.
+// minute in which they expire, with the place where they were recorded; the
+// state holds one running hash a minute, SHA-256(previous | id) in the order of
+// those places, the previous of the first being empty. Once the minute is over,
+// the time alone refuses its transactions, and both go.
 
 // sweepBatch is how many plain window ids one block removes at most, so that
 // a busy minute's end is not felt.
@@ -66,14 +68,38 @@ func (x *execution) guard(t *chain.Tx, sender abi.Hash) error {
 	if seen {
 		return abi.CodeReplayed
 	}
+	x.plain = append(x.plain, storage.Change{Key: key, Value: appendGuardPlace(nil, x.header.Height, uint64(len(x.window)))})
 	x.window[string(key)] = struct{}{}
-	x.plain = append(x.plain, storage.Change{Key: key, Value: []byte{}})
 	previous, _, err := x.state.get(chain.WindowKey(minute))
 	if err != nil {
 		return err
 	}
-	running := sha256.Sum256(append(append(make([]byte, 0, 64), previous...), t.ID[:]...))
-	return x.state.setFree(chain.WindowKey(minute), running[:])
+	return x.state.setFree(chain.WindowKey(minute), runningHash(previous, t.ID))
+}
+
+// runningHash is that of a minute's window ids with one more.
+func runningHash(previous []byte, id abi.Hash) []byte {
+	sum := sha256.Sum256(append(append(make([]byte, 0, 64), previous...), id[:]...))
+	return sum[:]
+}
+
+// appendGuardPlace appends where a window id was recorded: uvarint height |
+// uvarint number among the block's window ids.
+func appendGuardPlace(b []byte, height, index uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, height), index)
+}
+
+// parseGuard reads the plain record of a window id.
+func parseGuard(key, value []byte) (proof.Guard, error) {
+	var g proof.Guard
+	height, n := binary.Uvarint(value)
+	index, m := binary.Uvarint(value[max(n, 0):])
+	if len(key) != len(chain.WindowIDKey(0, g.ID)) || n <= 0 || m <= 0 || n+m != len(value) {
+		return g, faultf("plain record %x is no window id", key)
+	}
+	g.Minute = binary.BigEndian.Uint64(key[1:])
+	g.ID, g.Height, g.Index = abi.Hash(key[9:]), height, index
+	return g, nil
 }
 
 func (x *execution) windowHas(key []byte) (bool, error) {
