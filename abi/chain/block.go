@@ -9,8 +9,9 @@ import (
 	"github.com/seed79541315/postern/abi/cbor"
 )
 
-// Protocol is the newest protocol version that this code knows.
-const Protocol = 1
+// Protocol is the newest protocol version that this code knows, and that of new
+// chains. It knows all below as well.
+const Protocol = 2
 
 // Header is a block's header, an array of its fields in this order. The
 // block's hash is SHA-256 of the encoding.

@@ -235,8 +235,8 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 	if g.Time <= 0 || len(g.Validators) == 0 {
 		return nil, fmt.Errorf("genesis: no time or no validators: %w", abi.CodeBadArgument)
 	}
-	if g.Params.Protocol != Protocol {
-		return nil, fmt.Errorf("genesis: protocol version %d, this program knows %d: %w", g.Params.Protocol, Protocol, abi.CodeUnknownVersion)
+	if g.Params.Protocol == 0 || g.Params.Protocol > Protocol {
+		return nil, fmt.Errorf("genesis: protocol version %d, this program knows versions up to %d: %w", g.Params.Protocol, Protocol, abi.CodeUnknownVersion)
 	}
 	if p := &g.Params; p.Profile != abi.ProfileLean && p.Profile != abi.ProfileWide || p.ActivationDelay < 0 || p.UploadTTL < 0 {
 		return nil, fmt.Errorf("genesis: unknown profile or negative time among the parameters: %w", abi.CodeBadArgument)

@@ -171,7 +171,7 @@ func (r *running) completeUpload(code abi.Hash) error {
 	if sha256.Sum256(blob) != code {
 		return r.dropUpload(code, &u, abi.CodeHashMismatch)
 	}
-	if _, err := x.ledger.runtime.Admit(blob); err != nil {
+	if _, err := x.ledger.runtime.Admit(x.header.Protocol, blob); err != nil {
 		reason, ok := refusal(err)
 		if !ok {
 			return &fault{err}

@@ -258,7 +258,7 @@ func TestRunCompiles(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "c", Code: hash})
-	if w.l.runtime.Ready(hash) {
+	if w.l.runtime.Ready(chain.Protocol, hash) {
 		t.Fatal("compiled already: the test shows nothing")
 	}
 	w.l.compiles <- abi.Hash{0xee} // not on this ledger
@@ -266,7 +266,7 @@ func TestRunCompiles(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("a code that is missing goes unnoticed")
 	}
-	if !w.l.runtime.Ready(hash) {
+	if !w.l.runtime.Ready(chain.Protocol, hash) {
 		t.Error("the deployed code was not compiled")
 	}
 	cancel()

@@ -34,7 +34,7 @@ func (l *Ledger) Commit(ctx context.Context, k *chain.Block, c *chain.Certificat
 	l.executed.clear()
 	l.publish(next)
 	l.announce(r)
-	return nil
+	return l.announceVersion(r, next.params.Protocol)
 }
 
 // write commits a result to the store. Before the store publishes the new
@@ -50,6 +50,9 @@ func (l *Ledger) write(r *result, c *chain.Certificate, head *tip) (*tip, error)
 	after := newState(cold{v})
 	after.top = r.top
 	if err := next.readState(after); err != nil {
+		return nil, err
+	}
+	if err := l.checkProtocol(next.params.Protocol); err != nil {
 		return nil, err
 	}
 	plain, err := indexPlaces(v, r)
@@ -138,22 +141,33 @@ func (l *Ledger) wantCompiled(code abi.Hash) {
 }
 
 // Run compiles codes in the background, one at a time, until ctx ends: first
-// those of wantContracts, then what is deployed.
+// those of wantContracts, then what is deployed, and everything in use for a
+// protocol version that is proposed.
 func (l *Ledger) Run(ctx context.Context) error {
 	if err := l.wantContracts(); err != nil {
 		return err
 	}
+	if err := l.lookForVersion(l.protocol()); err != nil {
+		return err
+	}
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case code := <-l.compiles:
-			if err := l.compile(ctx, code); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("compiling code %x: %w", code[:8], err)
-			}
+			err = l.compile(ctx, l.protocol(), code)
+		case version := <-l.versions:
+			err = l.compileAll(ctx, version)
+		}
+		if err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
 }
+
+// protocol is the version by which the next block is executed.
+func (l *Ledger) protocol() uint64 { return l.head.Load().params.Protocol }
 
 // wantContracts queues the codes that will be needed first: those of the
 // contracts and versions that wait for their activation and of those that
@@ -204,16 +218,19 @@ func pendingCode(r reader, contract string) (code abi.Hash, ok bool, err error) 
 	return v.Code, ok, err
 }
 
-// compile compiles a code that is on the ledger.
-func (l *Ledger) compile(ctx context.Context, code abi.Hash) error {
-	if l.runtime.Ready(code) {
+// compile compiles a code that is on the ledger for a protocol version.
+func (l *Ledger) compile(ctx context.Context, protocol uint64, code abi.Hash) error {
+	if l.runtime.Ready(protocol, code) {
 		return nil
 	}
 	blob, err := l.codeBytes(code)
-	if err != nil {
-		return err
+	if err == nil {
+		err = l.runtime.Compile(ctx, protocol, code, blob)
 	}
-	return l.runtime.Compile(ctx, code, blob)
+	if err != nil {
+		return fmt.Errorf("compiling code %x: %w", code[:8], err)
+	}
+	return nil
 }
 
 func (l *Ledger) codeBytes(code abi.Hash) ([]byte, error) {

@@ -49,7 +49,7 @@ func (r *running) enter(entry abi.Entry, name string, c *chain.Contract, in *abi
 	in.Contract, in.Owner = name, c.Owner
 	e := &env{ledger: x.ledger, read: x.state, run: r, contract: name, input: in}
 	res, err := x.ledger.runtime.Call(x.ctx, wasm.Call{
-		Code:  c.Code,
+		Protocol: x.header.Protocol, Code: c.Code,
 		Load:  func() ([]byte, error) { return loadCode(x.state, c.Code) },
 		Entry: entry, Input: abi.AppendInput(nil, in), Gas: r.limit - r.used, Block: true,
 		Env: e,

@@ -161,7 +161,8 @@ func (d *decision) run(ctx context.Context, a *abi.Answer, c *caller, p *policy,
 	d.env.input = &d.input
 	d.encoded = abi.AppendInput(d.encoded[:0], &d.input)
 	res, err := d.ledger.runtime.Call(ctx, wasm.Call{
-		Code: p.code, Load: d.load, Entry: abi.EntryDecide, Input: d.encoded, Gas: d.head.params.DecideGas, Env: &d.env,
+		Protocol: d.head.params.Protocol, Code: p.code, Load: d.load, Entry: abi.EntryDecide,
+		Input: d.encoded, Gas: d.head.params.DecideGas, Env: &d.env,
 	})
 	if err != nil {
 		return d.failed(ctx, a, &res, err)

@@ -114,7 +114,7 @@ func newWorld(t testing.TB, change func(*chain.Genesis)) *world {
 // worldOn is a node of the chain with a contract host of its own.
 func worldOn(t testing.TB, genesis []byte, cfg wasm.Config) *world {
 	t.Helper()
-	cfg.Protocol, cfg.Logger = chain.Protocol, discard
+	cfg.Logger = discard
 	r, err := wasm.New(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)

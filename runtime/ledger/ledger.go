@@ -80,6 +80,7 @@ type Ledger struct {
 	waiters  waiters
 	news     news
 	compiles chan abi.Hash
+	versions chan uint64
 	onCommit []func(*chain.Block) // set before Run
 	counts   counters
 }
@@ -101,7 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	l := &Ledger{cfg: cfg, store: cfg.Store, runtime: cfg.Runtime, compiles: make(chan abi.Hash, maxCompiles)}
+	l := &Ledger{cfg: cfg, store: cfg.Store, runtime: cfg.Runtime, compiles: make(chan abi.Hash, maxCompiles), versions: make(chan uint64, 1)}
 	l.scratch.New = func() any { return newDecision(l) }
 	l.rates, l.relayed = newRates(cfg.TxRate, cfg.TxBurst), newRates(relayShare*cfg.TxRate, relayShare*cfg.TxBurst)
 	l.waiters.init()
@@ -165,6 +166,9 @@ func (l *Ledger) readHead() (*tip, error) {
 	if err := t.readState(cold{v}); err != nil {
 		return nil, err
 	}
+	if err := l.checkProtocol(t.params.Protocol); err != nil {
+		return nil, err
+	}
 	if err := t.readSigners(v, l.genesis); err != nil {
 		return nil, err
 	}
@@ -177,9 +181,6 @@ func (t *tip) readState(r reader) error {
 	var err error
 	if t.params, ok, err = load(r, chain.ParamsKey(), chain.ParseParams); err != nil || !ok {
 		return errors.Join(err, missing(ok, "parameters"))
-	}
-	if t.params.Protocol != chain.Protocol {
-		return fmt.Errorf("the chain is at protocol version %d, this program knows %d: %w", t.params.Protocol, chain.Protocol, abi.CodeUnknownVersion)
 	}
 	if t.validators, ok, err = load(r, chain.ValidatorsKey(), chain.ParseValidatorSet); err != nil || !ok {
 		return errors.Join(err, missing(ok, "validators"))

@@ -27,6 +27,21 @@ func (l *Ledger) Propose(ctx context.Context, now int64, raws [][]byte) (*chain.
 	if err != nil {
 		return nil, err
 	}
+	before, _ := l.cfg.Clock()
+	k, err := l.propose(ctx, now, raws)
+	if after, _ := l.cfg.Clock(); err == nil && after > before+slowBlock {
+		return l.propose(ctx, max(now, after), raws)
+	}
+	return k, err
+}
+
+// slowBlock is how long, in ms, making a block may take before it is made once
+// more with a later time. Codes that were not compiled are the only reason, the
+// first block of a new protocol version the usual time; they are compiled now.
+const slowBlock = 2000
+
+// propose makes and executes a block of a time, in ms.
+func (l *Ledger) propose(ctx context.Context, now int64, raws [][]byte) (*chain.Block, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	txs := l.usable(raws)
@@ -78,9 +93,9 @@ func (l *Ledger) prepare(ctx context.Context, now int64) (int64, error) {
 	}
 	waited := false
 	for _, code := range codes {
-		waited = waited || !l.runtime.Ready(code)
-		if err := l.compile(ctx, code); err != nil {
-			return 0, fmt.Errorf("compiling code %x: %w", code[:8], err)
+		waited = waited || !l.runtime.Ready(l.protocol(), code)
+		if err := l.compile(ctx, l.protocol(), code); err != nil {
+			return 0, err
 		}
 	}
 	if waited {

@@ -32,7 +32,7 @@ func (l *Ledger) Query(ctx context.Context, contract string, message []byte) (ou
 	in := abi.Input{Chain: h.Chain, Height: h.Height, Time: h.Time, Contract: contract, Owner: c.Owner, Message: message}
 	e := &env{ledger: l, read: r, contract: contract, input: &in}
 	res, err := l.runtime.Call(ctx, wasm.Call{
-		Code: c.Code, Load: func() ([]byte, error) { return loadCode(r, c.Code) },
+		Protocol: head.params.Protocol, Code: c.Code, Load: func() ([]byte, error) { return loadCode(r, c.Code) },
 		Entry: abi.EntryQuery, Input: abi.AppendInput(nil, &in), Gas: head.params.QueryGas,
 		Env: e,
 	})

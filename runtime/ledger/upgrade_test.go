@@ -404,7 +404,7 @@ func TestProposeCompilesFirst(t *testing.T) {
 		next := w.upload(developer, append(bytes.Clone(scriptWasm), 0, 4, 2, 'p', 'c', fresh()))
 		w.must(developer, chain.OpUpgrade, &chain.Upgrade{Name: "c", Code: next})
 		if ready {
-			if err := w.l.compile(t.Context(), next); err != nil {
+			if err := w.l.compile(t.Context(), chain.Protocol, next); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -414,7 +414,7 @@ func TestProposeCompilesFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := map[bool]int64{false: w.now, true: due}[ready]; k.Header.Time != want || !w.l.runtime.Ready(next) {
+		if want := map[bool]int64{false: w.now, true: due}[ready]; k.Header.Time != want || !w.l.runtime.Ready(chain.Protocol, next) {
 			t.Errorf("ready before: %v; the block's time is %d, want %d", ready, k.Header.Time, want)
 		}
 		w.commit(k)

@@ -85,7 +85,7 @@ func (c *Chain) open(ctx context.Context, cfg *Config) (err error) {
 		return err
 	}
 	c.runtime, err = wasm.New(ctx, wasm.Config{
-		Engine: cfg.Engine, Protocol: c.params.Protocol, Profile: cfg.Profile, Trace: cfg.Trace, Logger: cfg.Logger,
+		Engine: cfg.Engine, Profile: cfg.Profile, Trace: cfg.Trace, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return err

@@ -37,8 +37,9 @@ type Info struct {
 // module's size; see DESIGN.md for the measurement.
 const compiledPerByte = 6
 
-// Check says whether blob would be admitted under a profile. The error is a
-// *Refusal, or tells that the profile is unknown.
+// Check says whether blob would be admitted under a profile by the newest
+// protocol version. The error is a *Refusal, or tells that the profile is
+// unknown.
 func Check(blob []byte, profile abi.Profile) (Info, error) {
 	rules, err := rulesOf(Protocol, profile)
 	if err != nil {
@@ -51,11 +52,15 @@ func Check(blob []byte, profile abi.Profile) (Info, error) {
 	return a.info(), nil
 }
 
-// Admit checks and rewrites blob as a deployment will, without compiling it.
-// Its result is a function of the bytes and the Runtime's profile and
-// protocol version: block execution may rely on it.
-func (r *Runtime) Admit(blob []byte) (Info, error) {
-	a, refusal := admit(blob, r.rules)
+// Admit checks and rewrites blob as a deployment under a protocol version will,
+// without compiling it. Its result is a function of the bytes, the version and
+// the Runtime's profile: block execution may rely on it.
+func (r *Runtime) Admit(protocol uint64, blob []byte) (Info, error) {
+	rules, err := r.rulesOf(protocol)
+	if err != nil {
+		return Info{}, err
+	}
+	a, refusal := admit(blob, rules)
 	if refusal != nil {
 		return Info{}, refusal
 	}

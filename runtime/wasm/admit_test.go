@@ -199,7 +199,7 @@ func TestInfo(t *testing.T) {
 		}
 	}
 	r := newRuntime(t, EngineInterpreter)
-	admitted, err := r.Admit(blob)
+	admitted, err := r.Admit(Protocol, blob)
 	if err != nil || admitted.RewrittenBytes < len(blob) || admitted.CompiledBytes < admitted.RewrittenBytes {
 		t.Fatalf("%+v, %v", admitted, err)
 	}
@@ -296,14 +296,14 @@ func FuzzAdmit(f *testing.F) {
 // admitOrRefuse says whether a profile admits blob, and compiles it if so.
 func admitOrRefuse(t *testing.T, r *Runtime, blob []byte) bool {
 	t.Helper()
-	a, refusal := admit(blob, r.rules)
+	a, refusal := admit(blob, leanRules)
 	if refusal != nil {
 		if refusal.Code.Text() == "" || refusal.Offset < 0 || refusal.Offset > len(blob) {
 			t.Fatalf("%+v", refusal)
 		}
 		return false
 	}
-	compiled, err := r.engine.CompileModule(context.Background(), a.rewrite(true))
+	compiled, err := r.engines[Protocol].engine.CompileModule(context.Background(), a.rewrite(true))
 	if err != nil {
 		t.Fatalf("admitted, but: %v", err)
 	}

@@ -323,7 +323,7 @@ func TestAdmittedBombsCompile(t *testing.T) {
 		if c := costOf(t, b.blob); c.Memory > module.Lean.CompileMemory || c.Work > module.Lean.CompileWork {
 			t.Errorf("%s: %+v", name, c)
 		}
-		if err := r.Compile(t.Context(), abi.Hash{byte(len(name))}, b.blob); err != nil {
+		if err := r.Compile(t.Context(), Protocol, abi.Hash{byte(len(name))}, b.blob); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -168,7 +168,7 @@ func TestBlockDoesNotWaitForTheCompiler(t *testing.T) {
 	other := caller(1) // is compiled within a nested call
 	call = callOf(blob, abi.EntryExecute, nestedEnv(r, other, &depth))
 	call.Block = true
-	if _, err := r.Call(context.Background(), call); err != nil || !r.Ready(callOf(other, 0, nil).Code) {
+	if _, err := r.Call(context.Background(), call); err != nil || !r.Ready(Protocol, callOf(other, 0, nil).Code) {
 		t.Fatal(err)
 	}
 }

@@ -13,7 +13,10 @@ import (
 
 // Call is one call of a contract's entry point.
 type Call struct {
-	Code abi.Hash
+	// Protocol is the protocol version whose rules the call runs by; 0 means
+	// the newest that the Runtime runs. A nested call has that of the outer.
+	Protocol uint64
+	Code     abi.Hash
 	// Load fetches the code's bytes when it is not compiled: after a restart
 	// or an eviction. It may be nil for a code that is surely ready.
 	Load  func() ([]byte, error)
@@ -81,10 +84,11 @@ type Sparse interface {
 // Scope is the running call around a nested one. It is valid until the
 // Env method that received it returns.
 type Scope struct {
-	ctx   context.Context
-	depth int  // calls around the nested one
-	pages int  // that the nested one and those within it may use
-	block bool // the outermost call is block execution's
+	ctx      context.Context
+	protocol uint64 // version whose rules the outermost call runs by
+	depth    int    // calls around the nested one
+	pages    int    // that the nested one and those within it may use
+	block    bool   // the outermost call is block execution's
 }
 
 // Context is the context of the call.
@@ -141,7 +145,7 @@ func (c *code) entryPrice(call *Call) int64 { return c.base + c.rules.callBytes(
 // precheck finds what makes a call impossible before it begins. It returns
 // the pages that the chain of calls has left for this one.
 func (r *Runtime) precheck(c *code, call *Call) (pages int, trap *Trap) {
-	pages = r.rules.limits.ChainPages
+	pages = c.rules.limits.ChainPages
 	if call.Outer != nil {
 		pages = call.Outer.pages
 		if call.Outer.depth > abi.MaxCallDepth {
@@ -190,7 +194,7 @@ func (f *frame) Value(any) any { return nil }
 // begin prepares a call with gas units and pages left in the chain.
 func (f *frame) begin(ctx context.Context, entry abi.Entry, env Env, outer *Scope, gas int64, pages int) {
 	f.Context, f.entry, f.env = ctx, entry, env
-	f.scope = Scope{ctx: ctx, depth: 1}
+	f.scope = Scope{ctx: ctx, protocol: f.instance.code.machine.protocol, depth: 1}
 	if outer != nil {
 		f.scope.depth, f.scope.block = outer.depth+1, outer.block
 	}

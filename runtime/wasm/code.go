@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -13,10 +14,17 @@ import (
 // by its size; see DESIGN.md for the measurement.
 const interpretedPerByte = 36
 
+// codeKey names a compiled code: by other rules it is another.
+type codeKey struct {
+	protocol uint64
+	hash     abi.Hash
+}
+
 // code is a compiled code and its idle instances.
 type code struct {
 	hash     abi.Hash
-	rules    *rules
+	machine  *machine
+	rules    *rules // the machine's
 	compiled wazero.CompiledModule
 	bytes    int // estimate of what compiled occupies
 	numFuncs int // of the source
@@ -43,18 +51,24 @@ type code struct {
 	block uint64      // Runtime.block at the last use by block execution, guarded by Runtime.mu
 }
 
-// Ready says whether a code is compiled.
-func (r *Runtime) Ready(hash abi.Hash) bool {
+func (c *code) key() codeKey { return codeKey{c.machine.protocol, c.hash} }
+
+// Ready says whether a code is compiled for a protocol version.
+func (r *Runtime) Ready(protocol uint64, hash abi.Hash) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.codes[hash] != nil
+	return r.codes[r.key(protocol, hash)] != nil
 }
 
-// Compile checks, rewrites and compiles blob and keeps it under its hash,
-// which is not compared. One code is compiled at a time. Compiling a code
-// that is ready does nothing.
-func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error {
-	c, err := r.compile(ctx, hash, func() ([]byte, error) { return blob, nil }, r.compiling)
+func (r *Runtime) key(protocol uint64, hash abi.Hash) codeKey {
+	return codeKey{cmp.Or(protocol, r.cfg.Protocol), hash}
+}
+
+// Compile checks, rewrites and compiles blob for a protocol version and keeps
+// it under its hash, which is not compared. One code is compiled at a time.
+// Compiling a code that is ready does nothing.
+func (r *Runtime) Compile(ctx context.Context, protocol uint64, hash abi.Hash, blob []byte) error {
+	c, err := r.compile(ctx, r.key(protocol, hash), func() ([]byte, error) { return blob, nil }, r.compiling)
 	if err != nil {
 		return err
 	}
@@ -67,12 +81,13 @@ func (r *Runtime) Compile(ctx context.Context, hash abi.Hash, blob []byte) error
 // their native code lies in the cache directory, and it is loaded without
 // waiting for what is compiled in the background.
 func (r *Runtime) pin(ctx context.Context, call *Call) (c *code, err error) {
-	if c = r.find(call.Code); c == nil {
+	key := r.key(call.version(), call.Code)
+	if c = r.find(key); c == nil {
 		slot := r.compiling
 		if call.ofBlock() {
 			slot = r.reloading
 		}
-		if c, err = r.compile(ctx, call.Code, call.Load, slot); err != nil {
+		if c, err = r.compile(ctx, key, call.Load, slot); err != nil {
 			return nil, err
 		}
 	}
@@ -82,6 +97,14 @@ func (r *Runtime) pin(ctx context.Context, call *Call) (c *code, err error) {
 		r.mu.Unlock()
 	}
 	return c, nil
+}
+
+// version is the protocol version of the call, 0 for the newest.
+func (call *Call) version() uint64 {
+	if call.Outer != nil {
+		return call.Outer.protocol
+	}
+	return call.Protocol
 }
 
 // ofBlock says whether the call is part of block execution.
@@ -107,10 +130,10 @@ func (r *Runtime) EndBlock() {
 }
 
 // find pins a code that is compiled; nil if it is not.
-func (r *Runtime) find(hash abi.Hash) *code {
+func (r *Runtime) find(key codeKey) *code {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c := r.codes[hash]
+	c := r.codes[key]
 	if c != nil {
 		r.touch(c)
 	}
@@ -133,24 +156,28 @@ func (r *Runtime) unpin(c *code) {
 
 // compile compiles a code in one of the two slots for that, unless another
 // goroutine just did, and pins it.
-func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byte, error), slot chan struct{}) (*code, error) {
+func (r *Runtime) compile(ctx context.Context, key codeKey, load func() ([]byte, error), slot chan struct{}) (*code, error) {
 	if err := r.acquire(ctx, slot); err != nil {
 		return nil, fmt.Errorf("waiting for the compiler: %w", err)
 	}
 	defer func() { <-slot }()
-	if c := r.find(hash); c != nil {
+	if c := r.find(key); c != nil {
 		return c, nil
 	}
+	m, err := r.machine(ctx, key.protocol)
+	if err != nil {
+		return nil, err
+	}
 	if load == nil {
-		return nil, fmt.Errorf("code %x is not compiled and cannot be loaded", hash[:8])
+		return nil, fmt.Errorf("code %x is not compiled and cannot be loaded", key.hash[:8])
 	}
 	blob, err := load()
 	if err != nil {
-		return nil, fmt.Errorf("loading code %x: %w", hash[:8], err)
+		return nil, fmt.Errorf("loading code %x: %w", key.hash[:8], err)
 	}
-	c, err := r.build(ctx, hash, blob)
+	c, err := r.build(ctx, m, key.hash, blob)
 	if err != nil {
-		return nil, fmt.Errorf("compiling code %x: %w", hash[:8], err)
+		return nil, fmt.Errorf("compiling code %x: %w", key.hash[:8], err)
 	}
 	return r.add(c), nil
 }
@@ -160,12 +187,12 @@ func (r *Runtime) compile(ctx context.Context, hash abi.Hash, load func() ([]byt
 func (r *Runtime) add(c *code) *code {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if first := r.codes[c.hash]; first != nil {
+	if first := r.codes[c.key()]; first != nil {
 		r.free(c)
 		r.touch(first)
 		return first
 	}
-	r.codes[c.hash] = c
+	r.codes[c.key()] = c
 	r.loads++
 	r.codeBytes += c.bytes
 	r.touch(c)
@@ -174,19 +201,19 @@ func (r *Runtime) add(c *code) *code {
 }
 
 // build makes a code ready to be called.
-func (r *Runtime) build(ctx context.Context, hash abi.Hash, blob []byte) (*code, error) {
-	a, refusal := admit(blob, r.rules)
+func (r *Runtime) build(ctx context.Context, m *machine, hash abi.Hash, blob []byte) (*code, error) {
+	a, refusal := admit(blob, m.rules)
 	if refusal != nil {
 		return nil, refusal
 	}
 	mem := a.memory()
 	a.module.Datas = nil // they stand in mem: instances begin with the image
 	rewritten := a.rewrite(r.tracks())
-	compiled, err := r.compileNative(ctx, rewritten)
+	compiled, err := r.compileNative(ctx, m, rewritten)
 	if err != nil {
 		return nil, err
 	}
-	c := newCode(hash, a, compiled)
+	c := newCode(hash, m, a, compiled)
 	if err := r.initialise(ctx, c, mem); err != nil {
 		compiled.Close(ctx)
 		return nil, err
@@ -217,8 +244,8 @@ func (r *Runtime) tracks() bool { return r.cfg.Engine == EngineCompiler }
 // to, because the disk is full or not writable, is in nobody's way: the engine
 // keeps what it compiled before it tries to write it, so the second attempt
 // finds it.
-func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.CompiledModule, error) {
-	compiled, err := r.engine.CompileModule(ctx, rewritten)
+func (r *Runtime) compileNative(ctx context.Context, m *machine, rewritten []byte) (wazero.CompiledModule, error) {
+	compiled, err := m.engine.CompileModule(ctx, rewritten)
 	if r.dir == nil {
 		return compiled, err
 	}
@@ -227,7 +254,7 @@ func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.C
 		if err := r.dir.empty(); err != nil {
 			r.cfg.Logger.Warn("the compilation cache cannot be emptied", "dir", r.cfg.CacheDir, "err", err)
 		}
-		if compiled, err = r.engine.CompileModule(ctx, rewritten); err != nil {
+		if compiled, err = m.engine.CompileModule(ctx, rewritten); err != nil {
 			return nil, err
 		}
 	}
@@ -237,10 +264,11 @@ func (r *Runtime) compileNative(ctx context.Context, rewritten []byte) (wazero.C
 	return compiled, nil
 }
 
-func newCode(hash abi.Hash, a *admitted, compiled wazero.CompiledModule) *code {
+func newCode(hash abi.Hash, m *machine, a *admitted, compiled wazero.CompiledModule) *code {
 	c := &code{
 		hash:     hash,
-		rules:    a.rules,
+		machine:  m,
+		rules:    m.rules,
 		compiled: compiled,
 		numFuncs: a.module.NumFuncs(),
 		names:    a.module.Names,
@@ -288,7 +316,7 @@ func (r *Runtime) evictCodes() {
 		for len(oldest.idle) > 0 {
 			r.dropIdle(oldest)
 		}
-		delete(r.codes, oldest.hash)
+		delete(r.codes, oldest.key())
 		r.codeBytes -= oldest.bytes
 		r.free(oldest)
 	}

@@ -70,7 +70,7 @@ func BenchmarkColdStart(b *testing.B) {
 		defer r.Close(ctx)
 		for _, call := range calls {
 			blob, _ := call.Load()
-			if err := r.Compile(ctx, call.Code, blob); err != nil {
+			if err := r.Compile(ctx, Protocol, call.Code, blob); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -100,10 +100,10 @@ func BenchmarkReload(b *testing.B) {
 			defer r.Close(ctx)
 			hash, other := abi.Hash(sha256.Sum256(d.blob)), echo()
 			load := func() {
-				if err := r.Compile(ctx, hash, d.blob); err != nil {
+				if err := r.Compile(ctx, Protocol, hash, d.blob); err != nil {
 					b.Fatal(err)
 				}
-				if err := r.Compile(ctx, sha256.Sum256(other), other); err != nil { // evicts it
+				if err := r.Compile(ctx, Protocol, sha256.Sum256(other), other); err != nil { // evicts it
 					b.Fatal(err)
 				}
 			}

@@ -66,7 +66,7 @@ func TestCacheDir(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	ctx := context.Background()
-	if _, err := New(ctx, Config{Protocol: 2}); !errors.Is(err, abi.CodeUnknownVersion) {
+	if _, err := New(ctx, Config{Protocol: Protocol + 1}); !errors.Is(err, abi.CodeUnknownVersion) {
 		t.Error(err)
 	}
 	if _, err := New(ctx, Config{Protocol: 1, Profile: 9}); err == nil {
@@ -88,7 +88,7 @@ func TestReadyAndLoad(t *testing.T) {
 	r := newRuntime(t, EngineInterpreter)
 	blob := echo()
 	hash := abi.Hash(sha256.Sum256(blob))
-	if r.Ready(hash) {
+	if r.Ready(Protocol, hash) {
 		t.Error("ready before it was compiled")
 	}
 	fault := errors.New("no such file")
@@ -102,7 +102,7 @@ func TestReadyAndLoad(t *testing.T) {
 		t.Error("a code from nowhere was called")
 	}
 	for range 2 {
-		if err := r.Compile(ctx, hash, blob); err != nil || !r.Ready(hash) {
+		if err := r.Compile(ctx, Protocol, hash, blob); err != nil || !r.Ready(Protocol, hash) {
 			t.Error(err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestReadyAndLoad(t *testing.T) {
 		t.Error(err)
 	}
 	var refusal *Refusal
-	if err := r.Compile(ctx, abi.Hash{1}, []byte("no module")); !errors.As(err, &refusal) || r.Ready(abi.Hash{1}) {
+	if err := r.Compile(ctx, Protocol, abi.Hash{1}, []byte("no module")); !errors.As(err, &refusal) || r.Ready(Protocol, abi.Hash{1}) {
 		t.Error(err)
 	}
 	call.Code, call.Load = abi.Hash{1}, func() ([]byte, error) { return []byte("no module"), nil }

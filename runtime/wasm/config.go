@@ -25,9 +25,9 @@ func (e Engine) String() string {
 	return [...]string{"auto", "compiler", "interpreter"}[e]
 }
 
-// Protocol is the protocol version whose gas table, limits and rewriter this
-// package holds.
-const Protocol = 1
+// Protocol is the newest protocol version whose gas table, limits and rewriter
+// this package holds. It holds those of all earlier ones as well.
+const Protocol = 2
 
 // Default budgets.
 const (
@@ -45,7 +45,8 @@ type Config struct {
 	CacheDir string
 	// CacheBytes bounds the files in CacheDir, 0 means DefaultCacheBytes.
 	CacheBytes int
-	// Protocol is the chain's protocol version. It must be 1.
+	// Protocol is the newest protocol version whose contracts the Runtime
+	// runs, and the one of calls that name none; 0 means the constant.
 	Protocol uint64
 	// Profile is the chain's profile. Zero means abi.ProfileLean.
 	Profile abi.Profile
@@ -64,6 +65,9 @@ type Config struct {
 func (c *Config) validate() error {
 	if c.Profile == 0 {
 		c.Profile = abi.ProfileLean
+	}
+	if c.Protocol == 0 {
+		c.Protocol = Protocol
 	}
 	if c.PoolBytes == 0 {
 		c.PoolBytes = DefaultPoolBytes

@@ -1,7 +1,6 @@
 package wasm
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"flag"
 	"fmt"
@@ -19,9 +18,10 @@ import (
 
 var update = flag.Bool("update", false, "write golden files instead of comparing")
 
-// goldenFile holds what the calls of the corpus do: it is the same on every
-// processor and engine, so the test compares those on which it runs.
-const goldenFile = "testdata/engines.golden"
+// goldenFile holds what the calls of the corpus do under a protocol version: it
+// is the same on every processor and engine, so the test compares those on which
+// it runs. Only the newest version's is ever written.
+func goldenFile(version uint64) string { return fmt.Sprintf("testdata/engines-%d.golden", version) }
 
 // goldenCase is one call of the corpus; a nil Env is a fresh script's.
 type goldenCase struct {
@@ -235,46 +235,61 @@ func (c *goldenCase) line(t *testing.T, r *Runtime) string {
 
 func TestGoldenCalls(t *testing.T) {
 	cases := goldenCases(t)
-	var want []string
-	if !*update {
-		raw, err := os.ReadFile(goldenFile)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want = strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
-	}
-	for _, e := range engines() {
-		lean, wide := newRuntime(t, e), newWideRuntime(t, e)
-		for range 2 { // fresh and pooled instances
-			var got []string
-			for i := range cases {
-				r := lean
-				if cases[i].wide {
-					r = wide
+	for version := uint64(1); version <= Protocol; version++ {
+		t.Run(fmt.Sprint("version ", version), func(t *testing.T) {
+			var want []string
+			if !*update || version < Protocol {
+				want = readGolden(t, version)
+			}
+			for _, e := range engines() {
+				lean := newRuntimeWith(t, Config{Engine: e, Protocol: version})
+				wide := newRuntimeWith(t, Config{Engine: e, Protocol: version, Profile: abi.ProfileWide, CodeBytes: 64 << 20})
+				for range 2 { // fresh and pooled instances
+					got := goldenLines(t, cases, lean, wide)
+					if want == nil {
+						want = got
+					}
+					compareLines(t, e, got, want)
 				}
-				got = append(got, cases[i].line(t, r))
 			}
-			if want == nil {
-				want = got
+			if *update && version == Protocol {
+				writeGolden(t, version, want)
 			}
-			compareLines(t, e, got, want)
-		}
+		})
 	}
-	if *update {
-		var file bytes.Buffer
-		for _, line := range want {
-			fmt.Fprintln(&file, line)
+}
+
+func goldenLines(t *testing.T, cases []goldenCase, lean, wide *Runtime) (lines []string) {
+	for i := range cases {
+		r := lean
+		if cases[i].wide {
+			r = wide
 		}
-		if err := os.WriteFile(goldenFile, file.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		lines = append(lines, cases[i].line(t, r))
+	}
+	return lines
+}
+
+func readGolden(t *testing.T, version uint64) []string {
+	t.Helper()
+	raw, err := os.ReadFile(goldenFile(version))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(raw), "\n"), "\n")
+}
+
+func writeGolden(t *testing.T, version uint64, lines []string) {
+	t.Helper()
+	if err := os.WriteFile(goldenFile(version), []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
 func compareLines(t *testing.T, e Engine, got, want []string) {
 	t.Helper()
 	if len(got) != len(want) {
-		t.Fatalf("%d calls, %d in %s; -update remakes it", len(got), len(want), goldenFile)
+		t.Fatalf("%d calls, %d in the golden file; -update remakes that of the newest version", len(got), len(want))
 	}
 	for i := range got {
 		if got[i] != want[i] {
@@ -285,16 +300,13 @@ func compareLines(t *testing.T, e Engine, got, want []string) {
 
 // The corpus reaches what it is there for.
 func TestGoldenReach(t *testing.T) {
-	raw, err := os.ReadFile(goldenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	lines := strings.Join(readGolden(t, Protocol), "\n")
 	for _, code := range []abi.Code{
 		abi.CodeOutOfGas, abi.CodeStackLimit, abi.CodeMemoryLimit, abi.CodeUnreachable, abi.CodeDivideByZero, abi.CodeIntegerOverflow,
 		abi.CodeOutOfBounds, abi.CodeBadIndirectCall, abi.CodeBadPointer, abi.CodeAborted, abi.CodeNotAllowedHere, abi.CodeNoEntryPoint,
 		abi.CodeKeyTooLong, abi.CodeBadArgument, abi.CodeExited,
 	} {
-		if !strings.Contains(string(raw), ": "+code.Name()+" ") {
+		if !strings.Contains(lines, ": "+code.Name()+" ") {
 			t.Errorf("no call ends with %v", code)
 		}
 	}

@@ -82,8 +82,9 @@ func eighths(n int64) string {
 const gasIntro = `# Gas
 
 What a contract does is counted in gas, by fixed prices: those of this page, which
-is made from the table in %[1]s by %[2]s. They belong to the protocol version, are the same on every processor and engine,
-and change with the version alone.
+is made from the tables in %[1]s by %[2]s. They belong to the protocol version, are the same on every processor and engine,
+and change with the version alone. This page has those of version %[11]d, with which new
+chains begin; what was otherwise before stands [at its end](#earlier-versions).
 
 ## What a unit is
 
@@ -156,7 +157,7 @@ func gasDoc() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, gasIntro, "`runtime/wasm/gas.go`", "`go test ./runtime/wasm -run TestGasPage -update`",
 		"instructions, host functions and calls alike", r.callBase, r.callPage, eighths(r.callByte), r.start,
-		r.costs.Brief/8, wide.costs.Brief/8, wide.start)
+		r.costs.Brief/8, wide.costs.Brief/8, wide.start, Protocol)
 	for c := module.ClassNone + 1; c < module.ClassCount; c++ {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", eighths(int64(r.costs.Classes[c])), eighths(int64(wide.costs.Classes[c])), strings.Join(classOps(c), " "))
 	}
@@ -185,7 +186,64 @@ Beside these:
 	for _, f := range wide.wasi {
 		hostRow(&b, f.name, f.cost)
 	}
+	b.WriteString(gasVersions)
+	for version := uint64(1); version < Protocol; version++ {
+		versionRows(&b, version)
+	}
 	return b.Bytes()
+}
+
+const gasVersions = `
+## Earlier versions
+
+A chain runs by the version that its parameters name, which ` + "`postern status`" + ` shows. The
+validators may raise it by one, and the next block runs by the new prices: contracts
+that were there before as well as those that come.
+
+| version | lean | wide | was then the price of |
+| ---: | ---: | ---: | --- |
+`
+
+// versionRows shows where a version's prices differ from the newest.
+func versionRows(b *bytes.Buffer, version uint64) {
+	lean, wide := prices(protocols[version][abi.ProfileLean]), prices(protocols[version][abi.ProfileWide])
+	leanNow, wideNow := prices(leanRules), prices(wideRules)
+	for i := range lean {
+		if lean[i] != leanNow[i] || wide[i] != wideNow[i] {
+			fmt.Fprintf(b, "| %d | %s | %s | %s |\n", version, lean[i].units, wide[i].units, lean[i].name)
+		}
+	}
+}
+
+// price is a price with its name.
+type price struct{ name, units string }
+
+// prices lists all of a version, in an order that is the same for all.
+func prices(r *rules) (list []price) {
+	add := func(name string, eighthsOf int64) { list = append(list, price{name, eighths(eighthsOf)}) }
+	for c := module.ClassNone + 1; c < module.ClassCount; c++ {
+		add(strings.Join(classOps(c), " "), int64(r.costs.Classes[c]))
+	}
+	add("each stretch of code that costs anything", int64(r.costs.Charge))
+	add("each round of a loop", int64(r.costs.Loop))
+	add("entering and leaving a function", int64(r.costs.Entry))
+	add("each local that is not a parameter", int64(r.costs.Local))
+	add("`memory.grow`", 8*r.costs.Grow)
+	add("each page of `memory.grow`", 8*r.costs.GrowPage)
+	add("`memory.copy`, `memory.fill`", 8*r.costs.Bulk)
+	add("a call", 8*r.callBase)
+	add("each page that a module begins with", 8*r.callPage)
+	add("each byte of input and output", r.callByte)
+	add("an initialisation, at most", 8*r.start)
+	for fn := range abi.HostFuncCount {
+		add("`"+abi.HostFuncs[fn].Name+"`", 8*r.host[fn].Base)
+		add("`"+abi.HostFuncs[fn].Name+"`, each byte", r.host[fn].Byte)
+	}
+	for _, f := range r.wasi {
+		add("`"+f.name+"`", 8*f.cost.Base)
+		add("`"+f.name+"`, each byte", f.cost.Byte)
+	}
+	return list
 }
 
 func hostRow(b *bytes.Buffer, name string, c hostCost) {

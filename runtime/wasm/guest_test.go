@@ -132,7 +132,7 @@ func BenchmarkAdmitGoGuest(b *testing.B) {
 	b.ReportAllocs()
 	start := cpuTime(b)
 	for b.Loop() {
-		if _, err := r.Admit(blob); err != nil {
+		if _, err := r.Admit(Protocol, blob); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -27,9 +27,11 @@ func engines() []Engine {
 	return []Engine{EngineInterpreter}
 }
 
-func newRuntime(t testing.TB, e Engine) *Runtime {
+func newRuntime(t testing.TB, e Engine) *Runtime { return newRuntimeWith(t, Config{Engine: e}) }
+
+func newRuntimeWith(t testing.TB, cfg Config) *Runtime {
 	t.Helper()
-	r, err := New(context.Background(), Config{Engine: e, Protocol: Protocol})
+	r, err := New(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -353,7 +353,7 @@ func TestScanPaysForWhatIsGone(t *testing.T) {
 		}
 		none, _ := used(0, 1<<40)
 		some, passed := used(100, 1<<40)
-		price := uint64(r.rules.host[abi.HostScanNext].Base)
+		price := uint64(leanRules.host[abi.HostScanNext].Base)
 		if some.code != abi.OK || some.out != none.out || some.used != none.used+100*price || passed != 100 {
 			t.Errorf("%v: %d passed over, %+v, without %+v", r.Engine(), passed, some, none)
 		}

@@ -113,7 +113,7 @@ func TestBudgets(t *testing.T) {
 		t.Errorf("%d idle bytes and %d codes are kept", r.idleBytes, len(r.codes))
 	}
 	for i, blob := range blobs {
-		c := r.codes[sha256.Sum256(blob)]
+		c := r.codes[codeKey{Protocol, sha256.Sum256(blob)}]
 		if kept := i >= 3; kept != (len(c.idle) == 1) {
 			t.Errorf("code %d of 5 has %d idle instances", i, len(c.idle))
 		}
@@ -259,7 +259,7 @@ func TestCloseDuringCalls(t *testing.T) {
 		if _, err := r.Call(context.Background(), call); !errors.Is(err, errClosed) {
 			t.Errorf("%v: a late call ends with %v", e, err)
 		}
-		if err := r.Compile(context.Background(), abi.Hash{1}, echo()); !errors.Is(err, errClosed) {
+		if err := r.Compile(context.Background(), Protocol, abi.Hash{1}, echo()); !errors.Is(err, errClosed) {
 			t.Errorf("%v: a late compilation ends with %v", e, err)
 		}
 		select {

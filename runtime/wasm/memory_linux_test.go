@@ -86,7 +86,7 @@ func TestPagesAreGivenUp(t *testing.T) {
 	blob := w.build()
 	c := wreckerCase{"", w, r}
 	c.wreck(t, blob, 1, 0)
-	code := r.codes[callOf(blob, 0, nil).Code]
+	code := r.codes[codeKey{Protocol, callOf(blob, 0, nil).Code}]
 	want := 3 * wasmPage
 	if r.images.pagemap < 0 {
 		want = 0 // given up after each call
@@ -120,7 +120,7 @@ func TestGrowthThatTheMachineRefuses(t *testing.T) {
 		if o := outcomeOf(t, res, err); o.code != abi.OK || res.Pages != 2 {
 			t.Fatalf("%v: %+v, %d pages", e, o, res.Pages)
 		}
-		memory := r.codes[call.Code].idle[0].memory.(*mappedMemory)
+		memory := r.codes[codeKey{Protocol, call.Code}].idle[0].memory.(*mappedMemory)
 		reserved := memory.reserved
 		memory.reserved, memory.usable = memory.image.size, memory.image.size
 		if res, err = r.Call(ctx, call); err == nil {

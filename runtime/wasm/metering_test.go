@@ -82,7 +82,7 @@ func newBareCall(t testing.TB, r *Runtime, blob []byte, env Env, input []byte) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	mod, err := r.engine.InstantiateWithConfig(ctx, blob, wazero.NewModuleConfig().WithName(""))
+	mod, err := r.engines[Protocol].engine.InstantiateWithConfig(ctx, blob, wazero.NewModuleConfig().WithName(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func benchMetering(b *testing.B, rules int) {
 	env, input := policyCall(b, rules)
 	r := newRuntime(b, engines()[0])
 	access := accessBlob(b)
-	a, refusal := admit(access, r.rules)
+	a, refusal := admit(access, leanRules)
 	if refusal != nil {
 		b.Fatal(refusal)
 	}

@@ -278,7 +278,7 @@ func benchInstances(b *testing.B, r *Runtime, call Call) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		res, err := in.frame.run(ctx, &call, r.rules.limits.ChainPages)
+		res, err := in.frame.run(ctx, &call, leanRules.limits.ChainPages)
 		if err != nil && res.GasUsed == 0 {
 			b.Fatal(err)
 		}

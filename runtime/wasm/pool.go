@@ -98,7 +98,7 @@ func globalExports(m *module.Module) []string {
 func (r *Runtime) instantiate(ctx context.Context, c *code, m memory) (*instance, error) {
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
 	ctx = experimental.WithMemoryAllocator(ctx, allocate(m))
-	mod, err := r.engine.InstantiateModule(ctx, c.compiled, cfg)
+	mod, err := c.machine.engine.InstantiateModule(ctx, c.compiled, cfg)
 	if err != nil {
 		m.Free()
 		return nil, fmt.Errorf("instantiating: %w", err)

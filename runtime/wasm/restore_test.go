@@ -231,7 +231,7 @@ func TestRestore(t *testing.T) {
 	for _, c := range wreckerCases(t) {
 		blob := c.build()
 		want := c.query(t, blob)
-		code := c.runtime.codes[callOf(blob, 0, nil).Code]
+		code := c.runtime.codes[codeKey{Protocol, callOf(blob, 0, nil).Code}]
 		for i, write := range c.writes() {
 			for _, j := range rand.New(rand.NewSource(int64(i))).Perm(len(c.ends())) {
 				c.wreck(t, blob, i, j)

@@ -26,9 +26,13 @@ type rules struct {
 
 // protocols holds the rules of the protocol versions that this package knows.
 var protocols = map[uint64]map[abi.Profile]*rules{
-	Protocol: {
+	1: {
 		abi.ProfileLean: {&module.Lean, &leanCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
 		abi.ProfileWide: {&module.Wide, &wideCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
+	},
+	2: {
+		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
+		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
 	},
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm/internal/module"
 )
 
 // Every protocol version prices everything under every profile.
@@ -51,4 +52,34 @@ func TestWideHoldsLean(t *testing.T) {
 			t.Errorf("%s: lean %v, wide %v", name, lean.Field(i), wide.Field(i))
 		}
 	}
+}
+
+// Version 2 differs from version 1 in the prices that the calibration found too
+// low, and in nothing else.
+func TestWhatVersion2Changed(t *testing.T) {
+	for p, divide := range map[abi.Profile]uint16{abi.ProfileLean: 40, abi.ProfileWide: 48} {
+		first, second := protocols[1][p], protocols[2][p]
+		costs := *first.costs
+		costs.GrowPage = 25_000
+		costs.Classes[module.ClassDivide] = divide
+		if costs != *second.costs {
+			t.Errorf("profile %d: instructions cost %+v, not %+v", p, *second.costs, costs)
+		}
+		rest := *second
+		rest.costs = first.costs
+		if !reflect.DeepEqual(withoutBodies(rest), withoutBodies(*first)) {
+			t.Errorf("profile %d: version 2 differs in more than its prices of instructions", p)
+		}
+	}
+}
+
+// withoutBodies is comparable: functions are not.
+func withoutBodies(r rules) rules {
+	list := make([]wasiFunc, len(r.wasi))
+	for i, f := range r.wasi {
+		f.body = nil
+		list[i] = f
+	}
+	r.wasi = list
+	return r
 }

@@ -57,18 +57,7 @@ func wasiCall(n int64, data, name string, args ...int64) []byte {
 }
 
 func newWideRuntime(t testing.TB, e Engine) *Runtime {
-	t.Helper()
-	r, err := New(context.Background(), Config{Engine: e, Protocol: Protocol, Profile: abi.ProfileWide, CodeBytes: 64 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.paranoid = true
-	t.Cleanup(func() {
-		if err := r.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
+	return newRuntimeWith(t, Config{Engine: e, Profile: abi.ProfileWide, CodeBytes: 64 << 20})
 }
 
 // wideOutcome is an outcome with what the call logged.

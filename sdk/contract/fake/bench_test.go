@@ -82,7 +82,7 @@ func BenchmarkGuestCompile(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if err := r.Compile(context.Background(), sha256.Sum256(blob), blob); err != nil {
+				if err := r.Compile(context.Background(), wasm.Protocol, sha256.Sum256(blob), blob); err != nil {
 					b.Fatal(err)
 				}
 				if err := r.Close(context.Background()); err != nil {

@@ -90,7 +90,7 @@ func (n *node) entries(t testing.TB, blob []byte) (e entries) {
 		t.Fatal(err)
 	}
 	code := abi.Hash(sha256.Sum256(blob))
-	if err := n.runtime.Compile(context.Background(), code, blob); err != nil {
+	if err := n.runtime.Compile(context.Background(), wasm.Protocol, code, blob); err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range info.Entries {
