@@ -114,7 +114,7 @@ the contract's own code, where it gave one.
 Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},
 		Commands: []*cli.Command{
-			initCommand(), genesisCommand(), startCommand(), devCommand(), demoCommand(), verifyCommand(),
+			initCommand(), genesisCommand(), startCommand(), devCommand(), demoCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
 			keyCommand(), accountCommand(), contractCommand(), policyCommand(), deviceCommand(),
 			decideCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			statusCommand(), completionCommand(), versionCommand(),
@@ -133,7 +133,9 @@ func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
 		if len(c.Subcommands) > 0 {
-			c.Action = groupAction
+			if c.Action == nil {
+				c.Action = groupAction
+			}
 			prepare(c.Subcommands)
 			continue
 		}

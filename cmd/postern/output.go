@@ -110,6 +110,12 @@ type hexBytes []byte
 // MarshalText implements encoding.TextMarshaler.
 func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
 
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *hexBytes) UnmarshalText(text []byte) (err error) {
+	*h, err = hex.DecodeString(string(text))
+	return err
+}
+
 func (h hexBytes) String() string { return hex.EncodeToString(h) }
 
 func hexOf(h abi.Hash) hexBytes { return h[:] }

@@ -1,0 +1,524 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// Most nodes of a testnet: each is a process of some 40 MiB.
+const (
+	maxTestFollowers = 16
+	nodeLog          = "node.log" // in each node's home
+)
+
+// How long testnet waits, for what takes seconds on a slow machine.
+const (
+	startTimeout   = 60 * time.Second // until all nodes answer
+	restartTimeout = 30 * time.Second // until a node answers that heal has started again
+	stopTimeout    = 10 * time.Second // from the signal to the nodes until they are killed
+)
+
+// testnetHomeFlag is the directory of a network, not of a node.
+var testnetHomeFlag = &cli.StringFlag{Name: "home", Usage: "directory `DIR` of the network", EnvVars: []string{"POSTERN_TESTNET"}}
+
+func testnetCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "testnet",
+		Usage: "a network of several nodes on this machine, to see it survive",
+		Description: `Each node is a process of its own, with a home in DIR/n1, DIR/n2 and so on. The
+network has the access contract for domain "default" and a token for HTTPS. It
+runs until a signal, which ends all nodes; run again on the same DIR, it goes on
+where it was. What a node logs stands in its home's node.log.
+
+In another terminal:
+
+   postern testnet status --home DIR
+   postern testnet kill --home DIR 1          # kill -9
+   postern testnet pause --home DIR 2         # as if the machine hung
+   postern testnet partition --home DIR 3 4   # cut both off from the rest
+   postern testnet heal --home DIR            # undo all of it
+
+Datagrams between nodes pass through this process, which drops what crosses a
+cut; --direct leaves that out.
+
+With --json the first line on standard output is
+{"ready":true,"nodes":[{"name":…,"role":"validator"|"follower","pid":…,"home":…,"peer":…,"quic":…,"web":…,"token":…}, …]}
+
+Example:
+
+   postern testnet --validators 4 --followers 1 --home net`,
+		Flags: append([]cli.Flag{
+			testnetHomeFlag, jsonFlag,
+			&cli.IntFlag{Name: "validators", Usage: "how many nodes vote, 1 to 16", Value: fewValidators},
+			&cli.IntFlag{Name: "followers", Usage: "how many nodes follow without a vote, up to 16", Value: 1},
+			&cli.BoolFlag{Name: "direct", Usage: "connect the nodes without relays: no partitions, but nothing in between when measuring"},
+			profileFlag,
+		}, gasFlags...),
+		Action: runTestnet,
+		Subcommands: []*cli.Command{
+			controlCommand("status", "show what every node does", false),
+			controlCommand("kill", "kill nodes without warning", true),
+			controlCommand("pause", "stop nodes where they are, as if their machines hung", true),
+			controlCommand("partition", "cut nodes off from the rest; among themselves they stay connected", true),
+			controlCommand("heal", "start, continue and reconnect nodes; without N all of them", false),
+		},
+	}
+}
+
+// testnet is a running network.
+type testnet struct {
+	dir     string
+	out     output
+	genesis *chain.Genesis
+	program string
+	nursery *nursery
+	relays  *relays  // nil with --direct
+	ports   []string // with --direct: where each node is for the others
+
+	mu      sync.Mutex // guards what follows, also in members
+	members []*member
+	closing bool // nodes end because they are told to
+}
+
+// member is a node of the network.
+type member struct {
+	name   string
+	index  int
+	home   home
+	role   string
+	args   []string // of every start
+	proc   *child   // guarded by testnet.mu; the last process, nil before the first
+	state  memberState
+	serves readyLine // guarded by testnet.mu; the last ready line, whose ports the next start uses
+}
+
+// memberState is how a node is. A member remembers what was done to it; whether
+// it is starting or has ended by itself its process tells.
+type memberState string
+
+const (
+	stateStarting memberState = "starting"
+	stateRunning  memberState = "running"
+	statePaused   memberState = "paused"
+	stateKilled   memberState = "killed"
+	stateEnded    memberState = "ended"
+)
+
+func runTestnet(c *cli.Context) error {
+	shape, err := chosenShape(c)
+	if err != nil {
+		return err
+	}
+	dir, cleanup, err := testnetDir(c.String("home"))
+	if err != nil {
+		return err
+	}
+	defer cleanup()
+	lock, err := lockTestnet(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	t := &testnet{dir: dir, out: printer(c), nursery: newNursery()}
+	if err := t.makeHomes(shape); err != nil {
+		return err
+	}
+	if err := t.connect(c.Bool("direct")); err != nil {
+		return err
+	}
+	return t.run(c.Context)
+}
+
+// testnetShape is what a new network is made with, and what an old one must
+// have if it was asked for.
+type testnetShape struct {
+	validators, followers       int
+	validatorsSet, followersSet bool
+	params                      chain.Params
+	paramsSet                   bool
+}
+
+func chosenShape(c *cli.Context) (s testnetShape, err error) {
+	s = testnetShape{
+		validators: c.Int("validators"), followers: c.Int("followers"),
+		validatorsSet: c.IsSet("validators"), followersSet: c.IsSet("followers"),
+		paramsSet: c.IsSet("profile") || c.IsSet("block-gas") || c.IsSet("tx-gas"),
+	}
+	if s.validators < 1 || s.validators > maxValidators {
+		return s, usagef("--validators %d: 1 to %d", s.validators, maxValidators)
+	}
+	if s.followers < 0 || s.followers > maxTestFollowers {
+		return s, usagef("--followers %d: 0 to %d", s.followers, maxTestFollowers)
+	}
+	s.params, err = chosenParams(c)
+	s.params.ActivationDelay = 0 // blocks wait for compilation; nobody here wants a day to object
+	return s, err
+}
+
+// testnetDir makes the directory; a temporary one goes with the network.
+func testnetDir(dir string) (string, func(), error) {
+	if dir == "" {
+		dir, err := os.MkdirTemp("", "postern-testnet-")
+		return dir, func() { os.RemoveAll(dir) }, err
+	}
+	if home(dir).exists() && !fileExists(filepath.Join(dir, "n1")) {
+		return "", nil, usagef("%s is the home of a node; choose another --home for a network", dir)
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() {}, os.MkdirAll(dir, 0o700)
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func lockTestnet(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("a network runs in %s; stop it first, or choose another --home", dir)
+	}
+	return f, nil
+}
+
+// makeHomes makes what is missing of the network's homes. DIR/genesis.cbor is
+// written once all keys are there, and decides from then on what the network
+// is: what was interrupted is finished.
+func (t *testnet) makeHomes(shape testnetShape) error {
+	path := filepath.Join(t.dir, "genesis.cbor")
+	if !fileExists(path) {
+		if err := newTestGenesis(t.dir, path, shape); err != nil {
+			return err
+		}
+		t.out.progressf("made the keys and the genesis of %d validators and %d followers in %s", shape.validators, shape.followers, t.dir)
+	}
+	raw, g, err := home(t.dir).genesis()
+	if err != nil {
+		return err
+	}
+	t.genesis = g
+	if err := shape.check(t.dir, g); err != nil {
+		return err
+	}
+	for i := range len(g.Accounts) / accountsOfNode {
+		if err := t.addMember(i, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accountsOfNode is how many accounts a node brings into a genesis of cards.
+const accountsOfNode = 3
+
+func newTestGenesis(dir, path string, shape testnetShape) error {
+	var cards []*card
+	for i := range shape.validators + shape.followers {
+		h := home(filepath.Join(dir, memberName(i)))
+		if err := os.MkdirAll(string(h), 0o700); err != nil {
+			return err
+		}
+		keys, err := makeKeys(h)
+		if err != nil {
+			return err
+		}
+		role := roleValidator
+		if i >= shape.validators {
+			role = roleFollower
+		}
+		// Names of two digits sort as numbers: n2 is validator 2, n10 the tenth.
+		c, err := newCard(card{Name: fmt.Sprintf("n%02d", i+1), Role: role, Peer: "localhost:7423", Made: time.Now()}, keys)
+		if err != nil {
+			return err
+		}
+		cards = append(cards, c)
+	}
+	g, err := genesisOf("testnet", shape.params, time.Now(), cards)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, g.Append(nil), 0o600)
+}
+
+func memberName(i int) string { return "n" + strconv.Itoa(i+1) }
+
+// check refuses to run an old network under flags that it was not made with.
+func (s *testnetShape) check(dir string, g *chain.Genesis) error {
+	validators := len(g.Validators)
+	followers := len(g.Accounts)/accountsOfNode - validators
+	if s.validatorsSet && s.validators != validators || s.followersSet && s.followers != followers {
+		return usagef("the network in %s has %d validators and %d followers; leave --validators and --followers out, or choose another --home", dir, validators, followers)
+	}
+	if s.paramsSet && (s.params.Profile != g.Params.Profile || s.params.BlockGas != g.Params.BlockGas || s.params.TxGas != g.Params.TxGas) {
+		return usagef("the network in %s is %s with %d gas a block and %d a transaction for ever; leave those flags out, or choose another --home",
+			dir, profileName(g.Params.Profile), g.Params.BlockGas, g.Params.TxGas)
+	}
+	return nil
+}
+
+// testnetSettings keep a node from finding others past the relays.
+const testnetSettings = "learn = false\n"
+
+func (t *testnet) addMember(i int, raw []byte) error {
+	m := &member{name: memberName(i), index: i, home: home(filepath.Join(t.dir, memberName(i))), role: roleValidator}
+	if i >= len(t.genesis.Validators) {
+		m.role = roleFollower
+	}
+	t.members = append(t.members, m)
+	if m.home.exists() {
+		there, _, err := m.home.genesis()
+		if err == nil && chain.ChainID(there) != chain.ChainID(raw) {
+			err = fmt.Errorf("%s is the home of another chain's node: choose another --home, or remove it", m.home)
+		}
+		return err
+	}
+	made := membership{raw: raw, genesis: t.genesis, clock: "trusted", settings: testnetSettings}
+	_, err := made.initHome(m.home, nil)
+	return err
+}
+
+// connect prepares how the nodes reach each other.
+func (t *testnet) connect(direct bool) (err error) {
+	if t.program, err = os.Executable(); err != nil {
+		return err
+	}
+	if direct {
+		t.ports, err = freePorts(len(t.members))
+	} else {
+		t.relays, err = openRelays(len(t.members))
+	}
+	for _, m := range t.members {
+		m.args = []string{"start", "--json", "--home", string(m.home)}
+		for _, addr := range t.peersOf(m) {
+			m.args = append(m.args, "--peers", addr)
+		}
+	}
+	return err
+}
+
+func (t *testnet) peersOf(m *member) []string {
+	if t.relays != nil {
+		return t.relays.addrs(m.index)
+	}
+	others := slices.Clone(t.ports)
+	return slices.Delete(others, m.index, m.index+1)
+}
+
+// freePorts are UDP addresses on loopback that nobody uses: nodes that reach
+// each other directly must know where before any of them listens.
+func freePorts(n int) (addrs []string, err error) {
+	for range n {
+		conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close() // at the end, so that no port comes twice
+		addrs = append(addrs, conn.LocalAddr().String())
+	}
+	return addrs, nil
+}
+
+// run runs the network until ctx ends, and ends all nodes then.
+func (t *testnet) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	// The nodes outlive ctx until they have been told to end.
+	nurseryCtx, closeNursery := context.WithCancel(context.WithoutCancel(ctx))
+	nursed := make(chan struct{})
+	go func() {
+		defer close(nursed)
+		t.nursery.run(nurseryCtx)
+	}()
+	if t.relays != nil {
+		group.Go(func() error { return t.relays.run(ctx) })
+	}
+	control, err := listenControl(t.dir)
+	if err == nil {
+		group.Go(func() error { return t.serveControl(ctx, control) })
+		group.Go(func() error { return t.bringUp(ctx) })
+	} else {
+		group.Go(func() error { return err })
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		t.shutDown()
+		return nil
+	})
+	err = group.Wait()
+	closeNursery()
+	<-nursed
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// bringUp starts all nodes, furnishes the chain and says that all is ready.
+func (t *testnet) bringUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the network did not start within %s", startTimeout))
+	defer cancel()
+	for _, m := range t.members {
+		if err := t.launch(m); err != nil {
+			return err
+		}
+	}
+	for _, m := range t.members {
+		serves, err := t.awaitReady(ctx, m)
+		if err != nil {
+			return err
+		}
+		t.out.progressf("%s answers at %s", m.name, serves.Quic)
+	}
+	first := t.members[0]
+	t.out.progressf("the first block: the access contract and a token for HTTPS")
+	token, err := furnish(ctx, first.home, t.servesOf(first).Quic, nil)
+	if err != nil {
+		return fmt.Errorf("furnishing the chain: %w", errors.Join(err, context.Cause(ctx)))
+	}
+	return t.showReady(token)
+}
+
+// launch starts a node's process, on the ports that it had before.
+func (t *testnet) launch(m *member) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closing {
+		return context.Canceled
+	}
+	quic, web, peer := "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if t.ports != nil {
+		peer = t.ports[m.index]
+	}
+	if m.serves.Ready {
+		quic, web, peer = m.serves.Quic, strings.TrimPrefix(m.serves.Web, "https://"), m.serves.Peer
+	}
+	cmd := exec.Command(t.program, append(slices.Clip(m.args), "--quic", quic, "--web", web, "--peer", peer)...)
+	proc, err := t.nursery.start(cmd, m.home.path(nodeLog))
+	if err != nil {
+		return err
+	}
+	m.proc, m.state = proc, stateRunning
+	return nil
+}
+
+// awaitReady waits until a node that was launched answers, and takes note of
+// where.
+func (t *testnet) awaitReady(ctx context.Context, m *member) (serves readyLine, err error) {
+	t.mu.Lock()
+	proc := m.proc
+	t.mu.Unlock()
+	err = proc.wait(ctx)
+	switch {
+	case errors.Is(err, errEnded):
+		return serves, fmt.Errorf("%s did not start (%w); its log ends with:\n%s", m.name, errors.Join(proc.err, err), lastLines(m.home.path(nodeLog), 5))
+	case err != nil:
+		return serves, fmt.Errorf("waiting for %s: %w; its log ends with:\n%s", m.name, context.Cause(ctx), lastLines(m.home.path(nodeLog), 5))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m.serves = proc.line
+	return proc.line, nil
+}
+
+func (t *testnet) servesOf(m *member) readyLine {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return m.serves
+}
+
+// shutDown ends all nodes: first they are asked, and what has not ended after
+// stopTimeout is killed.
+func (t *testnet) shutDown() {
+	t.mu.Lock()
+	t.closing = true
+	var procs []*child
+	for _, m := range t.members {
+		if m.proc != nil {
+			procs = append(procs, m.proc)
+		}
+	}
+	t.mu.Unlock()
+	for _, p := range procs {
+		p.signal(syscall.SIGTERM)
+		p.signal(syscall.SIGCONT) // a paused one hears nothing else
+	}
+	late := time.NewTimer(stopTimeout)
+	defer late.Stop()
+	for _, p := range procs {
+		select {
+		case <-p.ended:
+		case <-late.C:
+			late.Reset(0) // the others are late, too
+			p.signal(syscall.SIGKILL)
+			<-p.ended
+		}
+	}
+}
+
+// testnetOutput is the first line of testnet with --json.
+type testnetOutput struct {
+	Ready bool            `json:"ready"`
+	Chain hexBytes        `json:"chain"`
+	Home  string          `json:"home"`
+	Nodes []testnetMember `json:"nodes"`
+}
+
+type testnetMember struct {
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	PID   int    `json:"pid"`
+	Home  string `json:"home"`
+	Peer  string `json:"peer"`
+	Quic  string `json:"quic"`
+	Web   string `json:"web"`
+	Token string `json:"token"`
+}
+
+func (t *testnet) showReady(token string) error {
+	t.mu.Lock()
+	v := testnetOutput{Ready: true, Chain: t.members[0].serves.Chain, Home: t.dir, Nodes: []testnetMember{}}
+	for _, m := range t.members {
+		v.Nodes = append(v.Nodes, testnetMember{m.name, m.role, m.proc.cmd.Process.Pid, string(m.home), m.serves.Peer, m.serves.Quic, m.serves.Web, token})
+	}
+	t.mu.Unlock()
+	return t.out.show(v, "%s", v.text(token, len(t.genesis.Validators)))
+}
+
+func (v *testnetOutput) text(token string, validators int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nchain   %s\ntoken   %s\n\n", v.Chain, token)
+	for _, n := range v.Nodes {
+		fmt.Fprintf(&b, "%-4s %-10s pid %-8d quic %-16s web %s\n", n.Name, n.Role, n.PID, n.Quic, n.Web)
+	}
+	if validators < fewValidators {
+		fmt.Fprintf(&b, "\nnote: %s\n", fewText(validators))
+	}
+	dir := shellWord(v.Home)
+	last := shellWord(v.Nodes[len(v.Nodes)-1].Home)
+	fmt.Fprintf(&b, "\ntry:  postern testnet kill --home %s 1\n      postern testnet status --home %s\n      postern decide --home %s --subject user:ann --action open --resource door:1\nstop with Ctrl-C",
+		dir, dir, last)
+	return b.String()
+}
