@@ -77,7 +77,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	put(metricDecisions, float64(l.Decisions))
 	put(metricPermits, float64(l.Permits))
 	put(metricFailures, float64(l.Failures))
-	put(metricQueue, float64(c.n.engine.Stats().Waiting))
+	if engine := c.n.role.engine.Load(); engine != nil {
+		put(metricQueue, float64(engine.Stats().Waiting))
+	}
 	s := c.n.store.Stats()
 	put(metricKeys, float64(s.Keys))
 	put(metricCache, float64(s.CacheHits), "hit")

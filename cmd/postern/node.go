@@ -52,12 +52,14 @@ type node struct {
 	runtime *wasm.Runtime
 	outbox  *outbox.Outbox
 	ledger  *ledger.Ledger
-	engine  *consensus.Engine
+	role    *role
+	peering *peering // nil when off
 	gateway *gateway.Server
 	web     *web.Server // nil when off
 	key     *key.Key
+	account abi.Hash // its account
 
-	quicAddr, webAddr string
+	quicAddr, webAddr, peerAddr string
 }
 
 // openNode opens everything in the order that recovery needs: database,
@@ -66,7 +68,10 @@ type node struct {
 func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node, error) {
 	code, _ := guestBudgets(cfg.Memory)
 	debug.SetMemoryLimit(int64(cfg.Memory-outsideGo)<<20 - int64(code-wasm.DefaultCodeBytes))
-	n := &node{home: h, log: log, clock: clockOf(cfg.Clock)}
+	n := &node{home: h, log: log, clock: clockOf(cfg.Clock), role: &role{ready: make(chan struct{})}}
+	if cfg.listen == nil {
+		cfg.listen = listenUDP
+	}
 	if err := n.open(ctx, cfg); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
@@ -83,8 +88,16 @@ func (n *node) open(ctx context.Context, cfg config) (err error) {
 	if err := n.openLedger(ctx, cfg); err != nil {
 		return err
 	}
-	if err := n.openConsensus(cfg.adoptLedger); err != nil {
+	if cfg.adoptLedger {
+		if err := n.adoptLedger(); err != nil {
+			return err
+		}
+	}
+	if err := n.openPeering(cfg); err != nil {
 		return err
+	}
+	if _, votes := n.validatorID(); !votes && n.peering == nil {
+		return fmt.Errorf("%s is no validator of this chain, and without the peer port (peer = \"off\") the node cannot follow others: put the right key back, or open the port", n.home.path(nodeKeyFile))
 	}
 	return n.openPorts(cfg)
 }
@@ -95,7 +108,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.genesis = genesis
-	if n.store, err = storage.Open(storage.Config{Dir: n.home.path("data"), Logger: n.log}); err != nil {
+	place := cfg.store
+	place.Dir, place.Logger = n.home.path("data"), n.log
+	if n.store, err = storage.Open(place); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	}
 	if err := syncDir(string(n.home)); err != nil { // the data folder may be new
@@ -114,11 +129,14 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	if err != nil {
 		return fmt.Errorf("starting the contract host: %w", err)
 	}
+	if err := n.identify(); err != nil {
+		return err
+	}
 	if err := n.openOutbox(chain.ChainID(raw)); err != nil {
 		return err
 	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
-		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Submit: n.followUp, Logger: n.log,
+		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Logger: n.log,
 	})
 	return err
 }
@@ -130,12 +148,11 @@ const outboxLane = 1
 // openOutbox opens the node's own transactions. Ledger and consensus are
 // opened after it and are there by the time that it runs.
 func (n *node) openOutbox(id abi.Hash) (err error) {
-	account := chain.AccountID(n.key.Public())
 	n.outbox, err = outbox.Open(outbox.Config{
-		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: account, Lane: outboxLane, Gas: n.genesis.Params.GasFor(chain.OpCall),
-		Submit:   func(ctx context.Context, raw []byte) (abi.Hash, error) { return n.engine.Submit(ctx, raw) },
+		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: n.account, Lane: outboxLane, Gas: n.genesis.Params.GasFor(chain.OpCall),
+		Submit:   n.submit,
 		Wait:     func(ctx context.Context, id abi.Hash) (abi.TxResult, error) { return n.ledger.Wait(ctx, id) },
-		Sequence: func() (uint64, error) { return lastSequence(n.store, account, outboxLane) },
+		Sequence: func() (uint64, error) { return lastSequence(n.store, n.account, outboxLane) },
 		Logger:   n.log,
 	})
 	return err
@@ -167,35 +184,16 @@ func (n *node) followUp(ctx context.Context, call []byte) error {
 // engines are the settings of the Wasm engine.
 var engines = map[string]wasm.Engine{"auto": wasm.EngineAuto, "compiler": wasm.EngineCompiler, "interpreter": wasm.EngineInterpreter}
 
-func (n *node) openConsensus(adopt bool) error {
-	var id uint64
-	for _, v := range n.genesis.Validators {
-		if string(v.Key) == string(n.key.Public()) {
-			id = v.ID
-		}
+func (n *node) adoptLedger() error {
+	if err := consensus.AdoptLedger(n.home.path("wal"), n.ledger); err != nil {
+		return err
 	}
-	if id == 0 {
-		return fmt.Errorf("%s is no validator of this chain's genesis; put the right key back", n.home.path(nodeKeyFile))
-	}
-	if adopt {
-		if err := consensus.AdoptLedger(n.home.path("wal"), n.ledger); err != nil {
-			return err
-		}
-		n.log.Warn("the ledger was adopted as it is; blocks above it are given up", "height", n.ledger.Head().Height)
-	}
-	warnOfSlowBlocks(n.log, n.runtime.Engine(), n.genesis.Params.BlockGas)
-	var err error
-	n.engine, err = consensus.New(consensus.Config{
-		ID: id, Key: n.key, WAL: n.home.path("wal"), App: n.ledger, Clock: n.clock, Logger: n.log,
-	})
-	if err != nil {
-		return fmt.Errorf("opening consensus: %w", err)
-	}
+	n.log.Warn("the ledger was adopted as it is; blocks above it are given up", "height", n.ledger.Head().Height)
 	return nil
 }
 
 func (n *node) openPorts(cfg config) error {
-	conn, err := net.ListenPacket("udp", cfg.Quic)
+	conn, err := cfg.listen(cfg.Quic)
 	if err != nil {
 		return portError("quic", cfg.Quic, err)
 	}
@@ -205,7 +203,7 @@ func (n *node) openPorts(cfg config) error {
 		return errors.Join(err, conn.Close())
 	}
 	n.gateway, err = gateway.New(gateway.Config{
-		Conn: conn, Key: n.key.Private(), Account: chain.AccountID(n.key.Public()), ResetKey: reset, Node: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
+		Conn: conn, Key: n.key.Private(), Account: n.account, ResetKey: reset, Node: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the device port: %w", err), conn.Close())
@@ -266,7 +264,10 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.storeFailure(ctx) })
 	group.Go(func() error { return n.ledger.Run(ctx) })
-	group.Go(func() error { return n.engine.Run(ctx) })
+	group.Go(func() error { return n.runRole(ctx) })
+	if n.peering != nil {
+		n.peering.run(ctx, group)
+	}
 	group.Go(func() error { return n.outbox.Run(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {
@@ -274,7 +275,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	}
 	group.Go(func() error {
 		select {
-		case <-n.engine.Ready():
+		case <-n.role.ready:
 		case <-ctx.Done(): // the error of what failed ends the group
 			return nil
 		}
@@ -299,7 +300,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 // vote while its clock is not known to be right.
 func (n *node) votes() bool {
 	_, trusted := n.clock()
-	return trusted || len(n.genesis.Validators) > 1
+	return trusted || len(n.ledger.ValidatorSet()) > 1
 }
 
 // storeFailure ends the node when its database fails: what is in memory may
@@ -337,10 +338,11 @@ type runFile struct {
 	PID  int    `json:"pid"`
 	Quic string `json:"quic"`
 	Web  string `json:"web,omitempty"`
+	Peer string `json:"peer,omitempty"`
 }
 
 func (n *node) writeRunFile() error {
-	b, err := json.Marshal(runFile{os.Getpid(), n.quicAddr, n.webURL()})
+	b, err := json.Marshal(runFile{os.Getpid(), n.quicAddr, n.webURL(), n.peerAddr})
 	if err != nil {
 		return err
 	}
@@ -386,19 +388,27 @@ func (s service) Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResul
 	if !s.n.votes() {
 		return abi.TxResult{}, abi.CodeClockUntrusted
 	}
-	id, err := s.n.engine.Submit(ctx, raw)
-	if err != nil || !wait {
-		return abi.TxResult{ID: id}, err
+	if wait {
+		return s.n.submitAndWait(ctx, raw)
 	}
-	return s.n.ledger.Wait(ctx, id)
+	id, err := s.n.submit(ctx, raw)
+	return abi.TxResult{ID: id}, err
 }
 
 func (s service) Status() abi.NodeStatus {
-	h := s.n.ledger.Head()
-	return abi.NodeStatus{
-		Chain: h.Chain, Name: s.n.genesis.Name, Height: h.Height, Block: h.Hash(), Time: h.Time, State: h.State,
-		Protocol: h.Protocol, Engine: s.n.runtime.Engine().String(), Program: version,
+	n, h := s.n, s.n.ledger.Head()
+	status := abi.NodeStatus{
+		Chain: h.Chain, Name: n.genesis.Name, Height: h.Height, Block: h.Hash(), Time: h.Time, State: h.State,
+		Protocol: h.Protocol, Engine: n.runtime.Engine().String(), Program: version,
+		Role: n.currentRole(), Validators: uint64(len(n.ledger.ValidatorSet())), Staleness: n.staleness(), Base: n.ledger.Base(),
 	}
+	if n.peering != nil {
+		status.Peers = uint64(len(n.peering.network.Connected()))
+		if height, behind := n.peering.heads.Behind(); behind {
+			status.Target = height
+		}
+	}
+	return status
 }
 
 func (s service) Prove(stateKey []byte) ([]byte, error) {
@@ -423,8 +433,9 @@ func (s service) Block(height uint64) (block, certificate, outcomes []byte, err 
 
 func (s service) Tx(id abi.Hash) (abi.TxResult, error) { return s.n.ledger.Tx(id) }
 
-// Steps are the changes of the validator set; there is no operation for one yet.
-func (s service) Steps(uint64, int) ([][]byte, bool, error) { return nil, false, nil }
+func (s service) Steps(after uint64, limit int) ([][]byte, bool, error) {
+	return s.n.ledger.Steps(after, limit)
+}
 
 func (s service) Token(token abi.Hash) (chain.Token, error) { return s.n.ledger.Token(token) }
 
@@ -442,7 +453,7 @@ func (s service) Domains() ([]string, error) {
 // Ready is nil when the node can decide.
 func (s service) Ready() error {
 	select {
-	case <-s.n.engine.Ready():
+	case <-s.n.role.ready:
 	default:
 		return abi.CodeNotReady
 	}

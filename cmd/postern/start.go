@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -36,13 +38,23 @@ Example:
 			}
 			overridePorts(c, &cfg)
 			cfg.adoptLedger = c.Bool("adopt-ledger")
-			n, err := openNode(c.Context, h, cfg, newLogger(cfg.Log))
-			if err != nil {
-				return err
-			}
-			out := printer(c)
-			return n.run(c.Context, func() error { return out.show(n.readyOutput(""), "%s", n.readyText()) })
+			return start(c.Context, h, cfg, printer(c))
 		},
+	}
+}
+
+// start runs the node of a home, and opens it anew when it asks for that.
+func start(ctx context.Context, h home, cfg config, out output) error {
+	for {
+		n, err := openNode(ctx, h, cfg, newLogger(cfg.Log))
+		if err != nil {
+			return err
+		}
+		err = n.run(ctx, func() error { return out.show(n.readyOutput(""), "%s", n.readyText()) })
+		if !errors.Is(err, errReopen) {
+			return err
+		}
+		cfg.adoptLedger = false
 	}
 }
 
@@ -75,6 +87,8 @@ type readyOutput struct {
 	Home   string   `json:"home"`
 	Quic   string   `json:"quic"`
 	Web    string   `json:"web,omitempty"`
+	Peer   string   `json:"peer,omitempty"`
+	Role   string   `json:"role"`
 	Token  string   `json:"token,omitempty"`
 	Chain  hexBytes `json:"chain"`
 	Height uint64   `json:"height"`
@@ -83,11 +97,16 @@ type readyOutput struct {
 
 func (n *node) readyOutput(token string) readyOutput {
 	h := n.ledger.Head()
-	return readyOutput{true, string(n.home), reachable(n.quicAddr), n.webURL(), token, h.Chain[:], h.Height, h.State[:]}
+	v := readyOutput{Ready: true, Home: string(n.home), Quic: reachable(n.quicAddr), Web: n.webURL(), Role: n.currentRole().String(),
+		Token: token, Chain: h.Chain[:], Height: h.Height, State: h.State[:]}
+	if n.peerAddr != "" {
+		v.Peer = reachable(n.peerAddr)
+	}
+	return v
 }
 
 func (n *node) readyText() string {
 	v := n.readyOutput("")
-	return fmt.Sprintf("chain   %s %s\nheight  %d\nquic    %s\nweb     %s\nhome    %s",
-		n.genesis.Name, v.Chain, v.Height, v.Quic, v.Web, v.Home)
+	return fmt.Sprintf("chain   %s %s\nheight  %d\nrole    %s\nquic    %s\nweb     %s\npeer    %s\nhome    %s",
+		n.genesis.Name, v.Chain, v.Height, v.Role, v.Quic, v.Web, v.Peer, v.Home)
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/net/blocksync"
+	"github.com/seed79541315/postern/net/peer"
+	"github.com/seed79541315/postern/runtime/heads"
+)
+
+// peering is this node among others: what consensus sends through, and what
+// answers when others send.
+type peering struct {
+	n       *node
+	network *peer.Network
+	sync    *blocksync.Syncer
+	heads   *heads.Tracker
+}
+
+// Send implements consensus.Transport: validators are known by the keys of the
+// set that signs next.
+func (p *peering) Send(to uint64, message []byte) {
+	if key, ok := p.n.ledger.ValidatorSet().Key(to); ok {
+		p.network.Send(peer.Key(key), message)
+	}
+}
+
+// SendTransaction implements consensus.Transport.
+func (p *peering) SendTransaction(to uint64, raw []byte) {
+	if key, ok := p.n.ledger.ValidatorSet().Key(to); ok {
+		p.network.SendTransaction(peer.Key(key), raw)
+	}
+}
+
+// toValidators sends a transaction to every validator that is connected.
+func (p *peering) toValidators(raw []byte) error {
+	sent := false
+	for _, info := range p.network.Connected() {
+		if info.Class == peer.Validator {
+			p.network.SendTransaction(info.Key, raw)
+			sent = true
+		}
+	}
+	if !sent {
+		return fmt.Errorf("no validator is connected: %w", abi.CodeUnavailable)
+	}
+	return nil
+}
+
+// Consensus implements peer.Handler.
+func (p *peering) Consensus(from peer.Key, message []byte) {
+	engine := p.n.role.engine.Load()
+	if id, ok := idOf(p.n.ledger.ValidatorSet(), from[:]); ok && engine != nil {
+		engine.Handle(id, message)
+	}
+}
+
+// Transaction implements peer.Handler. A follower passes on what a node tells
+// it that reaches no validator itself.
+func (p *peering) Transaction(from peer.Key, raw []byte) error {
+	ctx := context.Background() // nothing in it waits
+	if engine := p.n.role.engine.Load(); engine != nil {
+		return engine.HandleTransaction(ctx, raw)
+	}
+	_, err := p.n.submit(ctx, raw)
+	return err
+}
+
+// Head implements peer.Handler: what is new is passed on.
+func (p *peering) Head(from peer.Key, head []byte) {
+	fresh, err := p.heads.Take(head)
+	switch {
+	case errors.Is(err, abi.CodeMalformed), errors.Is(err, abi.CodeWrongChain):
+		p.network.Misbehaved(from, err)
+	case errors.Is(err, abi.CodeBadProof):
+		p.n.log.Error("a validator holds another block than this node", "err", err)
+	}
+	if fresh {
+		p.network.SendHead(head)
+	}
+}
+
+// Serve implements peer.Handler.
+func (p *peering) Serve(ctx context.Context, from peer.Key, request []byte, s peer.Stream) error {
+	return p.sync.Serve(ctx, from, request, s)
+}
+
+// maxServed is how many requests of peers are answered at a time.
+const maxServed = 32
+
+// openPeering opens the port between nodes.
+func (n *node) openPeering(cfg config) (err error) {
+	if cfg.Peer == "off" {
+		return nil
+	}
+	conn, err := cfg.listen(cfg.Peer)
+	if err != nil {
+		return portError("peer", cfg.Peer, err)
+	}
+	n.peerAddr = conn.LocalAddr().String()
+	p := &peering{n: n}
+	p.network, err = peer.New(peer.Config{
+		Conn: conn, Key: n.key.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
+		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.json"), Logger: n.log,
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
+	}
+	p.sync, err = blocksync.New(blocksync.Config{Peers: p.network, Chain: n.ledger, Logger: n.log, Streams: maxServed})
+	if err == nil {
+		p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
+	}
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	n.peering = p
+	n.ledger.OnCommit(p.committed)
+	return nil
+}
+
+// committed looks at who the peers are whenever the ledger may say otherwise.
+func (p *peering) committed(k *chain.Block) {
+	if k.Header.Validators != k.Header.NextValidators {
+		p.network.Recheck()
+	}
+}
+
+// run runs the network and what goes over it.
+func (p *peering) run(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error { return p.network.Run(ctx) })
+	group.Go(func() error { return p.heads.Run(ctx) })
+}
+
+// staleness is for how long this node may have missed blocks, in ms. A node
+// without others is never behind.
+func (n *node) staleness() uint64 {
+	if n.peering == nil {
+		return 0
+	}
+	now, _ := n.clock()
+	return n.peering.heads.Staleness(now)
+}
+
+// class is what the ledger says of a node's key.
+func (n *node) class(key peer.Key) peer.Class {
+	if _, ok := idOf(n.ledger.ValidatorSet(), key[:]); ok {
+		return peer.Validator
+	}
+	s, err := n.ledger.Standing(key[:])
+	if err == nil && s.Roles&(abi.RoleValidator|abi.RoleGateway) != 0 {
+		return peer.Node
+	}
+	return peer.Stranger
+}

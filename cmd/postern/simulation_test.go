@@ -1,0 +1,377 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/vfs"
+	"github.com/quic-go/quic-go/testutils/simnet"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/key"
+	"github.com/seed79541315/postern/storage"
+)
+
+var (
+	simSeed  = flag.Uint64("sim-seed", 1, "first seed of the simulated networks")
+	simSeeds = flag.Int("sim-seeds", 1, "how many seeds of the simulated networks to play")
+)
+
+// air is the network between simulated nodes: every packet takes some time,
+// may be lost, doubled or overtaken, and does not cross a partition. It is
+// made of a seed, but the order in which goroutines send is not, so a seed
+// repeats the faults and not each packet's fate.
+type air struct {
+	mu    sync.Mutex
+	rng   *rand.Rand
+	ports map[string]simnet.PacketReceiver // by address
+	side  map[string]int                   // by host: nodes of different sides do not reach one another
+
+	delay, jitter   time.Duration
+	lost, doubled   float64                  // shares of all packets
+	slow            map[string]time.Duration // more delay of a host, both ways
+	packets, losses int
+}
+
+func newAir(seed uint64) *air {
+	return &air{rng: rand.New(rand.NewPCG(seed, seed)), ports: map[string]simnet.PacketReceiver{},
+		side: map[string]int{}, slow: map[string]time.Duration{}, delay: time.Millisecond}
+}
+
+// AddNode implements simnet.Router.
+func (a *air) AddNode(addr net.Addr, receiver simnet.PacketReceiver) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ports[addr.String()] = receiver
+}
+
+// SendPacket implements simnet.Router.
+func (a *air) SendPacket(p simnet.Packet) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.packets++
+	from, to := host(p.From), host(p.To)
+	receiver := a.ports[p.To.String()]
+	if receiver == nil || a.side[from] != a.side[to] || a.rng.Float64() < a.lost {
+		a.losses++
+		return nil
+	}
+	p.Data = bytes.Clone(p.Data)
+	a.deliver(receiver, p, from, to)
+	if a.rng.Float64() < a.doubled {
+		a.deliver(receiver, p, from, to)
+	}
+	return nil
+}
+
+func (a *air) deliver(receiver simnet.PacketReceiver, p simnet.Packet, from, to string) {
+	delay := a.delay + a.slow[from] + a.slow[to]
+	if a.jitter > 0 {
+		delay += time.Duration(a.rng.Int64N(int64(a.jitter)))
+	}
+	time.AfterFunc(delay, func() { receiver.RecvPacket(p) })
+}
+
+func host(addr net.Addr) string {
+	h, _, _ := net.SplitHostPort(addr.String())
+	return h
+}
+
+// listen opens a port of the air.
+func (a *air) listen(addr string) (net.PacketConn, error) {
+	udp, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return simnet.NewSimConn(udp, a), nil
+}
+
+// partition puts hosts on a side of their own; without any, all are together.
+func (a *air) partition(hosts ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.side)
+	for _, h := range hosts {
+		a.side[h] = 1
+	}
+}
+
+// faults sets what the air does to packets.
+func (a *air) faults(lost, doubled float64, jitter time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lost, a.doubled, a.jitter = lost, doubled, jitter
+}
+
+// simulation is a network of whole nodes in one process, in a synctest bubble:
+// the database of each lies on a disk that can lose what was not synced, its
+// consensus log in a real directory.
+type simulation struct {
+	t        *testing.T
+	air      *air
+	operator *key.Key
+	genesis  []byte
+	nodes    []*simulatedNode
+	rng      *rand.Rand
+}
+
+type simulatedNode struct {
+	sim   *simulation
+	name  string
+	host  string
+	home  home
+	disk  *vfs.MemFS
+	skew  time.Duration // of its clock
+	node  *node
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// newSimulation makes the homes of a network; none of its nodes runs yet.
+func newSimulation(t *testing.T, seed uint64, validators, followers int) *simulation {
+	s := &simulation{t: t, air: newAir(seed), rng: rand.New(rand.NewPCG(seed, 7))}
+	g := &chain.Genesis{Name: "simulated", Time: time.Now().UnixMilli(), Params: chain.DefaultParams()}
+	s.operator = s.makeKey()
+	g.Accounts = []chain.Grant{{Key: s.operator.Public(), Roles: operatorRoles}}
+	for i := range validators + followers {
+		n := &simulatedNode{sim: s, name: fmt.Sprintf("n%d", i+1), host: fmt.Sprintf("10.0.0.%d", i+1), home: home(t.TempDir()), disk: vfs.NewStrictMem()}
+		k := s.makeKey()
+		s.check(k.Save(n.home.path(nodeKeyFile)))
+		roles := abi.RoleGateway
+		if i < validators {
+			roles |= abi.RoleValidator
+			g.Validators = append(g.Validators, chain.Validator{ID: uint64(i + 1), Key: k.Public()})
+		}
+		g.Accounts = append(g.Accounts, chain.Grant{Key: k.Public(), Roles: roles})
+		s.check(n.disk.MkdirAll(string(n.home), 0o700))
+		s.check(syncAbove(n.disk, string(n.home)))
+		s.nodes = append(s.nodes, n)
+	}
+	s.genesis = g.Append(nil)
+	for _, n := range s.nodes {
+		s.check(os.WriteFile(n.home.path("genesis.cbor"), s.genesis, 0o600))
+	}
+	t.Cleanup(s.endAll)
+	return s
+}
+
+// syncAbove makes a directory of a disk that forgets, and those above it, last.
+func syncAbove(disk vfs.FS, dir string) error {
+	for ; ; dir = filepath.Dir(dir) {
+		d, err := disk.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil || dir == "/" {
+			return err
+		}
+	}
+}
+
+func (s *simulation) makeKey() *key.Key {
+	k, err := key.Generate()
+	s.check(err)
+	return k
+}
+
+func (s *simulation) check(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (n *simulatedNode) peerAddr() string { return n.host + ":7423" }
+
+func (n *simulatedNode) config() config {
+	cfg := config{Quic: n.host + ":7433", Web: "off", Peer: n.peerAddr(), Clock: "trusted", RequestRate: -1,
+		store: storage.Config{FS: n.disk}, listen: n.sim.air.listen}
+	for _, other := range n.sim.nodes {
+		if other != n {
+			cfg.Peers = append(cfg.Peers, other.peerAddr())
+		}
+	}
+	n.sim.check(cfg.validate())
+	return cfg
+}
+
+// start runs a node and returns when it takes part.
+func (n *simulatedNode) start() {
+	n.sim.t.Helper()
+	ready := n.begin()
+	select {
+	case <-ready:
+	case err := <-n.ended:
+		n.sim.t.Fatalf("%s: %v", n.name, err)
+	}
+}
+
+// begin runs a node, which is up when the channel is closed.
+func (n *simulatedNode) begin() <-chan struct{} {
+	n.sim.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	opened, err := openNode(ctx, n.home, n.config(), newLogger("error").With("node", n.name))
+	if err != nil {
+		cancel()
+		n.sim.t.Fatalf("%s: %v", n.name, err)
+	}
+	opened.clock = func() (int64, bool) { return time.Now().Add(n.skew).UnixMilli(), true }
+	n.node, n.stop, n.ended = opened, cancel, make(chan error, 1)
+	ready := make(chan struct{})
+	go func() { n.ended <- opened.run(ctx, func() error { close(ready); return nil }) }()
+	return ready
+}
+
+// end stops a node as a signal does.
+func (n *simulatedNode) end() {
+	n.sim.t.Helper()
+	n.stop()
+	if err := <-n.ended; err != nil {
+		n.sim.t.Errorf("%s ended with: %v", n.name, err)
+	}
+	n.node = nil
+}
+
+// crash ends a node as a power cut does: the disk keeps what was synced, and
+// the consensus log is what it was at that moment.
+func (n *simulatedNode) crash() {
+	n.sim.t.Helper()
+	aside := n.home.path("wal-at-crash")
+	n.disk.SetIgnoreSyncs(true)
+	n.sim.check(os.CopyFS(aside, os.DirFS(n.home.path("wal"))))
+	n.stop()
+	<-n.ended // it may well complain
+	n.node = nil
+	n.disk.ResetToSyncedState()
+	n.disk.SetIgnoreSyncs(false)
+	n.sim.check(os.RemoveAll(n.home.path("wal")))
+	n.sim.check(os.Rename(aside, n.home.path("wal")))
+}
+
+// startAll runs the nodes at the same time.
+func (s *simulation) startAll() {
+	var ready []<-chan struct{}
+	for _, n := range s.nodes {
+		ready = append(ready, n.begin())
+	}
+	for i, up := range ready {
+		select {
+		case <-up:
+		case err := <-s.nodes[i].ended:
+			s.t.Fatalf("%s: %v", s.nodes[i].name, err)
+		}
+	}
+}
+
+func (s *simulation) endAll() {
+	for _, n := range s.nodes {
+		if n.node != nil {
+			n.end()
+		}
+	}
+}
+
+// grant is a transaction of the operator that makes an account.
+func (s *simulation) grant() []byte {
+	args := chain.Grant{Key: s.makeKey().Public(), Roles: abi.RoleOwner}
+	body := chain.Body{Chain: chain.ChainID(s.genesis), ValidUntil: time.Now().Add(5 * time.Minute).UnixMilli(), Gas: 1_000_000, Op: chain.OpGrant, Args: args.Append(nil)}
+	raw, err := chain.SignTx(&body, s.operator)
+	s.check(err)
+	return raw
+}
+
+// submit brings a transaction into a block by way of a node.
+func (n *simulatedNode) submit(ctx context.Context, raw []byte) (abi.TxResult, error) {
+	return service{n.node}.Submit(ctx, raw, true)
+}
+
+// mustCommit submits transactions by way of a node, all of which must succeed
+// within the time.
+func (n *simulatedNode) mustCommit(count int, within time.Duration) {
+	n.sim.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for range count {
+		res, err := n.submit(ctx, n.sim.grant())
+		if err != nil {
+			n.sim.t.Fatalf("a transaction by way of %s: %v", n.name, err)
+		}
+		if o, err := chain.ParseOutcome(res.Outcome); err != nil || o.Code != abi.OK {
+			n.sim.t.Fatalf("a transaction by way of %s: %v %v", n.name, o.Code, err)
+		}
+	}
+}
+
+// await waits until all running nodes have a height.
+func (s *simulation) await(height uint64, within time.Duration) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	for _, n := range s.nodes {
+		for n.node != nil {
+			next := n.node.ledger.Committed()
+			if n.node.ledger.Head().Height >= height {
+				break
+			}
+			select {
+			case <-next:
+			case <-ctx.Done():
+				s.t.Fatalf("%s is at height %d, not %d, after %v", n.name, n.node.ledger.Head().Height, height, within)
+			}
+		}
+	}
+}
+
+// agree checks that no two running nodes hold different blocks at a height,
+// and that no transaction was executed twice.
+func (s *simulation) agree() {
+	s.t.Helper()
+	blocks := map[uint64]abi.Hash{}
+	for _, n := range s.nodes {
+		if n.node == nil {
+			continue
+		}
+		done := map[abi.Hash]uint64{}
+		for height := n.node.ledger.Base(); height <= n.node.ledger.Head().Height; height++ {
+			raw, _, rawOutcomes, err := n.node.ledger.Block(height)
+			s.check(err)
+			k, err := chain.ParseBlock(raw)
+			s.check(err)
+			hash := k.Header.Hash()
+			if other, ok := blocks[height]; ok && other != hash {
+				s.t.Errorf("%s holds another block %d than the others", n.name, height)
+			}
+			blocks[height] = hash
+			n.once(height, rawOutcomes, done)
+		}
+	}
+}
+
+// once checks that a block executes nothing that an earlier one did.
+func (n *simulatedNode) once(height uint64, rawOutcomes []byte, done map[abi.Hash]uint64) {
+	n.sim.t.Helper()
+	list, err := chain.ParseOutcomes(rawOutcomes)
+	n.sim.check(err)
+	for _, raw := range list {
+		o, err := chain.ParseOutcome(raw)
+		n.sim.check(err)
+		if o.Code != abi.OK {
+			continue
+		}
+		if before, twice := done[o.ID]; twice {
+			n.sim.t.Errorf("%s: transaction %x was executed in blocks %d and %d", n.name, o.ID[:4], before, height)
+		}
+		done[o.ID] = height
+	}
+}
