@@ -56,22 +56,13 @@ type Config struct {
 	// Ahead is told of verified blocks before their turn to be committed, from
 	// several goroutines: whoever checks their transactions' signatures there
 	// saves Commit the time. May be nil.
-	Ahead  func(*chain.Block)
+	Ahead func(*chain.Block)
+	// Behind is what signed heads of the validators say: the height of one
+	// above this node's, if there is one. It is a hint that the peer which
+	// Follow listens to keeps something back. May be nil.
+	Behind func() (height uint64, ok bool)
 	Logger *slog.Logger
 
 	Memory  int // bytes of fetched blocks that wait to be committed; 0 = 4 MiB
 	Streams int // requests that are served at a time; the next are refused; 0 = 64
-}
-
-// SnapshotSource is where Serve takes snapshots from.
-type SnapshotSource interface {
-	// Manifest is the newest kept snapshot's, encoded.
-	Manifest() (raw []byte, ok bool)
-	// Chunk is the encoded proof.Chunk of the state at a snapshot's height.
-	// abi.CodeTooLarge asks the peer to take its two halves, abi.CodeNotFound
-	// says that the snapshot is not kept.
-	Chunk(height uint64, prefix uint64, depth uint8) ([]byte, error)
-	// Guards are a page of the replay guards at a snapshot's height, the first
-	// after nil. next is nil on the last page.
-	Guards(height uint64, after []byte) (page, next []byte, err error)
 }

@@ -2,42 +2,161 @@ package blocksync
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
 
-	"github.com/seed79541315/postern/abi"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed79541315/postern/net/peer"
 )
 
 // Syncer brings one ledger up to date, and serves its blocks to others.
-type Syncer struct{ cfg Config }
+type Syncer struct {
+	cfg     Config
+	serving serving
+	conduct conduct
+	meter   meter
+	turn    chan struct{}          // holds a token while blocks are fetched in bulk
+	window  atomic.Pointer[window] // of the bulk fetch in progress, or nil
+	living  atomic.Bool            // blocks stream in
+	told    atomic.Uint64          // the height that their peer told last
+	pruned  atomic.Bool
+}
 
 // New checks the configuration. Nothing runs before Sync, Follow or Serve.
-func New(cfg Config) (*Syncer, error) { return &Syncer{cfg: cfg}, nil }
+func New(cfg Config) (*Syncer, error) {
+	if cfg.Peers == nil || cfg.Chain == nil || cfg.Logger == nil {
+		return nil, errors.New("blocksync: Peers, Chain and Logger are required")
+	}
+	if cfg.Memory <= 0 {
+		cfg.Memory = 4 << 20
+	}
+	if cfg.Streams <= 0 {
+		cfg.Streams = 64
+	}
+	s := &Syncer{cfg: cfg, turn: make(chan struct{}, 1)}
+	s.serving = serving{most: cfg.Streams, of: map[peer.Key]int{}}
+	s.conduct = conduct{peers: cfg.Peers, log: cfg.Logger, records: map[peer.Key]record{}}
+	return s, nil
+}
 
 // Sync fetches blocks until the ledger is level with what the peers in reach
-// say, and returns nil then.
-func (s *Syncer) Sync(ctx context.Context) error { return ErrNoPeers }
-
-// Follow keeps the ledger level with its peers until ctx ends.
-func (s *Syncer) Follow(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// say, and returns nil then. It waits a moment for the word of a quorum of the
+// validators. ErrNoPeers and ErrPruned may pass; ErrLedger and ErrFork do not.
+func (s *Syncer) Sync(ctx context.Context) error {
+	return s.catchUp(ctx, s.cfg.Chain.ValidatorSet().Quorum()-1)
 }
 
-// Serve answers one request of a peer.
-func (s *Syncer) Serve(ctx context.Context, from peer.Key, request []byte, st peer.Stream) error {
-	return abi.CodeUnavailable
+// catchUp is Sync that waits for the word of as many validators.
+func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.turn }()
+	before, begun := s.cfg.Chain.Head().Height, time.Now()
+	w := newWindow(before+1, s.cfg.Memory, quorum)
+	s.window.Store(w)
+	defer s.window.Store(nil)
+
+	inner, cancel := context.WithCancel(ctx)
+	group, inner := errgroup.WithContext(inner)
+	group.Go(func() error { s.supervise(inner, w); return nil })
+	group.Go(func() error { s.report(inner, w); return nil })
+	err := s.drain(ctx, w)
+	cancel()
+	err = errors.Join(err, group.Wait())
+
+	s.pruned.Store(errors.Is(err, ErrPruned))
+	if after := s.cfg.Chain.Head().Height; err == nil && after >= before+worthALine {
+		s.cfg.Logger.Info("caught up", "height", after, "blocks", after-before, "took", time.Since(begun).Round(time.Millisecond))
+	}
+	return err
 }
 
-// Progress is how far a Syncer is.
-type Progress struct {
-	Height  uint64  // of the ledger
-	Target  uint64  // the highest that a peer in use has said; a hint
-	Rate    float64 // blocks a second, over the last seconds
-	Behind  bool    // blocks are being fetched
-	Pruned  bool    // no peer keeps the blocks that are needed next
-	Peers   int     // blocks are taken from
-	Waiting int     // bytes fetched that wait to be committed
+// drain commits what is fetched until nothing is left to fetch.
+func (s *Syncer) drain(ctx context.Context, w *window) error {
+	for {
+		p, err := w.pop(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at, err := s.commit(ctx, p.run)
+		w.release(p)
+		if isLie(err) {
+			s.conduct.judge(p.by.key, err)
+			w.reject(p, at)
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
-// Progress tells how far this Syncer is.
-func (s *Syncer) Progress() Progress { return Progress{} }
+// commit hands blocks to the ledger, each only after the validators that the
+// ledger names have certified it and if it follows the ledger's head. On an
+// error it returns the height that it came to; a lie is the fault of whoever
+// sent the blocks.
+func (s *Syncer) commit(ctx context.Context, run []certified) (height uint64, err error) {
+	for i := range run {
+		c, head := &run[i], s.cfg.Chain.Head()
+		height = c.height()
+		if height <= head.Height {
+			continue // consensus was faster
+		}
+		h := &c.block.Header
+		if h.Validators != head.NextValidators {
+			return height, lies("block %d is signed by other validators than the chain's", height)
+		}
+		if !c.proven {
+			if err := prove(run[i:], s.cfg.Chain.ValidatorSet()); err != nil {
+				return height, err
+			}
+		}
+		if !c.proven {
+			return height, fmt.Errorf("block %d: %w: its validators are not those of its header", head.Height, ErrLedger)
+		}
+		if height != head.Height+1 || h.Parent != head.Hash() {
+			return height, fmt.Errorf("block %d %x, whose parent is %x, after block %d %x: %w",
+				height, c.hash[:8], h.Parent[:8], head.Height, head.Hash(), ErrFork)
+		}
+		if err := s.cfg.Chain.Commit(ctx, c.block, &c.certificate); err != nil {
+			if ctx.Err() != nil {
+				return height, context.Cause(ctx)
+			}
+			return height, fmt.Errorf("block %d: %w: %w", height, ErrLedger, err)
+		}
+		s.meter.add(1)
+	}
+	return height, nil
+}
+
+// supervise lets every connected peer take part.
+func (s *Syncer) supervise(ctx context.Context, w *window) {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for {
+		changed := s.cfg.Peers.Changed()
+		for _, i := range s.cfg.Peers.Connected() {
+			if s.conduct.resting(i.Key) {
+				continue
+			}
+			if c := w.join(i); c != nil {
+				group.Go(func() { s.attend(ctx, w, c) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(tick):
+		}
+	}
+}
