@@ -87,8 +87,12 @@ func ParseChunk(b []byte) (Chunk, error) {
 
 func readEntries(r *cbor.Reader) []ChunkEntry {
 	n := r.Array()
-	if n%2 != 0 || n/2 > MaxChunkEntries {
+	switch {
+	case n/2 > MaxChunkEntries:
 		r.Fail(fmt.Errorf("%w: %d keys and values in a chunk, at most %d", abi.CodeTooLarge, n, 2*MaxChunkEntries))
+		return nil
+	case n%2 != 0:
+		r.Fail(fmt.Errorf("%w: a key of a chunk has no value", abi.CodeMalformed))
 		return nil
 	}
 	entries := make([]ChunkEntry, n/2)
@@ -112,12 +116,9 @@ func (c *Chunk) Verify(root abi.Hash, prefix uint64, depth uint8) error {
 	if err != nil {
 		return err
 	}
-	node := abi.Hash{}
-	switch {
-	case c.Other != nil:
+	node := subtree(leaves, len(c.Siblings))
+	if c.Other != nil {
 		node = Leaf(c.Other.Key, c.Other.Value)
-	default:
-		node = subtree(leaves, len(c.Siblings))
 	}
 	for i := len(c.Siblings) - 1; i >= 0; i-- {
 		if prefix>>(63-i)&1 == 0 {
