@@ -115,7 +115,7 @@ Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},
 		Commands: []*cli.Command{
 			initCommand(), genesisCommand(), startCommand(), devCommand(), demoCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
-			keyCommand(), accountCommand(), contractCommand(), policyCommand(), deviceCommand(),
+			keyCommand(), accountCommand(), validatorCommand(), contractCommand(), policyCommand(), deviceCommand(),
 			decideCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			statusCommand(), completionCommand(), versionCommand(),
 		},
@@ -133,9 +133,7 @@ func prepare(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = onUsageError
 		if len(c.Subcommands) > 0 {
-			if c.Action == nil {
-				c.Action = groupAction
-			}
+			c.Action = orGroup(c.Action)
 			prepare(c.Subcommands)
 			continue
 		}
@@ -171,6 +169,17 @@ func groupAction(c *cli.Context) error {
 		return usagef("there is no command %q; see %s --help", c.Args().First(), c.Command.HelpName)
 	}
 	return cli.ShowSubcommandHelp(c)
+}
+
+// orGroup is groupAction for a command that does something itself, too, when it
+// is given no argument.
+func orGroup(own cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if own == nil || c.NArg() > 0 {
+			return groupAction(c)
+		}
+		return own(c)
+	}
 }
 
 // require says which of a command's flags is missing.

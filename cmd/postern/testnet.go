@@ -380,6 +380,20 @@ func (t *testnet) run(ctx context.Context) error {
 func (t *testnet) bringUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("the network did not start within %s", startTimeout))
 	defer cancel()
+	if err := t.launchAll(ctx); err != nil {
+		return err
+	}
+	first := t.members[0]
+	t.out.progressf("the first block: the access contract and a token for HTTPS")
+	token, err := furnish(ctx, first.home, t.servesOf(first).Quic, nil)
+	if err != nil {
+		return fmt.Errorf("furnishing the chain: %w", errors.Join(err, context.Cause(ctx)))
+	}
+	return t.showReady(token)
+}
+
+// launchAll starts all nodes and waits until they answer.
+func (t *testnet) launchAll(ctx context.Context) error {
 	for _, m := range t.members {
 		if err := t.launch(m); err != nil {
 			return err
@@ -392,13 +406,7 @@ func (t *testnet) bringUp(ctx context.Context) error {
 		}
 		t.out.progressf("%s answers at %s", m.name, serves.Quic)
 	}
-	first := t.members[0]
-	t.out.progressf("the first block: the access contract and a token for HTTPS")
-	token, err := furnish(ctx, first.home, t.servesOf(first).Quic, nil)
-	if err != nil {
-		return fmt.Errorf("furnishing the chain: %w", errors.Join(err, context.Cause(ctx)))
-	}
-	return t.showReady(token)
+	return nil
 }
 
 // launch starts a node's process, on the ports that it had before.
