@@ -124,7 +124,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	code, pool := guestBudgets(cfg.Memory)
 	n.runtime, err = wasm.New(ctx, wasm.Config{
 		Engine: engines[cfg.Engine], CacheDir: n.home.path("cache"), CodeBytes: code, PoolBytes: pool,
-		Protocol: genesis.Params.Protocol, Profile: genesis.Params.Profile, Logger: n.log,
+		Profile: genesis.Params.Profile, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("starting the contract host: %w", err)
