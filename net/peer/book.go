@@ -11,7 +11,7 @@ const (
 	maxHints = 4   // addresses of one node that others tell of, one of each teller
 	maxLoose = 16  // addresses without a key, found on the local network
 
-	hintTries   = 6                   // failures after which a hint is dropped
+	hintTries   = 3                   // failures after which a hint is dropped
 	provedKept  = 30 * 24 * time.Hour // how long an address is kept at which the node answered once
 	firstRetry  = time.Second
 	longRetry   = time.Minute

@@ -109,8 +109,8 @@ func (w *world) socket(host int) net.PacketConn {
 	addr := net.UDPAddrFromAddrPort(at(host))
 	link := &simnet.SimulatedLink{Latency: w.latency, UploadPacket: w}
 	conn := simnet.NewBlockingSimConn(addr, link)
-	w.AddNode(addr, link)
 	link.Start()
+	w.AddNode(addr, link)
 	w.t.Cleanup(func() {
 		conn.Close()
 		link.Close()
@@ -246,16 +246,6 @@ func testLog(t testing.TB, host int) *slog.Logger {
 func settled(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
-}
-
-// peersOf lists the hosts that a node is connected to.
-func peersOf(n *node, hosts ...int) (list []int) {
-	for _, h := range hosts {
-		if n.lookup(idOf(h)) != nil {
-			list = append(list, h)
-		}
-	}
-	return list
 }
 
 // mustConnect fails the test unless all nodes are connected to each other.
