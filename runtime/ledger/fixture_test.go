@@ -17,57 +17,70 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm"
 )
 
-var update = flag.Bool("update", false, "make the chains in testdata anew")
+var update = flag.Bool("update", false, "make the newest chain in testdata anew")
 
 // A fixture is a chain that some version of this program made: its genesis,
 // then block and certificate in turn, in chain.gz, and what came of every
 // transaction in transcript.txt, for people who look for the difference.
-const fixtureDir = "testdata/chain-v1/"
+type fixture struct {
+	dir  string
+	ops  chain.Op // the last operation that there was
+	ends int      // ways in which transactions and timers ended, at least
+}
+
+// fixtures are the chains that must replay. Only the last is ever made anew,
+// and that one no more once its newest protocol version is released.
+var fixtures = []fixture{
+	{"testdata/chain-v1/", chain.OpUpgrade, 44},
+	{"testdata/chain-v2/", chain.OpGuardians, 44}, // from version 1 to 2 in its middle
+}
 
 const rulesChanged = `
-The chain in %s does not replay as it was made: the rules of protocol version 1
-have changed, be it gas, limits, the rewriter or the ledger. Nodes with the old
-rules and nodes with the new ones would part.
-Until the first release such a change may be made on purpose: then make the
-chain anew, in a commit of its own:
+The chain in %s does not replay as it was made: the rules of a protocol version
+that it has have changed, be it gas, limits, the rewriter or the ledger. Nodes
+with the old rules and nodes with the new ones would part.
+Until the first release the newest version may be changed on purpose: then make
+the newest chain anew, in a commit of its own:
 
 	go test ./runtime/ledger -run Fixture -update
 
-From the first release on never: new rules belong to the next version.
+Otherwise never: new rules belong to the next version.
 `
 
 // TestFixtureReplays: a committed chain leads to the same roots on every
 // engine and processor that the test runs on.
 func TestFixtureReplays(t *testing.T) {
 	if *update {
-		makeFixture(t)
+		makeFixture(t, fixtures[len(fixtures)-1].dir)
 	}
-	parts := readFixture(t)
-	want, err := os.ReadFile(fixtureDir + "transcript.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, engine := range []wasm.Engine{wasm.EngineAuto, wasm.EngineInterpreter} {
-		t.Run(engine.String(), func(t *testing.T) {
-			w := worldOn(t, parts[0], wasm.Config{Engine: engine})
-			for i := 1; i < len(parts); i += 2 {
-				w.replay(parts[i], parts[i+1])
-			}
-			if got := w.transcript(); got != string(want) {
-				t.Errorf("the chain has the same roots, but another transcript:\n%s", firstDifference(got, string(want)))
-			}
-		})
+	for _, f := range fixtures {
+		parts := f.read(t)
+		want, err := os.ReadFile(f.dir + "transcript.txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, engine := range []wasm.Engine{wasm.EngineAuto, wasm.EngineInterpreter} {
+			t.Run(f.dir+engine.String(), func(t *testing.T) {
+				w := worldOn(t, parts[0], wasm.Config{Engine: engine})
+				for i := 1; i < len(parts); i += 2 {
+					w.replay(parts[i], parts[i+1], f.dir)
+				}
+				if got := w.transcript(); got != string(want) {
+					t.Errorf("the chain has the same roots, but another transcript:\n%s", firstDifference(got, string(want)))
+				}
+			})
+		}
 	}
 }
 
-func readFixture(t *testing.T) [][]byte {
+func (f *fixture) read(t *testing.T) [][]byte {
 	t.Helper()
-	f, err := os.Open(fixtureDir + "chain.gz")
+	file, err := os.Open(f.dir + "chain.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	defer file.Close()
+	z, err := gzip.NewReader(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +96,7 @@ func readFixture(t *testing.T) [][]byte {
 }
 
 // replay takes a block as a node that catches up does.
-func (w *world) replay(block, certificate []byte) {
+func (w *world) replay(block, certificate []byte, dir string) {
 	w.t.Helper()
 	k, err := chain.ParseBlock(block)
 	if err != nil {
@@ -97,7 +110,7 @@ func (w *world) replay(block, certificate []byte) {
 		w.t.Fatalf("certificate of block %d: %v", k.Header.Height, err)
 	}
 	if err := w.l.Verify(w.t.Context(), k); err != nil {
-		w.t.Fatalf("%v"+rulesChanged, err, fixtureDir)
+		w.t.Fatalf("%v"+rulesChanged, err, dir)
 	}
 	if err := w.l.Commit(w.t.Context(), k, &c); err != nil {
 		w.t.Fatal(err)
@@ -112,6 +125,9 @@ func (w *world) transcript() string {
 	for h := uint64(1); h <= w.l.Head().Height; h++ {
 		k := w.blockAt(h)
 		fmt.Fprintf(&b, "block %d +%d ms, state %x\n", h, k.Header.Time-start, k.Header.State[:8])
+		if before := w.blockAt(h - 1).Header.Protocol; before != k.Header.Protocol {
+			fmt.Fprintf(&b, "  from here on protocol version %d\n", k.Header.Protocol)
+		}
 		list := w.outcomes(h)
 		timers := len(list) - len(k.Txs)
 		for i, o := range list {
@@ -156,17 +172,20 @@ func firstDifference(got, want string) string {
 	return fmt.Sprintf("%d lines, there were %d", len(a), len(b))
 }
 
-// fixtureValidators certify the fixture's blocks; three of four sign.
+// fixtureValidators certify the fixtures' blocks; three of them would do for as
+// long as there is no fifth.
 var fixtureValidators = []person{"validator 1", "validator 2", "validator 3", "validator 4"}
 
-// makeFixture makes the chain and its transcript anew, by a fixed course of
-// events: the same code gives the same bytes.
-func makeFixture(t *testing.T) {
+// makeFixture makes the newest chain and its transcript anew, by a fixed course
+// of events: the same code gives the same bytes.
+func makeFixture(t *testing.T, dir string) {
 	w := newWorld(t, func(g *chain.Genesis) {
 		g.Validators = nil
 		for i, v := range fixtureValidators {
 			g.Validators = append(g.Validators, chain.Validator{ID: uint64(i + 1), Key: v.Public()})
+			g.Accounts = append(g.Accounts, chain.Grant{Key: v.Public(), Roles: abi.RoleValidator})
 		}
+		g.Params.Protocol = 1
 		g.Params.BlockTimers, g.Params.ContractTimers, g.Params.AccountUploads = 4, 8, 5
 		g.Params.ActivationDelay = 2000
 	})
@@ -181,8 +200,8 @@ func makeFixture(t *testing.T) {
 	z := gzip.NewWriter(&packed)
 	_, err := z.Write(chain.AppendOutcomes(nil, parts))
 	err = errors.Join(err, z.Close())
-	if err = errors.Join(err, os.WriteFile(fixtureDir+"chain.gz", packed.Bytes(), 0o644),
-		os.WriteFile(fixtureDir+"transcript.txt", []byte(w.transcript()), 0o644)); err != nil {
+	if err = errors.Join(err, os.WriteFile(dir+"chain.gz", packed.Bytes(), 0o644),
+		os.WriteFile(dir+"transcript.txt", []byte(w.transcript()), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -191,7 +210,7 @@ func certificateOf(t *testing.T, h *chain.Header) chain.Certificate {
 	t.Helper()
 	c := chain.Certificate{Metadata: []byte("fixture"), Sequence: 1}
 	vote := chain.AppendVote(nil, h.Chain, h.Hash(), c.Metadata, c.Sequence)
-	for i, v := range fixtureValidators[:3] {
+	for i, v := range fixtureValidators {
 		signature, err := v.Sign(vote)
 		if err != nil {
 			t.Fatal(err)
@@ -201,28 +220,42 @@ func certificateOf(t *testing.T, h *chain.Header) chain.Certificate {
 	return c
 }
 
-// TestFixtureIsWhole: the chain holds every operation, every kind of timer and
-// most ways to end, so that a change of any rule shows.
+// TestFixtureIsWhole: each chain holds every operation that there was, every
+// kind of timer and most ways to end, so that a change of any rule shows.
 func TestFixtureIsWhole(t *testing.T) {
-	parts := readFixture(t)
-	size := 0
-	seen := map[string]bool{}
-	for i := 1; i < len(parts); i += 2 {
-		k, err := chain.ParseBlock(parts[i])
-		if err != nil {
-			t.Fatal(err)
+	for _, f := range fixtures {
+		parts := f.read(t)
+		size := 0
+		seen, versions := map[string]bool{}, map[uint64]bool{}
+		for i := 1; i < len(parts); i += 2 {
+			k, err := chain.ParseBlock(parts[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			size = max(size, len(parts[i]))
+			versions[k.Header.Protocol] = true
+			for _, raw := range k.Txs {
+				seen[operationOf(t, raw)] = true
+			}
 		}
-		size = max(size, len(parts[i]))
-		for _, raw := range k.Txs {
-			seen[operationOf(t, raw)] = true
+		for op := chain.OpGrant; op <= f.ops; op++ {
+			if !seen[op.String()] {
+				t.Errorf("no transaction of %s is a %s", f.dir, op)
+			}
+		}
+		if ends := f.outcomes(t); len(ends) < f.ends || size < 4*abi.MaxChunk {
+			t.Errorf("%s has %d ends, %v, and blocks of up to %d bytes", f.dir, len(ends), ends, size)
+		}
+		if f == fixtures[len(fixtures)-1] && len(versions) != chain.Protocol {
+			t.Errorf("%s has blocks of versions %v", f.dir, versions)
 		}
 	}
-	for op := chain.OpGrant; op <= chain.OpUpgrade; op++ {
-		if !seen[op.String()] {
-			t.Errorf("no transaction of the fixture is a %s", op)
-		}
-	}
-	text, err := os.ReadFile(fixtureDir + "transcript.txt")
+}
+
+// outcomes lists the ways in which transactions and timers ended.
+func (f *fixture) outcomes(t *testing.T) map[string]bool {
+	t.Helper()
+	text, err := os.ReadFile(f.dir + "transcript.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,9 +266,7 @@ func TestFixtureIsWhole(t *testing.T) {
 			ends[name] = true
 		}
 	}
-	if len(ends) < 44 || size < 4*abi.MaxChunk {
-		t.Errorf("the fixture has %d ends, %v, and blocks of up to %d bytes", len(ends), ends, size)
-	}
+	return ends
 }
 
 // course is what happens on the fixture's chain. It ignores what comes of it:
@@ -243,6 +274,9 @@ func TestFixtureIsWhole(t *testing.T) {
 func course(w *world) {
 	courseOfAccounts(w)
 	courseOfCodes(w)
+	courseOfCalls(w)
+	courseOfGovernance(w)
+	courseOfVersions(w)
 	courseOfCalls(w)
 	courseOfTimers(w)
 	courseOfUpgrades(w)
@@ -381,6 +415,61 @@ func courseOfCalls(w *world) {
 		w.tx(owner, 999, encoded{0xa0}),
 		w.tx(owner, chain.OpBind, encoded{0xa0}),
 	)
+}
+
+// propose opens a proposal and has some approve it, and gives its number.
+func (w *world) propose(by person, p *chain.Propose, approve ...person) uint64 {
+	number := w.put(by, p)
+	for _, v := range approve {
+		w.vote(v, chain.OpApprove, number)
+	}
+	return number
+}
+
+func courseOfGovernance(w *world) {
+	first, second, third := fixtureValidators[0], fixtureValidators[1], fixtureValidators[2]
+	w.propose(first, w.joins("validator 5"), second, third, third)
+	w.propose(operator, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 5}), first, second, third, "validator 5")
+	w.propose(first, proposal(chain.ProposeGrant, &chain.Grant{Key: person("auditor").Public(), Roles: abi.RoleAuditor}), second, third)
+	withdrawn := w.propose(operator, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 4}))
+	w.vote(operator, chain.OpReject, withdrawn)
+	rejected := w.propose(first, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 4}))
+	w.vote(second, chain.OpReject, rejected)
+	w.vote(third, chain.OpReject, rejected)
+	w.vote(fixtureValidators[3], chain.OpApprove, rejected)
+	w.block(
+		w.tx(nobody, chain.OpPropose, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 4})),
+		w.tx(first, chain.OpPropose, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 77})),
+		w.tx(first, chain.OpApprove, &chain.Vote{Proposal: 77}),
+		w.tx("auditor", chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{other.id(), developer.id()}, Threshold: 2, Delay: 3000}),
+		w.tx(other, chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{other.id()}, Threshold: 1}),
+	)
+	w.propose(other, proposal(chain.ProposeRecover, &chain.Recover{
+		Account: person("auditor").id(), Statement: w.possessionOf(chain.StatementRotate, "auditor's second key", person("auditor").id()),
+	}), developer)
+	w.later(10_000)
+}
+
+// courseOfVersions raises the protocol version while contracts wait: one for
+// its activation, one for that of its next version.
+func courseOfVersions(w *world) {
+	grow := w.upload(developer, growWasm)
+	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "grow", Code: grow})
+	w.later(5000)
+	call := &chain.Call{Contract: "grow"}
+	w.block(w.tx(nobody, chain.OpCall, call), w.tx(developer, chain.OpDeploy, &chain.Deploy{Name: "late", Code: grow}),
+		w.tx(developer, chain.OpUpgrade, &chain.Upgrade{Name: "grow", Code: grow, Note: "the same"}))
+	skips := w.raised()
+	params := record(w, chain.ParamsKey(), chain.ParseParams)
+	params.Protocol += 2
+	skips.Args = params.Append(nil)
+	w.block(w.tx(fixtureValidators[0], chain.OpPropose, skips))
+	number := w.propose(fixtureValidators[0], w.raised(), fixtureValidators[1])
+	w.block(w.tx(nobody, chain.OpCall, call), w.tx(fixtureValidators[2], chain.OpApprove, &chain.Vote{Proposal: number}),
+		w.tx(nobody, chain.OpCall, call))
+	w.block(w.tx(nobody, chain.OpCall, call))
+	w.later(5000)
+	w.block(w.tx(nobody, chain.OpCall, &chain.Call{Contract: "late"}), w.tx(nobody, chain.OpCall, call))
 }
 
 func courseOfTimers(w *world) {
