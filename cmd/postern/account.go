@@ -69,8 +69,8 @@ func showKey(c *cli.Context, k *key.Key) error {
 func accountCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "account",
-		Usage: "accounts and their roles",
-		Subcommands: []*cli.Command{
+		Usage: "accounts, their roles, and who can recover them",
+		Subcommands: append([]*cli.Command{
 			{
 				Name: "grant", Usage: "create a key's account, or set an account's roles and quotas",
 				ArgsUsage: "PUBLIC-KEY|KEY-FILE",
@@ -79,11 +79,7 @@ func accountCommand() *cli.Command {
 Example:
 
    postern account grant --role developer --role owner alice.key`,
-				Flags: withConnect(
-					&cli.StringSliceFlag{Name: "role", Usage: "`ROLE` to give; may be repeated"},
-					&cli.Uint64Flag{Name: "gas-quota", Usage: "gas the account may save up (0: the chain's default)"},
-					&cli.Uint64Flag{Name: "storage-quota", Usage: "bytes the account may save up (0: the chain's default)"},
-				),
+				Flags:  withConnect(grantFlags...),
 				Action: accountGrant,
 			},
 			{
@@ -91,32 +87,43 @@ Example:
 				Flags:  withConnect(),
 				Action: accountShow,
 			},
-		},
+		}, guardianCommands()...),
 	}
 }
 
-func accountGrant(c *cli.Context) error {
+var grantFlags = []cli.Flag{
+	&cli.StringSliceFlag{Name: "role", Usage: "`ROLE` to give; may be repeated"},
+	&cli.Uint64Flag{Name: "gas-quota", Usage: "gas the account may save up (0: the chain's default)"},
+	&cli.Uint64Flag{Name: "storage-quota", Usage: "bytes the account may save up (0: the chain's default)"},
+}
+
+// grantOf is what a command's flags and argument grant.
+func grantOf(c *cli.Context) (*chain.Grant, error) {
 	if c.NArg() != 1 {
-		return usagef("name one public key (hex) or key file")
+		return nil, usagef("name one public key (hex) or key file")
 	}
 	public, err := publicKey(c.Args().First())
 	if err != nil {
+		return nil, err
+	}
+	roles, err := rolesOf(c)
+	if err != nil {
+		return nil, err
+	}
+	return &chain.Grant{Key: public, Roles: roles, GasQuota: c.Uint64("gas-quota"), StorageQuota: c.Uint64("storage-quota")}, nil
+}
+
+func accountGrant(c *cli.Context) error {
+	args, err := grantOf(c)
+	if err != nil {
 		return err
 	}
-	args := chain.Grant{Key: public, GasQuota: c.Uint64("gas-quota"), StorageQuota: c.Uint64("storage-quota")}
-	for _, name := range c.StringSlice("role") {
-		role, ok := abi.RoleByName(name)
-		if !ok {
-			return usagef("no role is named %q; roles: %s", name, strings.Join(abi.AllRoles.Names(), ", "))
-		}
-		args.Roles |= role
-	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
-		res, err := transact(ctx, cl, chain.OpGrant, &args)
+		res, err := transact(ctx, cl, chain.OpGrant, args)
 		if err != nil {
 			return err
 		}
-		id := chain.AccountID(public)
+		id := chain.AccountID(args.Key)
 		return printer(c).show(struct {
 			Account hexBytes `json:"account"`
 			Roles   []string `json:"roles"`
