@@ -65,6 +65,9 @@ func (l *Ledger) checkBody(r reader, head *tip, t *chain.Tx) (s sender, by abi.H
 	if s, err = findSender(r, t.Key()); err != nil {
 		return s, by, err
 	}
+	if err := l.checkFollows(r, t); err != nil {
+		return s, by, err
+	}
 	q, err := payer(r, s.id, &s.account, &head.params, now)
 	return s, q.account, refuseUnless(t.Gas <= q.Gas, abi.CodeGasQuota, err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/wasm"
 )
 
 // paramsLike is the proposal to change the present parameters.
@@ -348,5 +349,30 @@ func TestGasOfGovernance(t *testing.T) {
 		if n := PriceOf(op, abi.MaxValue+4096); n > leastTxGas/2 {
 			t.Errorf("%v needs %d gas at most, the least cap of a transaction is %d", op, n, leastTxGas)
 		}
+	}
+}
+
+// A node passes on no proposal that it could not follow, and no approval of
+// one; that it executes them like all others is another matter.
+func TestCheckOfALaterProtocol(t *testing.T) {
+	old := worldOn(t, firstVersion(nil), wasm.Config{Protocol: 1})
+	raised := old.tx(validator, chain.OpPropose, old.raised())
+	_, _, err := old.l.Check(raised)
+	wantCode(t, "a proposal", err, abi.CodeUnknownVersion)
+
+	two := worldOn(t, testGenesis(council(2, func(g *chain.Genesis) { g.Params.Protocol = 1 })), wasm.Config{Protocol: 1})
+	number := two.put(member(1), two.raised())
+	same := two.put(member(1), two.joins("third"))
+	_, _, err = two.l.Check(two.tx(member(2), chain.OpApprove, &chain.Vote{Proposal: number}))
+	wantCode(t, "an approval", err, abi.CodeUnknownVersion)
+	for name, raw := range map[string][]byte{
+		"an approval of something else": two.tx(member(2), chain.OpApprove, &chain.Vote{Proposal: same}),
+		"an approval of nothing":        two.tx(member(2), chain.OpApprove, &chain.Vote{Proposal: 99}),
+		"a rejection":                   two.tx(member(2), chain.OpReject, &chain.Vote{Proposal: number}),
+		"arguments of no kind":          two.tx(member(2), chain.OpPropose, encoded{0xa0}),
+		"a vote of no kind":             two.tx(member(2), chain.OpApprove, encoded{0xa0}),
+	} {
+		_, _, err := two.l.Check(raw)
+		wantCode(t, name, err, abi.OK)
 	}
 }

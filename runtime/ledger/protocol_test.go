@@ -155,6 +155,7 @@ func TestChangeOfVersion(t *testing.T) {
 	for range 2 {
 		asked.Go(func() { w.askUntil(stop) })
 	}
+	w.askOnce() // those beside may come too late
 	call := &chain.Call{Contract: "c"}
 	w.block(w.tx(owner, chain.OpCall, call), w.tx(validator, chain.OpPropose, w.raised()), w.tx(owner, chain.OpCall, call))
 	change := w.l.Head().Height
