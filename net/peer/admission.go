@@ -20,13 +20,15 @@ const (
 	maxPending         = 32
 	maxPendingAddress  = 16 // of one IPv4 address or IPv6 /64
 	maxPendingFamiliar = 32
+	strangeRate        = 4   // times HandshakeRate that are begun a second from other addresses
 	maxFamiliar        = 256 // addresses remembered
 )
 
 // admission bounds what connections cost before it is known whose they are.
 type admission struct {
 	stats      *counters
-	handshakes *rate.Limiter
+	handshakes *rate.Limiter // without a Retry
+	strangers  *rate.Limiter // of addresses that are not familiar
 
 	mu        sync.Mutex // guards what follows
 	strange   int
@@ -47,8 +49,10 @@ type pendingKey struct{}
 
 func newAdmission(c *Config, stats *counters) *admission {
 	return &admission{
-		stats: stats, handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
-		addresses: map[netip.Prefix]int{}, known: map[netip.Addr]bool{},
+		stats:      stats,
+		handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
+		strangers:  rate.NewLimiter(rate.Limit(strangeRate*c.HandshakeRate), strangeRate*c.HandshakeRate),
+		addresses:  map[netip.Prefix]int{}, known: map[netip.Addr]bool{},
 	}
 }
 
@@ -75,7 +79,7 @@ func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Co
 	switch {
 	case p.familiar && a.familiar < maxPendingFamiliar:
 		a.familiar++
-	case !p.familiar && a.strange < maxPending && a.addresses[p.prefix()] < maxPendingAddress:
+	case !p.familiar && a.strange < maxPending && a.addresses[p.prefix()] < maxPendingAddress && a.strangers.Allow():
 		a.strange++
 		a.addresses[p.prefix()]++
 	default:

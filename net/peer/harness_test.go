@@ -218,10 +218,19 @@ func (w *world) startAs(host int, dials []int, set func(*Config, *node)) *node {
 
 func (n *node) run(t testing.TB, c Config) {
 	t.Helper()
+	n.prepare(t, c)
+	n.begin(t)
+}
+
+func (n *node) prepare(t testing.TB, c Config) {
+	t.Helper()
 	var err error
 	if n.Network, err = New(c); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (n *node) begin(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
