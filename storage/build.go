@@ -179,11 +179,11 @@ func (i *Import) ingest(t *table) error {
 
 // finish writes all that a store has.
 func (i *Import) finish(ctx context.Context, f Final) error {
-	if !i.done.covers(spanOf(0, 0)) {
-		return ErrIncomplete
-	}
 	if err := i.flush(); err != nil {
 		return err
+	}
+	if !i.done.covers(spanOf(0, 0)) {
+		return ErrIncomplete
 	}
 	if !i.built {
 		if err := i.build(ctx); err != nil {
