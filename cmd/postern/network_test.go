@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // TestNetwork: four validators and a follower agree over QUIC; the network
@@ -20,6 +22,41 @@ func TestNetwork(t *testing.T) {
 		s.nodes[0].start()
 		s.nodes[0].mustCommit(3, 30*time.Second)
 		s.await(s.nodes[1].node.ledger.Head().Height, 30*time.Second)
+		s.agree()
+	})
+}
+
+// TestJoinBySnapshot: a new follower takes the state from peers that keep few
+// blocks, and goes on from there; a transaction from before is still refused
+// as a replay by it and by all.
+func TestJoinBySnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		params := chain.DefaultParams()
+		params.SnapshotBlocks = 8
+		s := newSimulationWith(t, *simSeed, 4, 1, params)
+		s.tune = func(c *config) { c.KeepBlocks = 1 }
+		late := s.nodes[4]
+		for _, n := range s.nodes[:4] {
+			n.begin()
+		}
+		for _, n := range s.nodes[:4] {
+			<-n.node.role.ready
+		}
+		s.nodes[0].mustCommit(1, 30*time.Second)
+		old := s.grant()
+		if _, err := s.nodes[0].submit(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
+		s.nodes[1].mustCommit(30, 30*time.Second)
+		late.start()
+		late.mustCommit(2, 30*time.Second)
+		if base := late.node.ledger.Base(); base <= 8 {
+			t.Errorf("the follower has blocks from %d on: it did not join by a snapshot", base)
+		}
+		if _, err := late.submit(t.Context(), old); err == nil {
+			t.Error("the follower takes in a replay")
+		}
+		s.await(s.nodes[0].node.ledger.Head().Height, 30*time.Second)
 		s.agree()
 	})
 }

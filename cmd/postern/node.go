@@ -43,21 +43,22 @@ func guestBudgets(memory int) (code, pool int) {
 
 // node is a running node: every part of it, put together here and only here.
 type node struct {
-	home    home
-	log     *slog.Logger
-	clock   func() (ms int64, trusted bool)
-	lock    *os.File
-	genesis *chain.Genesis
-	store   *storage.Store
-	runtime *wasm.Runtime
-	outbox  *outbox.Outbox
-	ledger  *ledger.Ledger
-	role    *role
-	peering *peering // nil when off
-	gateway *gateway.Server
-	web     *web.Server // nil when off
-	key     *key.Key
-	account abi.Hash // its account
+	home      home
+	log       *slog.Logger
+	clock     func() (ms int64, trusted bool)
+	lock      *os.File
+	genesis   *chain.Genesis
+	store     *storage.Store
+	runtime   *wasm.Runtime
+	outbox    *outbox.Outbox
+	ledger    *ledger.Ledger
+	snapshots *ledger.Snapshots
+	role      *role
+	peering   *peering // nil when off
+	gateway   *gateway.Server
+	web       *web.Server // nil when off
+	key       *key.Key
+	account   abi.Hash // its account
 
 	quicAddr, webAddr, peerAddr string
 }
@@ -108,6 +109,11 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.genesis = genesis
+	if n.joinsFirst(cfg, genesis) {
+		if err := n.join(ctx, cfg, raw, genesis); err != nil {
+			return err
+		}
+	}
 	place := cfg.store
 	place.Dir, place.Logger = n.home.path("data"), n.log
 	if n.store, err = storage.Open(place); err != nil {
@@ -138,6 +144,12 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
 		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Logger: n.log,
 	})
+	if err != nil {
+		return err
+	}
+	place = cfg.store
+	place.Dir, place.Logger = n.home.path("snapshots"), n.log
+	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: place, KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
 }
 
@@ -263,6 +275,7 @@ func resetKey(path string) (k [32]byte, err error) {
 func (n *node) run(ctx context.Context, ready func() error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.storeFailure(ctx) })
+	group.Go(func() error { return n.snapshots.Run(ctx) })
 	group.Go(func() error { return n.ledger.Run(ctx) })
 	group.Go(func() error { return n.runRole(ctx) })
 	if n.peering != nil {

@@ -21,6 +21,7 @@ type peering struct {
 	network *peer.Network
 	sync    *blocksync.Syncer
 	heads   *heads.Tracker
+	failed  chan error // capacity one
 }
 
 // Send implements consensus.Transport: validators are known by the keys of the
@@ -38,6 +39,9 @@ func (p *peering) SendTransaction(to uint64, raw []byte) {
 	}
 }
 
+// errNoValidator comes from a follower that is cut off from all validators.
+var errNoValidator = fmt.Errorf("no validator is connected: %w", abi.CodeUnavailable)
+
 // toValidators sends a transaction to every validator that is connected.
 func (p *peering) toValidators(raw []byte) error {
 	sent := false
@@ -48,9 +52,32 @@ func (p *peering) toValidators(raw []byte) error {
 		}
 	}
 	if !sent {
-		return fmt.Errorf("no validator is connected: %w", abi.CodeUnavailable)
+		return errNoValidator
 	}
 	return nil
+}
+
+// Sync implements consensus.Syncer. What cannot get better by itself ends the
+// run of the node.
+func (p *peering) Sync(ctx context.Context) error {
+	err := p.sync.Sync(ctx)
+	if errors.Is(err, blocksync.ErrPruned) || errors.Is(err, blocksync.ErrLedger) || errors.Is(err, blocksync.ErrFork) {
+		select {
+		case p.failed <- err:
+		default:
+		}
+	}
+	return err
+}
+
+// syncFailure waits for what Sync could not mend.
+func (p *peering) syncFailure(ctx context.Context) error {
+	select {
+	case err := <-p.failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // Consensus implements peer.Handler.
@@ -104,7 +131,7 @@ func (n *node) openPeering(cfg config) (err error) {
 		return portError("peer", cfg.Peer, err)
 	}
 	n.peerAddr = conn.LocalAddr().String()
-	p := &peering{n: n}
+	p := &peering{n: n, failed: make(chan error, 1)}
 	p.network, err = peer.New(peer.Config{
 		Conn: conn, Key: n.key.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
 		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.json"), Logger: n.log,
@@ -112,7 +139,7 @@ func (n *node) openPeering(cfg config) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
 	}
-	p.sync, err = blocksync.New(blocksync.Config{Peers: p.network, Chain: n.ledger, Logger: n.log, Streams: maxServed})
+	p.sync, err = blocksync.New(blocksync.Config{Peers: p.network, Chain: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Logger: n.log, Streams: maxServed})
 	if err == nil {
 		p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
 	}
@@ -135,6 +162,7 @@ func (p *peering) committed(k *chain.Block) {
 func (p *peering) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return p.network.Run(ctx) })
 	group.Go(func() error { return p.heads.Run(ctx) })
+	group.Go(func() error { return p.syncFailure(ctx) })
 }
 
 // staleness is for how long this node may have missed blocks, in ms. A node

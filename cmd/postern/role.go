@@ -73,7 +73,7 @@ func idOf(set chain.ValidatorSet, key []byte) (uint64, bool) {
 func (n *node) validate(ctx context.Context, id uint64) error {
 	cfg := consensus.Config{ID: id, Key: n.key, WAL: n.home.path("wal"), App: n.ledger, Clock: n.clock, Logger: n.log}
 	if n.peering != nil {
-		cfg.Transport, cfg.Syncer = n.peering, n.peering.sync
+		cfg.Transport, cfg.Syncer = n.peering, n.peering
 	}
 	engine, err := consensus.New(cfg)
 	if err != nil {
@@ -106,12 +106,37 @@ func (n *node) follow(ctx context.Context) error {
 		defer stop()
 		n.untilVotedIn(ctx)
 	}()
-	n.role.up()
+	go n.awaitPeers(ctx)
 	err := n.peering.sync.Follow(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// alone is how long a follower waits for company before it answers devices: a
+// gateway that is cut off decides as well, and says how stale it is.
+const alone = 5 * time.Second
+
+// awaitPeers calls the node up when it has a peer, or has waited for one.
+func (n *node) awaitPeers(ctx context.Context) {
+	timeout := time.NewTimer(alone)
+	defer timeout.Stop()
+	for {
+		changed := n.peering.network.Changed()
+		if len(n.peering.network.Connected()) > 0 {
+			n.role.up()
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			n.role.up()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // untilVotedIn returns when this node's key is in the validator set, or when
@@ -154,7 +179,7 @@ func (n *node) submit(ctx context.Context, raw []byte) (abi.Hash, error) {
 // submitAndWait returns when the transaction is in a block.
 func (n *node) submitAndWait(ctx context.Context, raw []byte) (abi.TxResult, error) {
 	id, err := n.submit(ctx, raw)
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoValidator) {
 		return abi.TxResult{ID: id}, err
 	}
 	ctx, stop := context.WithCancel(ctx)

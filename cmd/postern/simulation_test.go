@@ -124,6 +124,7 @@ type simulation struct {
 	genesis  []byte
 	nodes    []*simulatedNode
 	rng      *rand.Rand
+	tune     func(*config) // of every node that starts; may be nil
 }
 
 type simulatedNode struct {
@@ -140,8 +141,12 @@ type simulatedNode struct {
 
 // newSimulation makes the homes of a network; none of its nodes runs yet.
 func newSimulation(t *testing.T, seed uint64, validators, followers int) *simulation {
+	return newSimulationWith(t, seed, validators, followers, chain.DefaultParams())
+}
+
+func newSimulationWith(t *testing.T, seed uint64, validators, followers int, params chain.Params) *simulation {
 	s := &simulation{t: t, air: newAir(seed), rng: rand.New(rand.NewPCG(seed, 7))}
-	g := &chain.Genesis{Name: "simulated", Time: time.Now().UnixMilli(), Params: chain.DefaultParams()}
+	g := &chain.Genesis{Name: "simulated", Time: time.Now().UnixMilli(), Params: params}
 	s.operator = s.makeKey()
 	g.Accounts = []chain.Grant{{Key: s.operator.Public(), Roles: operatorRoles}}
 	for i := range validators + followers {
@@ -201,6 +206,9 @@ func (n *simulatedNode) config() config {
 		if other != n {
 			cfg.Peers = append(cfg.Peers, other.peerAddr())
 		}
+	}
+	if n.sim.tune != nil {
+		n.sim.tune(&cfg)
 	}
 	n.sim.check(cfg.validate())
 	return cfg

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/net/blocksync"
 )
 
 var portFlags = []cli.Flag{
@@ -51,7 +53,9 @@ func start(ctx context.Context, h home, cfg config, out output) error {
 			return err
 		}
 		err = n.run(ctx, func() error { return out.show(n.readyOutput(""), "%s", n.readyText()) })
-		if !errors.Is(err, errReopen) {
+		if cfg.pruned = errors.Is(err, blocksync.ErrPruned) && !cfg.pruned; cfg.pruned {
+			cfg.above = n.ledger.Head().Height
+		} else if !errors.Is(err, errReopen) {
 			return err
 		}
 		cfg.adoptLedger = false
