@@ -55,6 +55,7 @@ type conn struct {
 	requests  chan struct{} // a place for each own request
 	tells     *rate.Limiter // lists of addresses of the peer
 	asked     *rate.Limiter // requests of the peer
+	turn      *turn         // set when the connection is listed
 	gone      chan struct{} // closed when the connection is no longer listed
 
 	heard pulse // owned by watch
@@ -127,8 +128,9 @@ func (c *conn) readHello() error {
 	return c.theirs.check(c.network.config.Chain, !c.outbound)
 }
 
-// run reads and writes until the connection ends, and ends it when ctx does.
-func (c *conn) run(ctx context.Context) {
+// run reads and writes until the connection ends, and ends it when ctx does. It
+// calls ended at its end, and returns when the Handler's calls are over.
+func (c *conn) run(ctx context.Context, ended func()) {
 	stop := context.AfterFunc(ctx, func() { c.close(abi.CodeShuttingDown) })
 	defer stop()
 	live := c.quic.Context()
@@ -139,6 +141,8 @@ func (c *conn) run(ctx context.Context) {
 	streams.Go(func() { c.fail(c.readControl(live)) })
 	streams.Go(func() { c.acceptStreams(live, &streams) })
 	streams.Go(func() { c.acceptRequests(live) })
+	<-live.Done()
+	ended()
 	streams.Wait()
 }
 
@@ -157,7 +161,7 @@ func (c *conn) acceptStreams(ctx context.Context, streams *sync.WaitGroup) {
 			if err == nil {
 				err = fmt.Errorf("stream of kind %d: %w", k, abi.CodeMalformed)
 				if (kind(k) == kindConsensus || kind(k) == kindTransaction) && !seen[k].Swap(true) {
-					err = c.readMessages(kind(k), q, in)
+					err = c.readMessages(ctx, kind(k), q, in)
 				}
 			}
 			c.fail(err)
@@ -167,7 +171,7 @@ func (c *conn) acceptStreams(ctx context.Context, streams *sync.WaitGroup) {
 
 // readMessages hands on what arrives on a stream of consensus messages or
 // transactions. It returns why the stream ended, which a peer never does well.
-func (c *conn) readMessages(k kind, q *quic.ReceiveStream, in *bufio.Reader) error {
+func (c *conn) readMessages(ctx context.Context, k kind, q *quic.ReceiveStream, in *bufio.Reader) error {
 	limit := MaxMessage
 	if k == kindTransaction {
 		limit = MaxTransaction
@@ -182,7 +186,7 @@ func (c *conn) readMessages(k kind, q *quic.ReceiveStream, in *bufio.Reader) err
 			return err
 		}
 		c.network.stats.traffic[k].in(n)
-		if err := c.handle(k, m); err != nil {
+		if err := c.inTurn(ctx, k, m); err != nil {
 			return err
 		}
 	}
@@ -202,6 +206,36 @@ func readMessage(q *quic.ReceiveStream, in *bufio.Reader, n int) ([]byte, error)
 		return nil, err
 	}
 	return m, q.SetReadDeadline(time.Time{})
+}
+
+// turn keeps the order of messages when a peer has a new connection while the
+// Handler is still busy with a message of the one before.
+type turn struct {
+	places [kindRequest]chan struct{} // by kind; who hands on a message holds the place
+	conns  int                        // that use it; guarded by Network.mu
+}
+
+func newTurn() *turn {
+	t := &turn{}
+	for k := range t.places {
+		t.places[k] = make(chan struct{}, 1)
+	}
+	return t
+}
+
+// inTurn hands on one message when none of the peer's other connections does,
+// unless this one has ended meanwhile: then there is a newer one.
+func (c *conn) inTurn(ctx context.Context, k kind, m []byte) error {
+	select {
+	case c.turn.places[k] <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { <-c.turn.places[k] }()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return c.handle(k, m)
 }
 
 // handle hands on one message, if the peer's class may send it.

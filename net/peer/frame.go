@@ -16,7 +16,7 @@ const frameHead = 4
 // firstRead is how much room a frame's length alone makes, in bytes. Beyond it
 // the buffer grows with what has arrived, so that a sender of lengths without
 // content holds little memory.
-const firstRead = 16 << 10
+const firstRead = 64 << 10
 
 // appendFrame appends a frame to b.
 func appendFrame(b, content []byte) []byte {

@@ -25,6 +25,7 @@ import (
 type world struct {
 	t       testing.TB
 	latency time.Duration
+	delay   func(simnet.Packet) time.Duration // in place of latency, if set
 
 	mu      sync.Mutex // guards what follows
 	ports   map[netip.AddrPort]simnet.PacketReceiver
@@ -107,7 +108,7 @@ func at(host int) netip.AddrPort {
 // socket is a socket of a host, which ends with the test.
 func (w *world) socket(host int) net.PacketConn {
 	addr := net.UDPAddrFromAddrPort(at(host))
-	link := &simnet.SimulatedLink{Latency: w.latency, UploadPacket: w}
+	link := &simnet.SimulatedLink{Latency: w.latency, LatencyFunc: w.delay, UploadPacket: w}
 	conn := simnet.NewBlockingSimConn(addr, link)
 	link.Start()
 	w.AddNode(addr, link)

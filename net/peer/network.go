@@ -62,6 +62,7 @@ type Network struct {
 
 	mu      sync.Mutex // guards what follows
 	conns   map[Key]*conn
+	turns   map[Key]*turn // of listed connections and of those whose handlers are busy yet
 	kept    map[Key]bool  // keys that answer at configured addresses
 	changed chan struct{} // closed at the next change of conns or of a class
 }
@@ -80,7 +81,7 @@ func New(c Config) (*Network, error) {
 		config: c, log: c.Logger, key: publicKey(c.Key), tls: config,
 		book: newBook(), bans: newBans(),
 		wake: make(chan struct{}, 1), banned: make(chan struct{}, 1),
-		conns: map[Key]*conn{}, kept: map[Key]bool{}, changed: make(chan struct{}),
+		conns: map[Key]*conn{}, turns: map[Key]*turn{}, kept: map[Key]bool{}, changed: make(chan struct{}),
 	}
 	n.local = n.multicast
 	n.admission = newAdmission(&n.config, &n.stats)
@@ -255,8 +256,7 @@ func (n *Network) register(c *conn) error {
 		displaced, err = n.room(c)
 	}
 	if err == nil {
-		n.conns[c.key] = c
-		n.announce()
+		n.list(c)
 	}
 	n.mu.Unlock()
 	if errors.Is(err, errDuplicate) {
@@ -308,9 +308,19 @@ func (n *Network) room(c *conn) (displaced *conn, err error) {
 	return displaced, nil
 }
 
-// serve runs a listed connection to its end.
-func (n *Network) serve(ctx context.Context, c *conn) {
-	c.run(ctx)
+// list enters a connection; n.mu is held.
+func (n *Network) list(c *conn) {
+	n.conns[c.key] = c
+	if n.turns[c.key] == nil {
+		n.turns[c.key] = newTurn()
+	}
+	c.turn = n.turns[c.key]
+	c.turn.conns++
+	n.announce()
+}
+
+// unlist takes a connection that ended off the list.
+func (n *Network) unlist(c *conn) {
 	n.mu.Lock()
 	if n.conns[c.key] == c {
 		delete(n.conns, c.key)
@@ -320,6 +330,16 @@ func (n *Network) serve(ctx context.Context, c *conn) {
 	close(c.gone)
 	n.log.Info("peer left", "key", c.key, "class", c.standing(), "reason", explain(context.Cause(c.quic.Context())))
 	n.poke()
+}
+
+// serve runs a listed connection to its end.
+func (n *Network) serve(ctx context.Context, c *conn) {
+	c.run(ctx, func() { n.unlist(c) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c.turn.conns--; c.turn.conns == 0 {
+		delete(n.turns, c.key)
+	}
 }
 
 // announce tells those who wait for Changed; n.mu is held.
