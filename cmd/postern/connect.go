@@ -20,7 +20,7 @@ import (
 var connectFlags = []cli.Flag{
 	homeFlag, jsonFlag,
 	&cli.StringFlag{Name: "node", Usage: "address `ADDR` of the node's device port (default: the node that runs in --home, then the bundle's)"},
-	&cli.StringFlag{Name: "bundle", Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
+	&cli.StringFlag{Name: "bundle", Aliases: []string{"trust"}, Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
 	&cli.StringFlag{Name: "key", Usage: "key `FILE` to act with (default: operator.key in --home)"},
 }
 
@@ -54,16 +54,20 @@ func connect(c *cli.Context, keyFile string) (*client.Client, *key.Key, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	path := c.String("bundle")
-	if path == "" {
-		path = h.path("bundle.json")
-	}
-	bundle, err := readBundle(path)
+	bundle, err := readBundle(bundlePath(c))
 	if err != nil {
 		return nil, nil, err
 	}
 	cl, err := dial(c.Context, bundle, k, nodeAddr(c.String("node"), h, bundle))
 	return cl, k, err
+}
+
+// bundlePath is the trust bundle that a command goes by.
+func bundlePath(c *cli.Context) string {
+	if path := c.String("bundle"); path != "" {
+		return path
+	}
+	return home(c.String("home")).path("bundle.json")
 }
 
 func readBundle(path string) (*client.Bundle, error) {

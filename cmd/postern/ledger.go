@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -185,90 +184,6 @@ func showBlock(ctx context.Context, cl *client.Client, out output, height uint64
 	}
 	return out.show(v, "block    %d  %s\nparent   %s\ntime     %s\nstate    %s\nsigners  %v%s",
 		v.Height, v.Hash, v.Parent, v.Time.Format(time.RFC3339Nano), v.State, v.Signers, text)
-}
-
-func proveCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "prove",
-		Usage:     "read a state entry and check its proof from the trust bundle alone",
-		ArgsUsage: "WHAT NAME [KEY-HEX]",
-		Description: `WHAT NAME is one of: account ID, device ID, contract NAME, domain NAME,
-token HASH, state CONTRACT KEY-HEX (a contract's entry), key HEX (any entry).
-
-It proves absence as well: exit code 0 and "present": false.
-
-Example:
-
-   postern prove contract access`,
-		Flags: withConnect(),
-		Action: func(c *cli.Context) error {
-			key, err := stateKey(c.Args().Slice())
-			if err != nil {
-				return err
-			}
-			return onNode(c, func(ctx context.Context, cl *client.Client) error { return prove(ctx, cl, printer(c), key) })
-		},
-	}
-}
-
-type proveOutput struct {
-	Key     hexBytes `json:"key"`
-	Present bool     `json:"present"`
-	Value   hexBytes `json:"value,omitempty"`
-	Height  uint64   `json:"height"`
-	Block   hexBytes `json:"block"`
-	Root    hexBytes `json:"state_root"`
-	Signers int      `json:"signers"`
-	Bytes   int      `json:"proof_bytes"`
-}
-
-func prove(ctx context.Context, cl *client.Client, out output, key []byte) error {
-	e, err := cl.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	block := e.Header.Hash()
-	v := proveOutput{key, e.Present, e.Value, e.Height, block[:], e.Header.State[:], e.Signers, len(e.Proof)}
-	what := "is absent"
-	if e.Present {
-		what = "is " + readable(e.Value)
-	}
-	return out.show(v, "key %x %s\nproved at height %d under state root %s, signed by %d validators, by %d bytes of proof",
-		key, what, v.Height, v.Root, v.Signers, v.Bytes)
-}
-
-func stateKey(args []string) ([]byte, error) {
-	usage := usagef("say what to prove: account, device, contract, domain, token, state or key; see postern prove --help")
-	if len(args) < 2 {
-		return nil, usage
-	}
-	hashKeys := map[string]func(abi.Hash) []byte{"account": chain.AccountKey, "device": chain.DeviceKey}
-	if make, ok := hashKeys[args[0]]; ok && len(args) == 2 {
-		id, err := accountID(args[1])
-		return make(id), err
-	}
-	switch {
-	case args[0] == "contract" && len(args) == 2:
-		return chain.ContractKey(args[1]), nil
-	case args[0] == "domain" && len(args) == 2:
-		return chain.DomainKey(args[1]), nil
-	case args[0] == "token" && len(args) == 2:
-		h, err := parseHash(args[1], "token hash")
-		return chain.TokenKey(h), err
-	case args[0] == "state" && len(args) == 3:
-		k, err := hex.DecodeString(args[2])
-		if err != nil {
-			return nil, usagef("the state key %q is not hexadecimal", args[2])
-		}
-		return chain.StateKey(args[1], k), nil
-	case args[0] == "key" && len(args) == 2:
-		k, err := hex.DecodeString(args[1])
-		if err != nil {
-			return nil, usagef("the key %q is not hexadecimal", args[1])
-		}
-		return k, nil
-	}
-	return nil, usage
 }
 
 func statusCommand() *cli.Command {

@@ -100,9 +100,15 @@ func proposalNumber(arg string) (uint64, error) {
 	return number, nil
 }
 
+// dueSoon is how long a command waits for an approved proposal to be executed.
+const dueSoon = 10 * time.Second
+
 // showDecision shows how a proposal stands after the caller has acted on it.
 func showDecision(ctx context.Context, cl *client.Client, out output, number uint64) error {
 	p, err := cl.Proposal(ctx, number)
+	if err == nil && p.Status == chain.ProposalApproved && time.Until(time.UnixMilli(p.Due)) < dueSoon {
+		p, err = cl.AwaitProposal(ctx, number)
+	}
 	if isCode(err, abi.CodeUnknownKey) {
 		return out.show(proposalOutput{Proposal: number, Status: chain.ProposalExecuted.String()},
 			"proposal %d is executed: the key that you acted with is no account's any more", number)
@@ -234,7 +240,7 @@ func statementCommand(name, usage string, kind chain.StatementKind) *cli.Command
 		Description: "It needs the trust bundle, but no node, and prints JSON in which nothing is secret.\n\nExample:\n\n   " + example,
 		Flags: []cli.Flag{
 			homeFlag, jsonFlag,
-			&cli.StringFlag{Name: "bundle", Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
+			&cli.StringFlag{Name: "bundle", Aliases: []string{"trust"}, Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
 			&cli.StringFlag{Name: "key", Usage: "key `FILE` that consents (default: node.key in --home)"},
 			&cli.StringFlag{Name: "account", Usage: "`ACCOUNT` that the key is or will be of (default: the key's own)"},
 			&cli.DurationFlag{Name: "life", Usage: "how long others have to propose it", Value: statementLife},
@@ -249,11 +255,7 @@ func makeStatement(c *cli.Context, kind chain.StatementKind, defaultKey string) 
 			return err
 		}
 	}
-	path := c.String("bundle")
-	if path == "" {
-		path = home(c.String("home")).path("bundle.json")
-	}
-	bundle, err := readBundle(path)
+	bundle, err := readBundle(bundlePath(c))
 	if err != nil {
 		return err
 	}

@@ -15,16 +15,22 @@ import (
 func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
-		Usage: "check a whole home: blocks, certificates, roots, values, ordered index, votes",
-		Description: `The node must be stopped. It reads everything, changes nothing, and ends
-non-zero at the first thing that is not as the chain says, and if the chain
-ends below what this validator has voted for.
+		Usage: "check a whole home, or a single proof: offline from a file, or as a gateway gives it",
+		Description: `Without a subcommand it checks the home of a node, which must be stopped: blocks,
+certificates, changes of the validators, roots, values, ordered index, votes. It
+reads everything, changes nothing, and ends non-zero at the first thing that is
+not as the chain says, and if the chain ends below what this validator has voted
+for. Blocks that were pruned are not missed.
 
-Example:
+Examples:
 
-   postern verify --home /var/lib/postern`,
+   postern verify --home /var/lib/postern
+   postern verify entry --trust bundle.json access.proof.json`,
 		Flags: []cli.Flag{homeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return usagef("there is no command %q; see %s --help", c.Args().First(), c.Command.HelpName)
+			}
 			h := home(c.String("home"))
 			lock, err := h.lockExisting()
 			if err != nil {
@@ -33,6 +39,7 @@ Example:
 			defer lock.Close()
 			return verify(c, h, printer(c))
 		},
+		Subcommands: verifyProofCommands(),
 	}
 }
 
@@ -41,7 +48,9 @@ type verifyOutput struct {
 	Height  uint64   `json:"height"`
 	State   hexBytes `json:"state_root"`
 	Entries int      `json:"entries"`
+	Base    uint64   `json:"base"` // the lowest block above the genesis that is kept
 	Blocks  uint64   `json:"blocks"`
+	Changes int      `json:"validator_changes"`
 	Txs     int      `json:"transactions"`
 	Voted   uint64   `json:"voted"` // height+1: that block is in the consensus log
 }
@@ -63,7 +72,7 @@ func verify(c *cli.Context, h home, out output) error {
 	if err != nil {
 		return fmt.Errorf("the database of %s: %w", h, err)
 	}
-	txs, err := verifyBlocks(c, store, chain.ChainID(raw), genesis.Validators)
+	walked, err := verifyBlocks(c, store, chain.ChainID(raw), genesis.Validators)
 	if err != nil {
 		return err
 	}
@@ -72,36 +81,116 @@ func verify(c *cli.Context, h home, out output) error {
 	if err != nil {
 		return fmt.Errorf("what %s holds is good, but it is not certain to be all: %w", h, err)
 	}
-	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, head.Height + 1, txs, voted}
+	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, store.Base(), walked.blocks, walked.changes, walked.txs, voted}
 	text := fmt.Sprintf("good: %d blocks with %d transactions, %d state entries, state root %s", v.Blocks, v.Txs, v.Entries, v.State)
+	if v.Base > 1 {
+		text += fmt.Sprintf("; blocks below %d were pruned", v.Base)
+	}
+	if v.Changes > 0 {
+		text += fmt.Sprintf("; the validators changed %d times", v.Changes)
+	}
 	if voted > head.Height {
 		text += fmt.Sprintf("; block %d is in the consensus log, and the next start goes on with it", voted)
 	}
 	return out.show(v, "%s", text)
 }
 
-// verifyBlocks walks the chain from its genesis: parents, certificates, the
-// roots of transactions and outcomes, and the newest state root.
-func verifyBlocks(c *cli.Context, store *storage.Store, id abi.Hash, set chain.ValidatorSet) (txs int, err error) {
-	var parent abi.Hash
-	head := store.Head()
-	for height := uint64(0); height <= head.Height; height++ {
-		if err := c.Context.Err(); err != nil {
-			return txs, err
-		}
-		h, n, err := verifyBlock(store, height, id, parent, set)
-		if err != nil {
-			return txs, fmt.Errorf("block %d: %w", height, err)
-		}
-		parent, txs = h.Hash(), txs+n
-		if height == head.Height && h.State != head.Root {
-			return txs, fmt.Errorf("block %d: its state root is not the database's: %w", height, abi.CodeBadProof)
-		}
-	}
-	return txs, nil
+// walk goes over a chain's blocks from the genesis on.
+type walk struct {
+	store   *storage.Store
+	trusted proof.Trusted // signs the next block
+	steps   []proof.Step  // changes of the validators that are still ahead
+	parent  *abi.Hash     // of the next block; nil where that was pruned
+
+	blocks  uint64
+	changes int
+	txs     int
 }
 
-func verifyBlock(store *storage.Store, height uint64, id, parent abi.Hash, set chain.ValidatorSet) (*chain.Header, int, error) {
+// verifyBlocks walks the chain from its genesis: parents, certificates, changes
+// of the validators, the roots of transactions and outcomes, and the newest
+// state root.
+func verifyBlocks(c *cli.Context, store *storage.Store, id abi.Hash, set chain.ValidatorSet) (*walk, error) {
+	w := &walk{store: store, trusted: proof.Trusted{Chain: id, Validators: set}, parent: &abi.Hash{}}
+	var err error
+	if w.steps, err = storedSteps(store); err != nil {
+		return nil, err
+	}
+	head := store.Head()
+	for height := uint64(0); height <= head.Height; height = max(height+1, store.Base()) {
+		if err := c.Context.Err(); err != nil {
+			return nil, err
+		}
+		if height > 1 && w.blocks == 1 {
+			w.parent = nil
+		}
+		h, err := w.block(height)
+		if err != nil {
+			return nil, fmt.Errorf("block %d: %w", height, err)
+		}
+		if height == head.Height && h.State != head.Root {
+			return nil, fmt.Errorf("block %d: its state root is not the database's: %w", height, abi.CodeBadProof)
+		}
+	}
+	if len(w.steps) > 0 {
+		return nil, fmt.Errorf("a change of the validators at height %d, above the head: %w", w.steps[0].Header.Height, abi.CodeBadProof)
+	}
+	return w, nil
+}
+
+// storedSteps are the changes of the validators as the database has them.
+func storedSteps(store *storage.Store) (steps []proof.Step, err error) {
+	view, err := store.HeadView()
+	if err != nil {
+		return nil, err
+	}
+	defer view.Release()
+	it := view.ScanPlain(chain.StepPrefix())
+	defer it.Close()
+	for it.Next() {
+		s, err := proof.ParseStep(it.Value())
+		if err != nil {
+			return nil, fmt.Errorf("a change of the validators: %w", err)
+		}
+		steps = append(steps, s)
+	}
+	return steps, it.Err()
+}
+
+// block checks the next block that is kept.
+func (w *walk) block(height uint64) (*chain.Header, error) {
+	for len(w.steps) > 0 && w.steps[0].Header.Height < height {
+		if err := w.step(); err != nil {
+			return nil, err
+		}
+	}
+	h, n, err := verifyBlock(w.store, height, w.trusted.Chain, w.parent, w.trusted.Validators)
+	if err != nil {
+		return nil, err
+	}
+	hash := h.Hash()
+	w.parent, w.blocks, w.txs = &hash, w.blocks+1, w.txs+n
+	if height == 0 || h.NextValidators == h.Validators {
+		return h, nil
+	}
+	if len(w.steps) == 0 || w.steps[0].Header != *h {
+		return nil, fmt.Errorf("it changes the validators, and nothing says to whom: %w", abi.CodeBadProof)
+	}
+	return h, w.step()
+}
+
+// step follows the next change of the validators.
+func (w *walk) step() error {
+	s := &w.steps[0]
+	if err := w.trusted.Advance(s); err != nil {
+		return fmt.Errorf("change of the validators at height %d: %w", s.Header.Height, err)
+	}
+	w.steps = w.steps[1:]
+	w.changes++
+	return nil
+}
+
+func verifyBlock(store *storage.Store, height uint64, id abi.Hash, parent *abi.Hash, set chain.ValidatorSet) (*chain.Header, int, error) {
 	rawBlock, rawCert, rawOutcomes, err := store.Block(height)
 	if err != nil {
 		return nil, 0, err
@@ -111,7 +200,7 @@ func verifyBlock(store *storage.Store, height uint64, id, parent abi.Hash, set c
 		return nil, 0, err
 	}
 	h := &k.Header
-	if h.Chain != id || h.Height != height || h.Parent != parent {
+	if h.Chain != id || h.Height != height || parent != nil && h.Parent != *parent {
 		return nil, 0, fmt.Errorf("its chain, height or parent is another: %w", abi.CodeBadProof)
 	}
 	outcomes, err := chain.ParseOutcomes(rawOutcomes)

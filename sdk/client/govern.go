@@ -80,6 +80,20 @@ func (c *Client) Proposal(ctx context.Context, number uint64) (*Proposal, error)
 	return &Proposal{number, e.Height, record}, err
 }
 
+// AwaitProposal waits while a proposal is approved and not yet executed: until
+// its time is due and the block with it has come.
+func (c *Client) AwaitProposal(ctx context.Context, number uint64) (*Proposal, error) {
+	for {
+		p, err := c.Proposal(ctx, number)
+		if err != nil || p.Status != chain.ProposalApproved {
+			return p, err
+		}
+		if err := pause(ctx, activationPoll); err != nil {
+			return p, fmt.Errorf("waiting for proposal %d: %w", number, err)
+		}
+	}
+}
+
 // Proposals reads the newest proposals, at most limit, newest first. Each is
 // proved, one after another.
 func (c *Client) Proposals(ctx context.Context, limit int) ([]Proposal, error) {
