@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 
@@ -36,40 +37,59 @@ func newRequest(tx *chain.Tx, payer abi.Hash, height uint64) *request {
 	}
 }
 
-// queue holds the requests that wait, a first-in-first-out line for each
-// payer served in turn, and mirrors those admitted to SmartBFT's pool in the
-// order of their admission.
+// queue holds the requests that wait, a first-in-first-out line for each payer
+// served in turn, and mirrors those admitted to SmartBFT's pool in the order of
+// their admission.
+//
+// Of every room, the line's as well as the pool's, one payer may have as much
+// as is left free: half if it is alone, a third if there are two of the kind,
+// and whoever comes late still finds room.
 type queue struct {
-	maxCount, maxBytes int
-	maxGas             uint64
+	maxLine, maxPool load
 
 	mu    sync.Mutex
 	known map[abi.Hash]*request // waiting and pooled
-	lines map[abi.Hash]*line    // by payer
+	lines map[abi.Hash]*line    // by payer, with something waiting or pooled
 	turn  []*line               // with something waiting, the next in turn first
-	count int                   // waiting
-	bytes int                   // waiting
-	pool  []*request
-	load  load
+	waits load
+	pool  []*request // some may be gone
+	load  load       // of the pool
+	now   int64      // ms, of the last admission
+	last  abi.Hash   // the payer admitted last
+	mixed int64      // ms, when two payers were last admitted one after the other
 }
 
-// line is what waits of one payer.
+// line is what one payer has.
 type line struct {
-	payer abi.Hash
-	list  []*request // some may be gone
-	live  int
+	payer  abi.Hash
+	list   []*request // that wait; some may be gone
+	waits  load
+	pooled load
 }
 
-// load is what is in the pool.
+// load is how much requests take.
 type load struct {
-	bytes int
-	gas   uint64
+	count, bytes int
+	gas          uint64
 }
+
+func (l *load) add(m load) { l.count, l.bytes, l.gas = l.count+m.count, l.bytes+m.bytes, l.gas+m.gas }
+func (l *load) sub(m load) { l.count, l.bytes, l.gas = l.count-m.count, l.bytes-m.bytes, l.gas-m.gas }
+
+// within says whether l and m together are no more than limit.
+func (l load) within(m, limit load) bool {
+	l.add(m)
+	return l.count <= limit.count && l.bytes <= limit.bytes && l.gas <= limit.gas
+}
+
+// of is what a request takes; none takes more gas than the pool has.
+func (q *queue) of(r *request) load { return load{1, len(r.raw), min(r.gas, q.maxPool.gas)} }
 
 func newQueue(c *Config) *queue {
 	return &queue{
-		maxCount: c.QueueCount, maxBytes: c.QueueBytes, maxGas: c.PoolGas,
-		known: map[abi.Hash]*request{}, lines: map[abi.Hash]*line{},
+		maxLine: load{c.QueueCount, c.QueueBytes, math.MaxUint64},
+		maxPool: load{maxPooled, maxPooledBytes, c.PoolGas},
+		known:   map[abi.Hash]*request{}, lines: map[abi.Hash]*line{}, mixed: math.MinInt64 / 2,
 	}
 }
 
@@ -80,19 +100,30 @@ func (q *queue) add(r *request) (bool, error) {
 	if _, ok := q.known[r.id]; ok {
 		return false, nil
 	}
-	if q.count >= q.maxCount || q.bytes+len(r.raw) > q.maxBytes {
-		return false, fmt.Errorf("%d transactions of %d bytes wait: %w", q.count, q.bytes, abi.CodeBusy)
+	var of load
+	if s := q.lines[r.payer]; s != nil {
+		of = s.waits
 	}
-	s := q.lineOf(r.payer)
-	if s.live >= max(1, q.maxCount/2) {
-		return false, fmt.Errorf("%d transactions of this payer wait: %w", s.live, abi.CodeBusy)
+	// Twice the payer's own, and what the others have.
+	with := q.waits
+	with.add(of)
+	if need := q.of(r); !with.within(need, q.maxLine) {
+		return false, fmt.Errorf("%d transactions of %d bytes wait, %d of this payer: %w", q.waits.count, q.waits.bytes, of.count, abi.CodeBusy)
 	}
-	s.list = append(s.list, r)
-	s.live++
-	q.count++
-	q.bytes += len(r.raw)
-	q.known[r.id] = r
+	q.wait(r, q.lineOf(r.payer))
 	return true, nil
+}
+
+// wait puts a request at the end of its payer's line.
+func (q *queue) wait(r *request, s *line) {
+	if len(s.list) == 0 {
+		q.turn = append(q.turn, s)
+	}
+	r.state = waiting
+	s.list = append(s.list, r)
+	s.waits.add(q.of(r))
+	q.waits.add(q.of(r))
+	q.known[r.id] = r
 }
 
 // admit moves requests to the pool as its bounds allow, one of each payer in
@@ -100,49 +131,76 @@ func (q *queue) add(r *request) (bool, error) {
 func (q *queue) admit(now int64) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.now = now
 	var admitted []*request
-	for len(q.turn) > 0 {
+	for passed := 0; passed < len(q.turn); {
 		s := q.turn[0]
 		r := s.list[0]
 		if r.state == waiting && r.expires != 0 && r.expires < now {
 			q.drop(r)
 		}
 		if r.state == waiting && !q.fits(r) {
-			break
+			break // and this one is first when there is room
 		}
 		q.turn = q.turn[1:]
+		if r.state == waiting && !q.shares(r, s) {
+			q.turn = append(q.turn, s)
+			passed++
+			continue
+		}
+		passed = 0
 		if s.list = s.list[1:]; len(s.list) > 0 {
 			q.turn = append(q.turn, s)
-		} else {
-			delete(q.lines, s.payer)
 		}
 		if r.state == waiting {
 			q.leaveLine(r, s)
-			q.enter(r)
+			q.enter(r, s)
 			admitted = append(admitted, r)
 		}
+		q.forget(s)
 	}
 	return admitted
 }
 
 // fits says whether the pool has room; one request always has.
 func (q *queue) fits(r *request) bool {
-	return len(q.pool) == 0 ||
-		len(q.pool) < maxPooled && q.load.bytes+len(r.raw) <= maxPooledBytes && q.load.gas+min(r.gas, q.maxGas) <= q.maxGas
+	return q.load.count == 0 || q.load.within(q.of(r), q.maxPool)
+}
+
+// maxPayerPooled is how many requests of one payer the pool takes: sixteen
+// blocks' share of one that floods, so that none grows so old there, with blocks
+// of a fifth of a second, that its holders depose the leader.
+const maxPayerPooled = 16 * floodCount
+
+// shares says whether a payer has no more of the pool, with another request,
+// than is left free; it may have one in any case.
+func (q *queue) shares(r *request, s *line) bool {
+	with := q.load
+	with.add(s.pooled)
+	return s.pooled.count == 0 || s.pooled.count < maxPayerPooled && with.within(q.of(r), q.maxPool)
 }
 
 func (q *queue) leaveLine(r *request, s *line) {
-	s.live--
-	q.count--
-	q.bytes -= len(r.raw)
+	s.waits.sub(q.of(r))
+	q.waits.sub(q.of(r))
 }
 
-func (q *queue) enter(r *request) {
+func (q *queue) enter(r *request, s *line) {
 	r.state = pooled
 	q.known[r.id] = r
 	q.pool = append(q.pool, r)
-	q.load.bytes += len(r.raw)
-	q.load.gas += min(r.gas, q.maxGas)
+	s.pooled.add(q.of(r))
+	q.load.add(q.of(r))
+	if q.last != s.payer {
+		q.last, q.mixed = s.payer, q.now
+	}
+}
+
+// forget drops a line with nothing in it.
+func (q *queue) forget(s *line) {
+	if len(s.list) == 0 && s.pooled.count == 0 {
+		delete(q.lines, s.payer)
+	}
 }
 
 // addTick puts a tick into the pool if that is empty and nothing waits:
@@ -150,27 +208,32 @@ func (q *queue) enter(r *request) {
 func (q *queue) addTick(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.pool) > 0 || q.count > 0 {
+	if len(q.pool) > 0 || q.waits.count > 0 {
 		return false
 	}
-	q.enter(r)
+	r.state = pooled
+	q.known[r.id] = r
+	q.pool = append(q.pool, r)
 	return true
 }
 
-// drop takes a request out, wherever it is. The pool's list still holds it.
+// drop takes a request out, wherever it is. The lists still hold it.
 func (q *queue) drop(r *request) {
-	switch r.state {
-	case waiting:
-		q.leaveLine(r, q.lines[r.payer])
-	case pooled:
-		q.load.bytes -= len(r.raw)
-		q.load.gas -= min(r.gas, q.maxGas)
+	s := q.lines[r.payer]
+	switch {
+	case r.tick:
+	case r.state == waiting:
+		q.leaveLine(r, s)
+	case r.state == pooled:
+		s.pooled.sub(q.of(r))
+		q.load.sub(q.of(r))
+		q.forget(s)
 	}
 	r.state = gone
 	delete(q.known, r.id)
 }
 
-// batch is the transactions for the next block, in order of admission and at
+// batch is the transactions for the next block, one of each payer in turn, at
 // most maxBatchBytes. first is what SmartBFT holds to be next: it is among
 // them even if the queue has lost it.
 func (q *queue) batch(first [][]byte) [][]byte {
@@ -183,13 +246,92 @@ func (q *queue) batch(first [][]byte) [][]byte {
 			raws, size = append(raws, raw), size+len(raw)
 		}
 	}
-	for _, r := range q.pool {
+	for _, r := range q.inTurns() {
 		if size += len(r.raw); size > maxBatchBytes {
 			break
 		}
 		raws = append(raws, r.raw)
 	}
 	return raws
+}
+
+// floodShare is how much of one block all those get together that have more on
+// their way than half of the pool, while there are others: they are in no hurry,
+// and a block that is short is soon followed by the next. It is what takes about
+// as long as making an empty block.
+func (q *queue) floodShare() load { return load{floodCount, maxBatchBytes / 4, q.maxPool.gas / 50} }
+
+const floodCount = 32
+
+// crowdTime, in ms, is how long after the last that two payers shared the pool
+// a payer counts as one of several.
+const crowdTime = 2000
+
+// inTurns orders the pool for a block: the oldest of each payer, then the
+// second of each. The oldest of all, which SmartBFT holds to be next, is first.
+func (q *queue) inTurns() []*request {
+	byPayer := map[abi.Hash][]*request{}
+	var payers []abi.Hash
+	for _, r := range q.pool {
+		if byPayer[r.payer] == nil {
+			payers = append(payers, r.payer)
+		}
+		byPayer[r.payer] = append(byPayer[r.payer], r)
+	}
+	list := make([]*request, 0, len(q.pool))
+	if q.now-q.mixed < crowdTime {
+		q.cutFloods(byPayer)
+	}
+	for len(payers) > 0 {
+		left := payers[:0]
+		for _, p := range payers {
+			list = append(list, byPayer[p][0])
+			if byPayer[p] = byPayer[p][1:]; len(byPayer[p]) > 0 {
+				left = append(left, p)
+			}
+		}
+		payers = left
+	}
+	return list
+}
+
+// floods says whether a payer has more on its way than half of the pool.
+func (q *queue) floods(payer abi.Hash) bool {
+	s := q.lines[payer]
+	if s == nil {
+		return false // a tick's
+	}
+	all := s.pooled
+	all.add(s.waits)
+	return !all.within(all, q.maxPool)
+}
+
+// cutFloods leaves of the requests of those who flood what fits their share of
+// a block, and one of each in any case.
+func (q *queue) cutFloods(byPayer map[abi.Hash][]*request) {
+	var floods []abi.Hash
+	for p := range byPayer {
+		if q.floods(p) {
+			floods = append(floods, p)
+		}
+	}
+	share := q.floodShare()
+	n := len(floods)
+	for _, p := range floods {
+		byPayer[p] = q.cut(byPayer[p], load{share.count / n, share.bytes / n, share.gas / uint64(n)})
+	}
+}
+
+// cut gives the first requests that fit a share, one in any case.
+func (q *queue) cut(list []*request, share load) []*request {
+	var sum load
+	for i, r := range list {
+		if i > 0 && !sum.within(q.of(r), share) {
+			return list[:i]
+		}
+		sum.add(q.of(r))
+	}
+	return list
 }
 
 // settle removes what a block of this time (ms) holds, what expired by it, and
@@ -244,18 +386,14 @@ func (q *queue) restart() {
 			r.state = gone
 			delete(q.known, r.id)
 		default:
-			q.lineOf(r.payer).first(r)
-			q.count++
-			q.bytes += len(r.raw)
+			s := q.lines[r.payer]
+			s.pooled.sub(q.of(r))
+			q.wait(r, s)
+			// It was before all that waits.
+			copy(s.list[1:], s.list)
+			s.list[0] = r
 		}
 	}
-}
-
-// first puts a request in front of the line.
-func (s *line) first(r *request) {
-	r.state = waiting
-	s.list = slices.Insert(s.list, 0, r)
-	s.live++
 }
 
 // lineOf returns a payer's line, begun if need be.
@@ -264,7 +402,6 @@ func (q *queue) lineOf(payer abi.Hash) *line {
 	if s == nil {
 		s = &line{payer: payer}
 		q.lines[payer] = s
-		q.turn = append(q.turn, s)
 	}
 	return s
 }
@@ -273,5 +410,5 @@ func (q *queue) lineOf(payer abi.Hash) *line {
 func (q *queue) sizes() (waiting, pooled int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.count, len(q.pool)
+	return q.waits.count, len(q.pool)
 }

@@ -74,14 +74,17 @@ func TestQueueBounds(t *testing.T) {
 	}
 }
 
-// The pool takes as much gas as it may, and one request in any case.
+// The pool takes as much gas as it may, and one request in any case; of one
+// payer as much as is left free.
 func TestPoolGas(t *testing.T) {
 	q := testQueue(Config{PoolGas: 1000})
 	mustAdd(t, q, made("a", 0, 5000))
-	mustAdd(t, q, made("a", 1, 400))
-	mustAdd(t, q, made("a", 2, 400))
-	mustAdd(t, q, made("a", 3, 400))
-	for _, want := range []string{"a0 ", "a1 a2 ", "a3 "} {
+	for n := range uint64(5) {
+		mustAdd(t, q, made("a", n+1, 200))
+	}
+	mustAdd(t, q, made("b", 0, 400))
+	mustAdd(t, q, made("b", 1, 400))
+	for _, want := range []string{"a0 ", "b0 a1 a2 ", "b1 a3 a4 ", "a5 "} {
 		list := q.admit(0)
 		if got := names(list); got != want {
 			t.Fatalf("admitted %s, want %s", got, want)
@@ -182,19 +185,26 @@ func TestQueueAgainstModel(t *testing.T) {
 
 func checkCounts(t *testing.T, q *queue, pooled int) {
 	t.Helper()
-	count, bytes, gas := 0, 0, uint64(0)
-	for _, s := range q.lines {
+	var waits, pool load
+	for p, s := range q.lines {
+		var own, ownPool load
 		for _, r := range s.list {
 			if r.state == waiting {
-				count, bytes = count+1, bytes+len(r.raw)
+				own.add(q.of(r))
 			}
 		}
+		for _, r := range q.pool {
+			if r.payer == p {
+				ownPool.add(q.of(r))
+			}
+		}
+		if own != s.waits || ownPool != s.pooled || len(s.list) == 0 && ownPool.count == 0 {
+			t.Fatalf("a payer has %+v waiting and %+v pooled; its line says %+v and %+v", own, ownPool, s.waits, s.pooled)
+		}
+		waits.add(own)
+		pool.add(ownPool)
 	}
-	for _, r := range q.pool {
-		gas += r.gas
-	}
-	if count != q.count || bytes != q.bytes || len(q.pool) != pooled || gas != q.load.gas || len(q.known) != count+pooled {
-		t.Fatalf("held %d (%d bytes), pool %d with gas %d, known %d; the queue says %d (%d bytes), %d with gas %d",
-			count, bytes, pooled, gas, len(q.known), q.count, q.bytes, len(q.pool), q.load.gas)
+	if waits != q.waits || pool != q.load || pool.count != pooled || len(q.known) != waits.count+pooled {
+		t.Fatalf("held %+v, pool %+v, known %d; the queue says %+v, %+v", waits, pool, len(q.known), q.waits, q.load)
 	}
 }
