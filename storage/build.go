@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"github.com/cockroachdb/pebble"
@@ -141,7 +142,8 @@ func (i *Import) flush() error {
 
 // newTable begins a table file aside.
 func (i *Import) newTable() (*table, error) {
-	path := i.table()
+	i.tables++
+	path := filepath.Join(i.cfg.Dir, fmt.Sprintf("table-%d.sst", i.tables))
 	opts := i.cfg.pebble(i.engine.health)
 	opts.EnsureDefaults()
 	opts.Cache.Unref()
@@ -322,7 +324,7 @@ func (x *indexer) add(key []byte) error {
 			return err
 		}
 		if x.room == nil {
-			x.room = make([]byte, 0, indexRun)
+			x.room = make([]byte, 0, max(x.imp.run, 1+MaxKey))
 		}
 	}
 	from := len(x.room)

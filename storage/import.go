@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -47,6 +46,8 @@ type Import struct {
 	home   Config // of the folder that is to be
 	target Target
 	engine *engine
+	table  int // bytes of chunks that make one table
+	run    int // bytes of keys that are put in order at once
 
 	mu      sync.Mutex
 	done    spans   // what chunks have covered, pending ones included; guarded by mu
@@ -84,7 +85,7 @@ func NewImport(cfg Config, target Target) (*Import, error) {
 	if err := settleImport(cfg); err != nil {
 		return nil, err
 	}
-	i := &Import{cfg: cfg, home: cfg, target: target}
+	i := &Import{cfg: cfg, home: cfg, target: target, table: importTable, run: indexRun}
 	i.cfg.Dir = cfg.Dir + joinSuffix
 	err := i.resume()
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, errOtherTarget) {
@@ -120,7 +121,7 @@ func (i *Import) Put(prefix uint64, depth uint8, c *proof.Chunk) error {
 	for _, r := range p.records {
 		i.bytes += len(r.key) + len(r.value)
 	}
-	if i.bytes < importTable {
+	if i.bytes < i.table {
 		return nil
 	}
 	return i.fail(i.flush())
@@ -239,9 +240,4 @@ func parseChunkKey(key []byte) (span, error) {
 		return span{}, fmt.Errorf("%w: chunk %x", errMalformedRecord, key)
 	}
 	return spanOf(binary.BigEndian.Uint64(key[1:]), key[9]), nil
-}
-
-func (i *Import) table() string {
-	i.tables++
-	return filepath.Join(i.cfg.Dir, fmt.Sprintf("table-%d.sst", i.tables))
 }

@@ -90,13 +90,14 @@ func (j *Join) Finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = j.imp.Finish(ctx, storage.Final{
+	imp := j.imp
+	j.imp = nil
+	err = imp.Finish(ctx, storage.Final{
 		Genesis: first, Head: j.snapshot.record(), Plain: steps, Check: CheckGuards,
 	})
 	if err != nil {
 		return fmt.Errorf("joining by the snapshot of block %d: %w", j.snapshot.Header.Height, err)
 	}
-	j.imp = nil
 	return nil
 }
 
