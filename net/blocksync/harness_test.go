@@ -57,16 +57,22 @@ type history struct {
 	blocks []stored
 	seats  [][]seat // that sign block i
 	steps  [][]byte
+	roots  map[uint64]abi.Hash // of the state at some heights
 }
 
 // build makes a chain of n blocks with a transaction of size bytes each. The
 // validators change after the heights in changes.
 func build(n, size int, changes map[uint64][]seat) *history {
+	return buildOver(n, size, changes, nil)
+}
+
+// buildOver is build with the roots of the states at some heights.
+func buildOver(n, size int, changes map[uint64][]seat, roots map[uint64]abi.Hash) *history {
 	now := seats(1, 2, 3, 4)
 	genesis := chain.Genesis{Name: "test", Time: 1, Params: chain.DefaultParams(), Validators: setOf(now)}
 	raw := genesis.Append(nil)
 	head := chain.Header{Chain: chain.ChainID(raw), Protocol: 1, Time: 1, Validators: setOf(now).Hash(), NextValidators: setOf(now).Hash()}
-	h := &history{blocks: []stored{{header: head, block: chain.AppendBlock(nil, &chain.Block{Header: head, Txs: [][]byte{raw}})}}, seats: [][]seat{now}}
+	h := &history{blocks: []stored{{header: head, block: chain.AppendBlock(nil, &chain.Block{Header: head, Txs: [][]byte{raw}})}}, seats: [][]seat{now}, roots: roots}
 	for i := 1; i <= n; i++ {
 		next, changed := changes[uint64(i)]
 		if !changed {
@@ -94,6 +100,9 @@ func (h *history) add(now, next []seat, txs ...[]byte) {
 		Chain: parent.Chain, Protocol: 1, Height: parent.Height + 1, Time: parent.Time + 1, Parent: parent.Hash(),
 		Transactions: proof.Root(txs), Outcomes: proof.Root(outcomes), State: sha256.Sum256(fmt.Appendf(nil, "state %d", len(h.blocks))),
 		Validators: setOf(now).Hash(), NextValidators: setOf(next).Hash(),
+	}
+	if root, ok := h.roots[header.Height]; ok {
+		header.State = root
 	}
 	h.blocks = append(h.blocks, stored{
 		header: header, block: chain.AppendBlock(nil, &chain.Block{Header: header, Txs: txs}),

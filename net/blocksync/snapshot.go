@@ -21,9 +21,9 @@ type SnapshotSource interface {
 	// tells it that the snapshot is not kept.
 	Chunk(height uint64, prefix uint64, depth uint8) ([]byte, error)
 	// Guards are a page of the replay guards at a snapshot's height, as
-	// proof.AppendGuards writes it: those behind the key after, which is nil
-	// for the first.
-	Guards(height uint64, after []byte) (page []byte, more bool, err error)
+	// proof.AppendGuards writes it, the first after nil, and what to ask for
+	// the next page with: nil on the last.
+	Guards(height uint64, after []byte) (page, next []byte, err error)
 }
 
 // SnapshotSink makes a ledger of a snapshot.
@@ -65,7 +65,7 @@ type Manifest struct {
 	Block       []byte
 	Certificate []byte
 	Outcomes    []byte
-	Steps       [][]byte // those below the height; later ones are passed over
+	Steps       [][]byte // up to the height
 	Keys        uint64
 }
 
@@ -130,39 +130,52 @@ func readSteps(r *cbor.Reader) (steps [][]byte) {
 
 // Verify checks that the block at the height is the chain's: that the steps
 // lead from the trusted validators to those that certified it, and that block
-// and outcomes are the header's. trusted comes to the validators that signed.
+// and outcomes are the header's. trusted comes to the validators that sign
+// after it. That no step was left out shows only where the others do not lead
+// on: validators who were voted out and in again may be missing between.
 func (m *Manifest) Verify(trusted *proof.Trusted) error {
 	height := m.Header.Height
 	if _, err := parseBody(m.Block, height, trusted.Chain); err != nil {
 		return fmt.Errorf("block %d: %w", height, err)
 	}
-	for i, raw := range m.Steps {
-		step, err := proof.ParseStep(raw)
-		if err != nil {
-			return fmt.Errorf("step %d: %w", i, err)
-		}
-		if step.Header.Height >= height {
-			break // it changes who signs after the snapshot
-		}
-		if err := trusted.Advance(&step); err != nil {
-			return fmt.Errorf("step %d: %w", i, err)
-		}
+	if err := m.verifyOutcomes(); err != nil {
+		return fmt.Errorf("outcomes of block %d: %w", height, err)
 	}
 	certificate, err := chain.ParseCertificate(m.Certificate)
 	if err != nil {
 		return fmt.Errorf("certificate of block %d: %w", height, err)
 	}
-	if err := certificate.Verify(&m.Header, trusted.Validators); err != nil {
+	signers := trusted.Validators
+	for i, raw := range m.Steps {
+		step, err := proof.ParseStep(raw)
+		if h := &step.Header; err == nil && (h.Height > height || h.Height == height && *h != m.Header) {
+			err = fmt.Errorf("at height %d it is not one of the snapshot's: %w", h.Height, abi.CodeBadProof)
+		}
+		if err == nil {
+			err = trusted.Advance(&step)
+		}
+		if err != nil {
+			return fmt.Errorf("step %d: %w", i, err)
+		}
+		if step.Header.Height < height {
+			signers = trusted.Validators
+		}
+	}
+	if err := certificate.Verify(&m.Header, signers); err != nil {
 		return fmt.Errorf("block %d: %w", height, err)
 	}
-	outcomes, err := chain.ParseOutcomes(m.Outcomes)
-	if err != nil {
-		return fmt.Errorf("outcomes of block %d: %w", height, err)
-	}
-	if proof.Root(outcomes) != m.Header.Outcomes {
-		return fmt.Errorf("outcomes of block %d: %w", height, abi.CodeBadProof)
+	if trusted.Validators.Hash() != m.Header.NextValidators {
+		return fmt.Errorf("the steps do not lead to the validators after block %d: %w", height, abi.CodeBadProof)
 	}
 	return nil
+}
+
+func (m *Manifest) verifyOutcomes() error {
+	outcomes, err := chain.ParseOutcomes(m.Outcomes)
+	if err == nil && proof.Root(outcomes) != m.Header.Outcomes {
+		err = abi.CodeBadProof
+	}
+	return err
 }
 
 // serveSnapshot answers a request about snapshots.
@@ -205,24 +218,15 @@ func serveSnapshot(source SnapshotSource, q *request, st peer.Stream) error {
 }
 
 func serveGuards(source SnapshotSource, height uint64, st peer.Stream) error {
-	var after []byte
-	for more := true; more; {
-		var page []byte
-		var err error
-		if page, more, err = source.Guards(height, after); err != nil {
-			return err
+	for after, first := []byte(nil), true; first || after != nil; first = false {
+		page, next, err := source.Guards(height, after)
+		if err == nil {
+			err = st.Send(page)
 		}
-		guards, err := proof.ParseGuards(page)
 		if err != nil {
-			return fmt.Errorf("the guards kept here: %w", err)
-		}
-		if len(guards) == 0 {
-			return nil
-		}
-		after = guards[len(guards)-1].Key()
-		if err := st.Send(page); err != nil {
 			return err
 		}
+		after = next
 	}
 	return nil
 }
