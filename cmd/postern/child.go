@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // nursery starts processes that end with this one, however it ends: the kernel
@@ -28,6 +30,7 @@ type nursery struct {
 type birth struct {
 	child  *child
 	stdout io.Reader
+	ended  func()
 	done   chan error
 }
 
@@ -63,6 +66,7 @@ func (n *nursery) bear(ctx context.Context, b birth) error {
 	n.grown.Go(func() {
 		b.child.watch(b.stdout)
 		kill()
+		b.ended()
 	})
 	return nil
 }
@@ -78,8 +82,9 @@ type child struct {
 	err   error         // set before ended is closed; nil for exit code 0
 }
 
-// start starts a process with a log for its standard error.
-func (n *nursery) start(cmd *exec.Cmd, log string) (*child, error) {
+// start starts a process with a log for its standard error. ended is called
+// once the process is gone and reaped.
+func (n *nursery) start(cmd *exec.Cmd, log string, ended func()) (*child, error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -93,7 +98,7 @@ func (n *nursery) start(cmd *exec.Cmd, log string) (*child, error) {
 	// A group of its own: Ctrl-C at a terminal is for the parent alone.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	c := &child{cmd: cmd, ready: make(chan struct{}), ended: make(chan struct{})}
-	b := birth{c, stdout, make(chan error, 1)}
+	b := birth{c, stdout, ended, make(chan error, 1)}
 	select {
 	case n.births <- b:
 		err = <-b.done
@@ -145,6 +150,19 @@ func (c *child) signal(s syscall.Signal) error {
 		return os.ErrProcessDone
 	}
 	return c.cmd.Process.Signal(s)
+}
+
+// pause stops the process where it is, and returns when it stands still.
+func (c *child) pause() error {
+	if err := c.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, c.cmd.Process.Pid, nil, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 func (c *child) gone() bool {

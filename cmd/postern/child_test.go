@@ -39,7 +39,7 @@ func runFakeChild() {
 	case "parent":
 		n := newNursery()
 		go n.run(context.Background())
-		c, err := n.start(fakeChild("ready"), os.Args[2])
+		c, err := n.start(fakeChild("ready"), os.Args[2], func() {})
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -79,7 +79,7 @@ func startNursery(t *testing.T) *nursery {
 func startFake(t *testing.T, n *nursery, args ...string) (c *child, log string) {
 	t.Helper()
 	log = filepath.Join(t.TempDir(), "log")
-	c, err := n.start(fakeChild(args...), log)
+	c, err := n.start(fakeChild(args...), log, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestChildrenThatFail(t *testing.T) {
 			t.Errorf("the log ends with %q", lastLines(log, 2))
 		}
 	}
-	if _, err := n.start(exec.Command("/no/such/program"), filepath.Join(t.TempDir(), "log")); err == nil {
+	if _, err := n.start(exec.Command("/no/such/program"), filepath.Join(t.TempDir(), "log"), func() {}); err == nil {
 		t.Error("a program that is not there was started")
 	}
 }
@@ -138,7 +138,7 @@ func TestNurseryEndsItsChildren(t *testing.T) {
 	if err := <-done; err != nil || !c.gone() {
 		t.Errorf("the nursery ended with %v, its child is gone: %v", err, c.gone())
 	}
-	if _, err := n.start(fakeChild("ready"), log); !errors.Is(err, context.Canceled) {
+	if _, err := n.start(fakeChild("ready"), log, func() {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a birth after the end: %v", err)
 	}
 }

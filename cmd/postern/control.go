@@ -302,7 +302,7 @@ func (t *testnet) pause(nodes []*member) error {
 		}
 	}
 	for _, m := range nodes {
-		if err := m.proc.signal(syscall.SIGSTOP); err != nil {
+		if err := m.proc.pause(); err != nil {
 			return fmt.Errorf("pausing %s: %w", m.name, err)
 		}
 		m.state = statePaused
@@ -447,17 +447,17 @@ func askNode(ctx context.Context, h home, addr string) (abi.NodeStatus, error) {
 func (a *orderAnswer) text() string {
 	var b strings.Builder
 	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "NODE\tROLE\tSTATE\tPID\tHEIGHT\tPEERS\tBEHIND\tQUIC\tNOTE")
+	fmt.Fprintln(tw, "NODE\tROLE\tSTATE\tPID\tHEIGHT\tPEERS\tSTALENESS\tQUIC\tNOTE")
 	for _, n := range a.Nodes {
-		pid, height, peers, behind := "-", "-", "-", "-"
+		pid, height, peers, staleness := "-", "-", "-", "-"
 		if n.PID != 0 {
 			pid = strconv.Itoa(n.PID)
 		}
 		if p := n.Node; p != nil {
 			height, peers = strconv.FormatUint(p.Height, 10), strconv.FormatUint(p.Peers, 10)
-			behind = (time.Duration(p.Staleness) * time.Millisecond).Round(100 * time.Millisecond).String()
+			staleness = (time.Duration(p.Staleness) * time.Millisecond).Round(100 * time.Millisecond).String()
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Role, n.State, pid, height, peers, behind, n.Quic, n.Note)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Role, n.State, pid, height, peers, staleness, n.Quic, n.Note)
 	}
 	tw.Flush()
 	if len(a.Parts) > 0 {

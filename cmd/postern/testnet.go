@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -86,6 +87,7 @@ Example:
 type testnet struct {
 	dir     string
 	out     output
+	alarm   io.Writer // what nobody asked for: standard error
 	genesis *chain.Genesis
 	program string
 	nursery *nursery
@@ -136,7 +138,7 @@ func runTestnet(c *cli.Context) error {
 		return err
 	}
 	defer lock.Close()
-	t := &testnet{dir: dir, out: printer(c), nursery: newNursery()}
+	t := &testnet{dir: dir, out: printer(c), alarm: os.Stderr, nursery: newNursery()}
 	if err := t.makeHomes(shape); err != nil {
 		return err
 	}
@@ -214,7 +216,7 @@ func (t *testnet) makeHomes(shape testnetShape) error {
 		if err := newTestGenesis(t.dir, path, shape); err != nil {
 			return err
 		}
-		t.out.progressf("made the keys and the genesis of %d validators and %d followers in %s", shape.validators, shape.followers, t.dir)
+		t.out.progressf("made keys and genesis of %s in %s", countNodes(shape.validators, shape.followers), t.dir)
 	}
 	raw, g, err := home(t.dir).genesis()
 	if err != nil {
@@ -271,13 +273,28 @@ func (s *testnetShape) check(dir string, g *chain.Genesis) error {
 	validators := len(g.Validators)
 	followers := len(g.Accounts)/accountsOfNode - validators
 	if s.validatorsSet && s.validators != validators || s.followersSet && s.followers != followers {
-		return usagef("the network in %s has %d validators and %d followers; leave --validators and --followers out, or choose another --home", dir, validators, followers)
+		return usagef("the network in %s has %s; leave --validators and --followers out, or choose another --home", dir, countNodes(validators, followers))
 	}
 	if s.paramsSet && (s.params.Profile != g.Params.Profile || s.params.BlockGas != g.Params.BlockGas || s.params.TxGas != g.Params.TxGas) {
 		return usagef("the network in %s is %s with %d gas a block and %d a transaction for ever; leave those flags out, or choose another --home",
 			dir, profileName(g.Params.Profile), g.Params.BlockGas, g.Params.TxGas)
 	}
 	return nil
+}
+
+// countNodes is such as "4 validators and 1 follower".
+func countNodes(validators, followers int) string {
+	text := fmt.Sprintf("%d validators", validators)
+	if validators == 1 {
+		text = "1 validator"
+	}
+	switch followers {
+	case 0:
+		return text
+	case 1:
+		return text + " and 1 follower"
+	}
+	return fmt.Sprintf("%s and %d followers", text, followers)
 }
 
 // testnetSettings keep a node from finding others past the relays.
@@ -384,7 +401,7 @@ func (t *testnet) bringUp(ctx context.Context) error {
 		return err
 	}
 	first := t.members[0]
-	t.out.progressf("the first block: the access contract and a token for HTTPS")
+	t.out.progressf("deploying the access contract and issuing a token")
 	token, err := furnish(ctx, first.home, t.servesOf(first).Quic, nil)
 	if err != nil {
 		return fmt.Errorf("furnishing the chain: %w", errors.Join(err, context.Cause(ctx)))
@@ -424,12 +441,22 @@ func (t *testnet) launch(m *member) error {
 		quic, web, peer = m.serves.Quic, strings.TrimPrefix(m.serves.Web, "https://"), m.serves.Peer
 	}
 	cmd := exec.Command(t.program, append(slices.Clip(m.args), "--quic", quic, "--web", web, "--peer", peer)...)
-	proc, err := t.nursery.start(cmd, m.home.path(nodeLog))
+	proc, err := t.nursery.start(cmd, m.home.path(nodeLog), func() { t.notice(m) })
 	if err != nil {
 		return err
 	}
 	m.proc, m.state = proc, stateRunning
 	return nil
+}
+
+// notice tells people when a node has ended that nobody has ended.
+func (t *testnet) notice(m *member) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closing || m.state == stateKilled || !m.serves.Ready { // launchAll tells of what has never been ready
+		return
+	}
+	fmt.Fprintf(t.alarm, "postern: %s has ended (%v); its log ends with:\n%s\n", m.name, m.proc.err, lastLines(m.home.path(nodeLog), 3))
 }
 
 // awaitReady waits until a node that was launched answers, and takes note of
@@ -460,6 +487,7 @@ func (t *testnet) servesOf(m *member) readyLine {
 // shutDown ends all nodes: first they are asked, and what has not ended after
 // stopTimeout is killed.
 func (t *testnet) shutDown() {
+	t.out.progressf("\nending all nodes")
 	t.mu.Lock()
 	t.closing = true
 	var procs []*child

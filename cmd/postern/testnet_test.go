@@ -28,7 +28,7 @@ func fakeTestnet(t *testing.T, n int, direct bool) *testnet {
 	if err := errors.Join(os.Symlink(self, program), os.Mkdir(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	tn := &testnet{dir: dir, out: output{w: t.Output()}, program: program, nursery: startNursery(t)}
+	tn := &testnet{dir: dir, out: output{w: t.Output()}, alarm: make(alarms, 8), program: program, nursery: startNursery(t)}
 	for i := range n {
 		m := &member{name: memberName(i), index: i, home: home(filepath.Join(dir, memberName(i))), role: roleValidator, args: []string{"ready"}}
 		if err := os.Mkdir(string(m.home), 0o700); err != nil {
@@ -47,6 +47,14 @@ func fakeTestnet(t *testing.T, n int, direct bool) *testnet {
 	}
 	tn.listen(t)
 	return tn
+}
+
+// alarms are what a network says that nobody asked for.
+type alarms chan string
+
+func (a alarms) Write(b []byte) (int, error) {
+	a <- string(b)
+	return len(b), nil
 }
 
 // listen takes orders until the test ends, and ends all nodes then.
@@ -180,6 +188,9 @@ func TestNodeThatEndsByItself(t *testing.T) {
 	<-m.proc.ended
 	states, answer := tn.must(t, "status")
 	wantStates(t, states, stateEnded, stateRunning)
+	if alarm := <-tn.alarm.(alarms); !strings.Contains(alarm, "n1 has ended") || !strings.Contains(alarm, "the disk is full") {
+		t.Errorf("the alarm is %q", alarm)
+	}
 	if answer.Nodes[0].Note != "the disk is full" {
 		t.Errorf("the note is %q", answer.Nodes[0].Note)
 	}
