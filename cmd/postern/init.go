@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/sdk/key"
 )
@@ -188,6 +189,14 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 	bundle := client.Bundle{Genesis: genesis, Gateways: n.gateways}
 	text, err := bundle.MarshalJSON()
 	if err != nil {
+		return err
+	}
+	// The key has signed nothing yet: a node that lacks this record later has
+	// lost its votes, and is not let to vote again.
+	if err := os.RemoveAll(h.path("wal")); err != nil {
+		return err
+	}
+	if err := consensus.Begin(h.path("wal"), chain.ChainID(genesis)); err != nil {
 		return err
 	}
 	files := []struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,33 @@ func TestJoinBySnapshot(t *testing.T) {
 		if _, err := late.submit(t.Context(), old); err == nil {
 			t.Error("the follower takes in a replay")
 		}
+		s.await(s.nodes[0].node.ledger.Head().Height, 30*time.Second)
+		s.agree()
+	})
+}
+
+// TestLostVotes: a validator whose record of votes is gone follows until the
+// chain is past what it may have voted for, and then votes again: the others
+// need it, since another one has stopped.
+func TestLostVotes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(t, *simSeed, 4, 0)
+		s.startAll()
+		s.nodes[0].mustCommit(5, 30*time.Second)
+		lost := s.nodes[3]
+		lost.end()
+		s.nodes[0].mustCommit(5, 30*time.Second)
+		s.check(os.RemoveAll(lost.home.path("wal")))
+		lost.begin()
+		select {
+		case <-lost.node.role.ready:
+			t.Fatal("it votes at once")
+		case <-time.After(30 * time.Second):
+		}
+		s.nodes[0].mustCommit(3, 30*time.Second)
+		<-lost.node.role.ready
+		s.nodes[2].end()
+		s.nodes[0].mustCommit(3, time.Minute)
 		s.await(s.nodes[0].node.ledger.Head().Height, 30*time.Second)
 		s.agree()
 	})

@@ -31,7 +31,9 @@ func (n *node) runRole(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var err error
 		if id, votes := n.validatorID(); votes {
-			err = n.validate(ctx, id)
+			if err = n.regain(ctx); err == nil {
+				err = n.validate(ctx, id)
+			}
 		} else {
 			err = n.follow(ctx)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/sdk/key"
 	"github.com/seed79541315/postern/storage"
 )
@@ -165,6 +166,7 @@ func newSimulationWith(t *testing.T, seed uint64, validators, followers int, par
 	}
 	s.genesis = g.Append(nil)
 	for _, n := range s.nodes {
+		s.check(consensus.Begin(n.home.path("wal"), chain.ChainID(s.genesis)))
 		s.check(os.WriteFile(n.home.path("genesis.cbor"), s.genesis, 0o600))
 	}
 	t.Cleanup(s.endAll)

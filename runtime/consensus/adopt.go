@@ -43,7 +43,13 @@ func CheckLedger(dir string, chain abi.Hash, height uint64) (voted uint64, err e
 // yet. Run does it by itself while the ledger is at height 0; a node that is
 // to be voted in later calls Begin when its key is made, before it follows. It
 // refuses where votes may have been recorded.
-func Begin(dir string, chain abi.Hash) error {
+func Begin(dir string, chain abi.Hash) error { return BeginAbove(dir, chain, 0) }
+
+// BeginAbove records in dir, whose record of votes is lost, that this node's
+// key may have signed any block up to a height and none above. Whoever knows
+// such a height calls it; the validator follows without a vote until the
+// ledger has come to it.
+func BeginAbove(dir string, chain abi.Hash, height uint64) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -54,7 +60,7 @@ func Begin(dir string, chain abi.Hash) error {
 	if err != nil {
 		return fmt.Errorf("consensus: beginning the record of votes: %w", err)
 	}
-	return writeSigned(dir, chain, 0)
+	return writeSigned(dir, chain, height)
 }
 
 // AdoptLedger makes the ledger as it is what the only validator of a chain
