@@ -492,7 +492,7 @@ type NodeStatus struct {
 	Role       NodeRole
 	Validators uint64
 	Peers      uint64
-	Base       uint64 // 0: the node keeps every block
+	Base       uint64 // 0 or 1: the node keeps every block
 	Target     uint64 // 0: the node knows of no block that it does not have
 }
 

@@ -216,11 +216,19 @@ type statusOutput struct {
 	Account  hexBytes  `json:"account,omitempty"`
 	Device   string    `json:"device_status,omitempty"`
 	Roles    []string  `json:"roles"`
+
+	Role       string `json:"role,omitempty"` // the node's
+	Validators uint64 `json:"validators,omitempty"`
+	Peers      uint64 `json:"peers"`
+	Staleness  uint64 `json:"staleness_ms"`
+	Base       uint64 `json:"base,omitempty"`   // lowest block above the genesis that is kept
+	Target     uint64 `json:"target,omitempty"` // height to catch up to
 }
 
 func showStatus(out output, s *abi.NodeStatus) error {
 	v := statusOutput{Chain: s.Chain[:], Name: s.Name, Height: s.Height, Block: s.Block[:], Time: time.UnixMilli(s.Time).UTC(),
-		State: s.State[:], Protocol: s.Protocol, Engine: s.Engine, Program: s.Program, Roles: s.Roles.Names()}
+		State: s.State[:], Protocol: s.Protocol, Engine: s.Engine, Program: s.Program, Roles: s.Roles.Names(),
+		Role: s.Role.String(), Validators: s.Validators, Peers: s.Peers, Staleness: s.Staleness, Base: s.Base, Target: s.Target}
 	if s.Account != nil {
 		v.Account = s.Account[:]
 	}
@@ -231,8 +239,28 @@ func showStatus(out output, s *abi.NodeStatus) error {
 	if v.Account != nil {
 		you = strings.TrimSpace(fmt.Sprintf("%s %s %s", v.Account, strings.Join(v.Roles, ", "), v.Device))
 	}
-	return out.show(v, "chain    %s %s\nheight   %d  %s\ntime     %s\nstate    %s\nengine   %s, protocol %d, postern %s\nyou      %s",
-		v.Name, v.Chain, v.Height, v.Block, v.Time.Format(time.RFC3339), v.State, v.Engine, v.Protocol, v.Program, you)
+	return out.show(v, "chain    %s %s\nheight   %d  %s\ntime     %s\nstate    %s\nnode     %s\nengine   %s, protocol %d, postern %s\nyou      %s",
+		v.Name, v.Chain, v.Height, v.Block, v.Time.Format(time.RFC3339), v.State, v.nodeText(), v.Engine, v.Protocol, v.Program, you)
+}
+
+// nodeText is what the node does for its chain, and how well it is connected.
+func (v *statusOutput) nodeText() string {
+	validators := "1 validator"
+	if v.Validators != 1 {
+		validators = fmt.Sprintf("%d validators", v.Validators)
+	}
+	text := fmt.Sprintf("follower of %s", validators)
+	if v.Role == abi.NodeValidator.String() {
+		text = fmt.Sprintf("validator, of %s", validators)
+	}
+	text += fmt.Sprintf(", %d nodes connected, %v stale", v.Peers, time.Duration(v.Staleness)*time.Millisecond)
+	if v.Target > v.Height {
+		text += fmt.Sprintf(", catching up to height %d", v.Target)
+	}
+	if v.Base > 1 {
+		text += fmt.Sprintf(", blocks kept from %d on", v.Base)
+	}
+	return text
 }
 
 // isCode says whether err carries the code.

@@ -31,7 +31,11 @@ Examples:
 				append(consentFlags, &cli.StringSliceFlag{Name: "role", Usage: "further `ROLE` for its account; may be repeated"})...),
 			proposal("remove", "a validator is to vote no more", "VALIDATOR-ID", removeValidator),
 			proposal("replace", "another account's key is to take a validator's place", "VALIDATOR-ID", replaceValidator, consentFlags...),
-			proposal("rotate", "a validator, and its account, is to have another key", "VALIDATOR-ID", rotateValidator, consentFlags...),
+			described(proposal("rotate", "a validator, and its account, is to have another key", "VALIDATOR-ID", rotateValidator, consentFlags...),
+				`A node goes on with its new key by itself where that is the file node.key.next of
+its home. Example:
+
+   postern validator propose rotate --new-key /var/lib/postern/node.key.next --reason yearly 1`),
 			proposal("grant", "an account is to have other roles or quotas", "PUBLIC-KEY|KEY-FILE", proposeGrant, grantFlags...),
 			proposal("params", "the chain is to have other parameters", "", proposeParams,
 				&cli.StringSliceFlag{Name: "set", Usage: "`NAME=VALUE` as postern validator params shows them; may be repeated"}),
@@ -44,6 +48,11 @@ Examples:
 				&cli.StringFlag{Name: "migrate-hex", Usage: "the same in `HEX`"}, noteFlag),
 		},
 	}
+}
+
+func described(c *cli.Command, text string) *cli.Command {
+	c.Description = text
+	return c
 }
 
 // proposal is a command that makes one kind of proposal.

@@ -15,7 +15,6 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/sdk/client"
-	"github.com/seed79541315/postern/sdk/key"
 )
 
 func validatorCommand() *cli.Command {
@@ -282,7 +281,7 @@ func makeStatement(c *cli.Context, kind chain.StatementKind, defaultKey string) 
 // consentFlags name the key that a proposal brings in.
 var consentFlags = []cli.Flag{
 	&cli.StringFlag{Name: "statement", Usage: "`FILE` that the new key's holder made with postern validator statement"},
-	&cli.StringFlag{Name: "new-key", Usage: "the new key's `FILE`, where you hold it yourself"},
+	&cli.StringFlag{Name: "new-key", Usage: "the new key's `FILE`, where you hold it yourself; it is made if it is not there"},
 }
 
 // consent is the new key's consent to be the account's, from a file or made on
@@ -295,7 +294,7 @@ func consent(c *cli.Context, cl *client.Client, kind chain.StatementKind, accoun
 	case file != "":
 		return readStatement(file, cl.Chain(), kind, account)
 	}
-	k, err := key.Load(keyFile)
+	k, err := loadOrMakeKey(keyFile)
 	if err != nil {
 		return nil, err
 	}

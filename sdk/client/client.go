@@ -62,6 +62,7 @@ type Client struct {
 	stale   time.Time   // when all gateways were found stale; held by who connects
 	closed  atomic.Bool // set once, by Close
 	window  atomic.Int64
+	params  atomic.Pointer[chain.Params] // the newest that were read; nil: the genesis's
 }
 
 // Dial connects to a gateway of the bundle's chain. It fails with

@@ -46,6 +46,9 @@ func (c *Client) upload(ctx context.Context, code abi.Hash, blob []byte, progres
 	if progress == nil {
 		progress = func(int, int) {}
 	}
+	if _, err := c.refreshParams(ctx); err != nil && !errors.Is(err, abi.CodeNotReady) {
+		return fmt.Errorf("reading the chain's parameters: %w", err)
+	}
 	chunks := (len(blob) + abi.MaxChunk - 1) / abi.MaxChunk
 	arrived, complete, err := c.declare(ctx, code, len(blob))
 	if err != nil {

@@ -137,6 +137,9 @@ func (c *Client) Params(ctx context.Context) (chain.Params, error) {
 	if err != nil {
 		return chain.Params{}, err
 	}
+	if !e.Present {
+		return chain.Params{}, fmt.Errorf("parameters: %w", abi.CodeNotFound)
+	}
 	return chain.ParseParams(e.Value)
 }
 

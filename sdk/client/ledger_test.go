@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -60,6 +61,7 @@ func newLedger(t testing.TB) *ledger {
 	l.header = chain.Header{Chain: chain.ChainID(l.raw), Protocol: 1, Time: 1}
 	record := chain.Account{Key: l.gateway.Public(), Roles: abi.RoleGateway | abi.RoleValidator}
 	l.state[string(chain.AccountKey(l.gateway.AccountID()))] = record.Append(nil)
+	l.state[string(chain.ParamsKey())] = l.genesis.Params.Append(nil)
 	l.blocks = [][3][]byte{{chain.AppendBlock(nil, &chain.Block{Header: l.header, Txs: [][]byte{l.raw}}), nil, nil}}
 	return l
 }
@@ -190,6 +192,9 @@ func (l *ledger) Submit(_ context.Context, raw []byte, wait bool) (abi.TxResult,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.submitted++
+	if params, err := chain.ParseParams(l.state[string(chain.ParamsKey())]); err != nil || tx.Gas > params.TxGas {
+		return abi.TxResult{}, errors.Join(err, abi.CodeGasCap)
+	}
 	if _, ok := l.results[tx.ID]; ok {
 		return abi.TxResult{}, abi.CodeReplayed
 	}

@@ -123,6 +123,17 @@ func (e *OutcomeError) Unwrap() error { return failedAs(e.Outcome.Code, e.Outcom
 // its commit (SubmitWait tells how it ends). A gas cap of 0 is what
 // chain.Params.GasFor gives.
 func (c *Client) Transact(ctx context.Context, op chain.Op, args Args, gas uint64) (*Committed, error) {
+	done, err := c.transact(ctx, op, args, gas)
+	if gas != 0 || !errors.Is(err, abi.CodeGasCap) {
+		return done, err
+	}
+	if changed, perr := c.refreshParams(ctx); perr != nil || !changed {
+		return done, errors.Join(err, perr)
+	}
+	return c.transact(ctx, op, args, gas)
+}
+
+func (c *Client) transact(ctx context.Context, op chain.Op, args Args, gas uint64) (*Committed, error) {
 	raw, err := c.Sign(op, args, gas)
 	if err != nil {
 		return nil, err
@@ -130,11 +141,31 @@ func (c *Client) Transact(ctx context.Context, op chain.Op, args Args, gas uint6
 	return c.SubmitWait(ctx, raw)
 }
 
+// refreshParams reads the chain's parameters, which governance may have changed
+// since its genesis or since they were last read, and says whether it has.
+func (c *Client) refreshParams(ctx context.Context) (changed bool, err error) {
+	p, err := c.Params(ctx)
+	if err != nil {
+		return false, err
+	}
+	old := c.params.Swap(&p)
+	return old == nil && p != c.light.genesis.Params || old != nil && p != *old, nil
+}
+
+// gasFor is the gas to declare for an operation, by the newest parameters that
+// are known.
+func (c *Client) gasFor(op chain.Op) uint64 {
+	if p := c.params.Load(); p != nil {
+		return p.GasFor(op)
+	}
+	return c.light.genesis.Params.GasFor(op)
+}
+
 // Sign makes the transaction that Transact submits: valid for two minutes,
 // and unlike any other that this client signed.
 func (c *Client) Sign(op chain.Op, args Args, gas uint64) ([]byte, error) {
 	if gas == 0 {
-		gas = c.light.genesis.Params.GasFor(op)
+		gas = c.gasFor(op)
 	}
 	return chain.SignTx(&chain.Body{
 		Chain: c.Chain(), ValidUntil: c.validUntil(time.Now().Add(txWindow).UnixMilli()),

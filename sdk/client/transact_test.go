@@ -328,3 +328,27 @@ func TestDeployThatIsInterrupted(t *testing.T) {
 		}
 	})
 }
+
+// Governance may lower what a transaction is allowed, or allow more, at any time.
+func TestTransactGoesOnWhenParametersChange(t *testing.T) {
+	l := newLedger(t)
+	l.commit(nil, nil, nil)
+	address, _ := l.serve(t, l.gateway, "127.0.0.1:0")
+	c, _ := dial(t, l, address)
+	call := &chain.Call{Contract: "x"}
+	for _, most := range []uint64{20_000_000, 2_000_000, 3_000_000, 1_000_000} {
+		params := chain.DefaultParams()
+		params.TxGas = most
+		l.commit(map[string][]byte{string(chain.ParamsKey()): params.Append(nil)}, nil, nil)
+		if _, err := c.Transact(t.Context(), chain.OpCall, call, 0); err != nil {
+			t.Errorf("at most %d: %v", most, err)
+		}
+		if _, err := c.Transact(t.Context(), chain.OpCall, call, most+1); !errors.Is(err, abi.CodeGasCap) {
+			t.Errorf("more than %d, by the caller's own choice: %v", most, err)
+		}
+	}
+	l.commit(map[string][]byte{string(chain.ParamsKey()): []byte("no parameters")}, nil, nil)
+	if _, err := c.Transact(t.Context(), chain.OpCall, call, 0); err == nil {
+		t.Error("parameters that cannot be read were passed over")
+	}
+}
