@@ -9,6 +9,7 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
 	"github.com/seed79541315/postern/runtime/consensus"
+	"github.com/seed79541315/postern/sdk/key"
 	"github.com/seed79541315/postern/storage"
 )
 
@@ -77,7 +78,7 @@ func verify(c *cli.Context, h home, out output) error {
 		return err
 	}
 	head := store.Head()
-	voted, err := consensus.CheckLedger(h.path("wal"), chain.ChainID(raw), head.Height)
+	voted, err := votedHeight(h, chain.ChainID(raw), head.Height, walked.trusted.Validators)
 	if err != nil {
 		return fmt.Errorf("what %s holds is good, but it is not certain to be all: %w", h, err)
 	}
@@ -93,6 +94,18 @@ func verify(c *cli.Context, h home, out output) error {
 		text += fmt.Sprintf("; block %d is in the consensus log, and the next start goes on with it", voted)
 	}
 	return out.show(v, "%s", text)
+}
+
+// votedHeight is the greatest height that the node has voted for. One that has
+// no vote and no consensus log has never had one.
+func votedHeight(h home, id abi.Hash, height uint64, set chain.ValidatorSet) (uint64, error) {
+	k, err := key.Load(h.path(nodeKeyFile))
+	if err == nil && !fileExists(h.path("wal")) {
+		if _, votes := idOf(set, k.Public()); !votes {
+			return 0, nil
+		}
+	}
+	return consensus.CheckLedger(h.path("wal"), id, height)
 }
 
 // walk goes over a chain's blocks from the genesis on.
