@@ -132,7 +132,28 @@ func (r *running) grant(a *chain.Grant) error {
 	if bytes.Equal(a.Key, r.sender.account.Key) && a.Roles&abi.RoleOperator == 0 {
 		return abi.CodeNotPermitted
 	}
+	if err := r.keepsQuotas(a); err != nil {
+		return err
+	}
 	return r.setGrant(a)
+}
+
+// keepsQuotas refuses a grant of other quotas to a validator by one operator,
+// who could keep all of them from voting that way.
+func (r *running) keepsQuotas(a *chain.Grant) error {
+	set, err := r.x.validators()
+	if err != nil {
+		return err
+	}
+	if _, sits := seatOf(set, a.Key); !sits {
+		return nil
+	}
+	id, _, err := accountOf(r.x.state, a.Key)
+	if err != nil {
+		return err
+	}
+	now, _, err := load(r.x.state, chain.AccountKey(id), chain.ParseAccount)
+	return refuseUnless(now.GasQuota == a.GasQuota && now.StorageQuota == a.StorageQuota, abi.CodeNeedsApproval, err)
 }
 
 // setGrant does what a grant says, but for the validator role, which goes with

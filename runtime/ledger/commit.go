@@ -46,7 +46,7 @@ func (l *Ledger) write(r *result, c *chain.Certificate, head *tip) (*tip, error)
 	}
 	defer v.Release()
 	h := r.block.Header
-	next := &tip{header: h, hash: r.hash, signers: head.validators}
+	next := &tip{header: h, hash: r.hash, signers: head.validators, validators: r.validators}
 	after := newState(cold{v})
 	after.top = r.top
 	if err := next.readState(after); err != nil {

@@ -33,6 +33,7 @@ type execution struct {
 	payers   []abi.Hash // of the recorded transactions
 	deployed []abi.Hash // codes that will be needed
 	codes    blockCodes // that ran
+	sets     [2]knownSet
 	failures failures
 }
 
@@ -54,6 +55,7 @@ func (l *Ledger) begin(ctx context.Context, v *storage.View, parent *tip, time i
 			Parent: parent.hash, Validators: parent.validators.Hash(),
 		},
 		state:  newState(cold{v}),
+		sets:   [2]knownSet{{parent.validators.Append(nil), parent.validators}},
 		window: make(map[string]struct{}),
 		codes:  newBlockCodes(parent.params.Profile),
 	}
@@ -66,17 +68,18 @@ func (l *Ledger) begin(ctx context.Context, v *storage.View, parent *tip, time i
 
 // result is an executed block, ready to be committed.
 type result struct {
-	block    *chain.Block
-	hash     abi.Hash
-	outcomes [][]byte
-	update   *storage.Update
-	changes  []storage.Change // of the state, in order of keys
-	top      *overlay         // the same
-	plain    []storage.Change
-	places   []place
-	payers   []abi.Hash
-	deployed []abi.Hash
-	failures failures
+	block      *chain.Block
+	hash       abi.Hash
+	validators chain.ValidatorSet // of the next block
+	outcomes   [][]byte
+	update     *storage.Update
+	changes    []storage.Change // of the state, in order of keys
+	top        *overlay         // the same
+	plain      []storage.Change
+	places     []place
+	payers     []abi.Hash
+	deployed   []abi.Hash
+	failures   failures
 }
 
 // finish computes the roots.
@@ -95,7 +98,8 @@ func (x *execution) finish(txs [][]byte) (*result, error) {
 	h.Transactions, h.Outcomes, h.State = proof.Root(txs), proof.Root(x.outcomes), update.Root()
 	h.NextValidators = set.Hash()
 	return &result{
-		block: &chain.Block{Header: h, Txs: txs}, hash: h.Hash(), outcomes: x.outcomes,
+		validators: set,
+		block:      &chain.Block{Header: h, Txs: txs}, hash: h.Hash(), outcomes: x.outcomes,
 		update: update, changes: changes, top: x.state.top, plain: x.plain, places: x.places,
 		payers: x.payers, deployed: x.deployed, failures: x.failures,
 	}, nil

@@ -175,15 +175,18 @@ func (l *Ledger) readHead() (*tip, error) {
 	return t, nil
 }
 
-// readState fills in what stands in the state of the tip's height.
+// readState fills in what stands in the state of the tip's height, and is not
+// known.
 func (t *tip) readState(r reader) error {
 	var ok bool
 	var err error
 	if t.params, ok, err = load(r, chain.ParamsKey(), chain.ParseParams); err != nil || !ok {
 		return errors.Join(err, missing(ok, "parameters"))
 	}
-	if t.validators, ok, err = load(r, chain.ValidatorsKey(), chain.ParseValidatorSet); err != nil || !ok {
-		return errors.Join(err, missing(ok, "validators"))
+	if t.validators == nil {
+		if t.validators, ok, err = load(r, chain.ValidatorsKey(), chain.ParseValidatorSet); err != nil || !ok {
+			return errors.Join(err, missing(ok, "validators"))
+		}
 	}
 	return each(r, chain.TimerPrefix(), func(key, _ []byte) (bool, error) {
 		t.timer = chain.TimerDue(key)

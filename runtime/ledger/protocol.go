@@ -43,27 +43,43 @@ func (l *Ledger) comingVersion(r reader, present uint64) (version uint64, ok boo
 		if err != nil || !there {
 			return false, orFault(err, "proposal %d is missing", number)
 		}
-		if p.Kind == chain.ProposeParams {
-			params, err := chain.ParseParams(p.Args)
-			if err != nil {
-				return false, faultf("proposal %d: %w", number, err)
-			}
-			version, ok = params.Protocol, params.Protocol != present && l.checkProtocol(params.Protocol) == nil
-		}
-		return !ok, nil
+		version, ok, err = l.broughtBy(&p, present)
+		return !ok, err
 	})
 	return version, ok, err
 }
 
-// announceVersion looks for a coming version after a block that changed a
-// proposal.
+// announceVersion looks for a coming version among the proposals that a block
+// changed.
 func (l *Ledger) announceVersion(r *result, present uint64) error {
 	for i := range r.changes {
-		if r.changes[i].Key[0] == chain.ProposalPrefix()[0] {
-			return l.lookForVersion(present)
+		if c := &r.changes[i]; c.Key[0] == chain.ProposalPrefix()[0] {
+			p, err := chain.ParseProposal(c.Value)
+			if err != nil {
+				return faultf("proposal %x: %w", c.Key, err)
+			}
+			version, ok, err := l.broughtBy(&p, present)
+			if err != nil {
+				return err
+			}
+			if ok && !p.Status.Final() {
+				l.wantVersion(version)
+			}
 		}
 	}
 	return nil
+}
+
+// broughtBy is the version that a proposal would bring.
+func (l *Ledger) broughtBy(p *chain.Proposal, present uint64) (version uint64, ok bool, err error) {
+	if p.Kind != chain.ProposeParams {
+		return 0, false, nil
+	}
+	params, err := chain.ParseParams(p.Args)
+	if err != nil {
+		return 0, false, faultf("a proposal of parameters: %w", err)
+	}
+	return params.Protocol, params.Protocol != present && l.checkProtocol(params.Protocol) == nil, nil
 }
 
 func (l *Ledger) lookForVersion(present uint64) error {

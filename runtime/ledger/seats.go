@@ -20,16 +20,24 @@ func (x *execution) validators() (chain.ValidatorSet, error) {
 	if err != nil || !ok {
 		return nil, errors.Join(err, missing(ok, "validators"))
 	}
-	// Parsing checks that each key is a point on the curve; the parent's set,
-	// which it nearly always is, was checked before.
-	if bytes.Equal(raw, x.parent.validators.Append(nil)) {
-		return x.parent.validators, nil
+	for _, k := range x.sets {
+		if bytes.Equal(raw, k.encoded) {
+			return k.set, nil
+		}
 	}
 	set, err := chain.ParseValidatorSet(raw)
 	if err != nil {
 		return nil, &fault{err}
 	}
+	x.sets[1] = knownSet{raw, set}
 	return set, nil
+}
+
+// knownSet is a validator set with its encoding. A block keeps its parent's and
+// the newest, since parsing one checks that each key is a point on the curve.
+type knownSet struct {
+	encoded []byte
+	set     chain.ValidatorSet
 }
 
 // changeSet replaces the validator set by what change makes of a copy of it,
@@ -53,9 +61,11 @@ func (r *running) changeSet(change func(chain.ValidatorSet) (chain.ValidatorSet,
 	for i := range next {
 		last = max(last, next[i].ID)
 	}
+	encoded := next.Append(nil)
+	r.x.sets[1] = knownSet{encoded, next}
 	return old.Append(nil), errors.Join(
 		r.x.state.set(chain.ValidatorNumberKey(), cbor.AppendUint(nil, last)),
-		r.x.state.set(chain.ValidatorsKey(), next.Append(nil)))
+		r.x.state.set(chain.ValidatorsKey(), encoded))
 }
 
 // checkSet refuses a set that is empty, too large, or has a key twice.

@@ -101,6 +101,23 @@ func TestChangesThatContradict(t *testing.T) {
 	w.wantStatus(twice, chain.ProposalFailed, abi.CodeBadValidatorSet)
 }
 
+// One operator cannot keep the validators from voting by what they may use up;
+// the validators themselves may set it.
+func TestQuotasOfValidators(t *testing.T) {
+	w := newWorld(t, council(1, nil))
+	poor := func(gas, storage uint64) *chain.Grant {
+		return &chain.Grant{Key: member(1).Public(), Roles: abi.RoleValidator, GasQuota: gas, StorageQuota: storage}
+	}
+	w.try([]attempt{
+		{"no gas", operator, chain.OpGrant, poor(1, 0), abi.CodeNeedsApproval},
+		{"no room", operator, chain.OpGrant, poor(0, 1), abi.CodeNeedsApproval},
+		{"other roles", operator, chain.OpGrant, &chain.Grant{Key: member(1).Public(), Roles: abi.RoleValidator | abi.RoleOwner}, abi.OK},
+		{"by proposal", member(1), chain.OpPropose, proposal(chain.ProposeGrant, poor(1<<40, 1<<30)), abi.OK},
+		{"back to the default", operator, chain.OpGrant, poor(0, 0), abi.CodeNeedsApproval},
+		{"as it is", operator, chain.OpGrant, poor(1<<40, 1<<30), abi.OK},
+	})
+}
+
 func TestGrantByProposal(t *testing.T) {
 	w := newWorld(t, council(4, nil))
 	grant := func(key []byte, roles abi.Role) *chain.Propose {
