@@ -29,7 +29,7 @@ var gasOp = map[chain.Op]uint64{
 	chain.OpRevokeToken:  20_000,
 	chain.OpPropose:      250_000, // a second signature, a rehearsal, what it asks for if one vote is enough
 	chain.OpApprove:      150_000, // the proposal's record, and what it asks for
-	chain.OpReject:       60_000,
+	chain.OpReject:       100_000, // the proposal's record
 	chain.OpGuardians:    40_000,
 }
 
