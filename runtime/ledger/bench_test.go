@@ -127,6 +127,35 @@ func benchmarkBlocks(b *testing.B, w *world, tx func(i int) []byte) {
 	b.ReportMetric(float64(spent)/float64(b.N*size), "cpu-ns/tx")
 }
 
+// What a node pays for a transaction of a payer within its rate, and for one of
+// a payer who is beyond it.
+func BenchmarkCheck(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		rate int
+		want abi.Code
+	}{{"passes", 1 << 30, abi.OK}, {"beyond the rate", 0, abi.CodeRateLimited}} {
+		b.Run(c.name, func(b *testing.B) {
+			w := newWorld(b, nil)
+			w.l.rates = newRates(c.rate, c.rate)
+			var raws [][]byte
+			for range 2000 {
+				raws = append(raws, w.noteBy(owner))
+			}
+			before := cpuTime(b)
+			for i := 0; b.Loop(); i++ {
+				if i%len(raws) == 0 {
+					w.l.verified.init()
+				}
+				if _, _, err := w.l.Check(raws[i%len(raws)]); (err == nil) != (c.want == abi.OK) {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/tx")
+		})
+	}
+}
+
 func BenchmarkBlockOfCalls(b *testing.B) {
 	w := newWorld(b, nil)
 	w.deploy(developer, "script")
