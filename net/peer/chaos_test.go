@@ -13,7 +13,7 @@ import (
 	"github.com/quic-go/quic-go/testutils/simnet"
 )
 
-var seeds = flag.Int("seeds", 3, "how many seeds TestChaos runs")
+var seeds = flag.Int("seeds", 2, "how many seeds TestChaos runs")
 
 // weather is a network that loses, doubles, delays and cuts at random.
 type weather struct {
@@ -118,7 +118,7 @@ func chaos(t *testing.T, seed uint64) {
 		start(i)
 	}
 	number, sent := uint64(0), 0
-	for range 40 {
+	for range 20 {
 		x.change(hosts)
 		for range 20 + choices.IntN(200) {
 			for _, a := range nodes {

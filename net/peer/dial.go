@@ -92,6 +92,7 @@ func (n *Network) keep(ctx context.Context, address string) {
 	var who Key // who answered last
 	fails := 0
 	for turn := 0; ctx.Err() == nil; turn++ {
+		n.await(ctx, n.lookup(who)) // it may have dialled
 		c, err := n.connect(ctx, address, turn, Key{}, true)
 		if c != nil && c.key != (Key{}) {
 			who = c.key

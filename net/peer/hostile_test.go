@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync"
 	"testing"
@@ -579,6 +580,11 @@ func TestMisbehavedRemembered(t *testing.T) {
 		mustConnect(t, n, b)
 		n.Misbehaved(b.key, errors.New("it lied"))
 		settled(time.Second)
+		if raw, err := os.ReadFile(file); err != nil {
+			t.Errorf("a crash would make the node forget: %v", err)
+		} else if s, err := parseState(raw); err != nil || s.bans[b.key].strikes != 1 {
+			t.Errorf("a crash would make the node forget: %+v, %v", s, err)
+		}
 		n.stop()
 		n = w.start(1, nil, func(c *Config, _ *node) { c.StateFile = file })
 		settled(10 * time.Second)

@@ -234,3 +234,50 @@ func TestValidate(t *testing.T) {
 		}
 	})
 }
+
+// TestOrderOverConnections has a new connection of a peer come while the
+// Handler is busy with a message of the one before.
+func TestOrderOverConnections(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		release := make(chan struct{})
+		busy := 0
+		a := w.start(1, nil, func(_ *Config, n *node) {
+			n.onConsensus = func() {
+				if busy++; busy > 1 {
+					t.Errorf("%d messages of one peer are handled at a time", busy)
+				}
+				<-release
+				busy--
+			}
+		})
+		b := w.start(2, []int{1}, nil)
+		settled(time.Second)
+		b.Send(a.key, []byte("first"))
+		b.Send(a.key, []byte("of the lost connection"))
+		settled(time.Second)
+		b.stop()
+		b = w.start(2, []int{1}, nil)
+		settled(5 * time.Second)
+		mustConnect(t, a, b)
+		b.Send(a.key, []byte("second"))
+		b.SendTransaction(a.key, []byte("transaction")) // waits for nothing
+		settled(5 * time.Second)
+		if c, x, _ := a.got(); len(c) != 1 || len(x) != 1 {
+			t.Errorf("%q and %q while the handler is busy", c, x)
+		}
+		release <- struct{}{}
+		settled(time.Second)
+		if c, _, _ := a.got(); len(c) != 2 || string(c[1]) != "second" {
+			t.Errorf("got %q", c)
+		}
+		release <- struct{}{}
+		settled(time.Second)
+		b.stop()
+		settled(time.Second)
+		a.Network.mu.Lock()
+		defer a.Network.mu.Unlock()
+		if len(a.turns) != 0 {
+			t.Errorf("%d turns are kept of peers that left", len(a.turns))
+		}
+	})
+}

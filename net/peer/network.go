@@ -250,7 +250,7 @@ func (n *Network) register(c *conn) error {
 	var err error
 	var displaced *conn
 	switch {
-	case old != nil && !better(n.key, c, old):
+	case old != nil && old.quic.Context().Err() == nil && !better(n.key, c, old):
 		err = errDuplicate
 	case old == nil:
 		displaced, err = n.room(c)
