@@ -100,10 +100,10 @@ func parseCard(text []byte) (*card, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(c); err != nil {
-		return nil, fmt.Errorf("no card of a node: %w: %w", abi.CodeMalformed, err)
+		return nil, fmt.Errorf("no card of a node: %w: %w", abi.CodeBadArgument, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("something stands behind the card: %w", abi.CodeMalformed)
+		return nil, fmt.Errorf("something stands behind the card: %w", abi.CodeBadArgument)
 	}
 	return c, c.check()
 }

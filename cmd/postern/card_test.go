@@ -105,10 +105,10 @@ func TestCardTextIsStrict(t *testing.T) {
 		text string
 		want abi.Code
 	}{
-		"an unknown field": {strings.Replace(good, "{", `{"vote":2,`, 1), abi.CodeMalformed},
-		"two cards":        {good + good, abi.CodeMalformed},
-		"no card":          {"card", abi.CodeMalformed},
-		"nothing":          {"", abi.CodeMalformed},
+		"an unknown field": {strings.Replace(good, "{", `{"vote":2,`, 1), abi.CodeBadArgument},
+		"two cards":        {good + good, abi.CodeBadArgument},
+		"no card":          {"card", abi.CodeBadArgument},
+		"nothing":          {"", abi.CodeBadArgument},
 		"a huge one":       {good + strings.Repeat(" ", maxCard), abi.CodeTooLarge},
 	} {
 		if _, err := parseCard([]byte(test.text)); !errors.Is(err, test.want) {

@@ -412,7 +412,11 @@ func (t *testnet) bringUp(ctx context.Context) error {
 // launchAll starts all nodes and waits until they answer.
 func (t *testnet) launchAll(ctx context.Context) error {
 	for _, m := range t.members {
-		if err := t.launch(m); err != nil {
+		err := awaitUnlocked(ctx, m.home)
+		if err == nil {
+			err = t.launch(m)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -424,6 +428,26 @@ func (t *testnet) launchAll(ctx context.Context) error {
 		t.out.progressf("%s answers at %s", m.name, serves.Quic)
 	}
 	return nil
+}
+
+// awaitUnlocked waits for the last process of a home: where a network was killed,
+// the kernel may not have ended its nodes yet.
+func awaitUnlocked(ctx context.Context, h home) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		f, err := h.lock()
+		if err == nil {
+			return f.Close()
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // launch starts a node's process, on the ports that it had before.
