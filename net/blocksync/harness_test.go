@@ -63,13 +63,13 @@ type history struct {
 // build makes a chain of n blocks with a transaction of size bytes each. The
 // validators change after the heights in changes.
 func build(n, size int, changes map[uint64][]seat) *history {
-	return buildOver(n, size, changes, nil)
+	return buildOver("test", n, size, changes, nil)
 }
 
-// buildOver is build with the roots of the states at some heights.
-func buildOver(n, size int, changes map[uint64][]seat, roots map[uint64]abi.Hash) *history {
+// buildOver is build with the chain's name and the roots of some states.
+func buildOver(name string, n, size int, changes map[uint64][]seat, roots map[uint64]abi.Hash) *history {
 	now := seats(1, 2, 3, 4)
-	genesis := chain.Genesis{Name: "test", Time: 1, Params: chain.DefaultParams(), Validators: setOf(now)}
+	genesis := chain.Genesis{Name: name, Time: 1, Params: chain.DefaultParams(), Validators: setOf(now)}
 	raw := genesis.Append(nil)
 	head := chain.Header{Chain: chain.ChainID(raw), Protocol: 1, Time: 1, Validators: setOf(now).Hash(), NextValidators: setOf(now).Hash()}
 	h := &history{blocks: []stored{{header: head, block: chain.AppendBlock(nil, &chain.Block{Header: head, Txs: [][]byte{raw}})}}, seats: [][]seat{now}, roots: roots}

@@ -29,7 +29,7 @@ const (
 
 func newJoinWorld(keys int) *joinWorld {
 	w := &joinWorld{old: newState(keys/2, 20), new: newState(keys, 20), guards: guardPages(23)}
-	w.h = buildOver(newHeight+5, 10, map[uint64][]seat{10: seats(3, 4, 5, 6), newHeight: seats(4, 5, 6, 7)},
+	w.h = buildOver("test", newHeight+5, 10, map[uint64][]seat{10: seats(3, 4, 5, 6), newHeight: seats(4, 5, 6, 7)},
 		map[uint64]abi.Hash{oldHeight: w.old.root(), newHeight: w.new.root()})
 	w.oldM, w.newM = manifestAt(w.h, oldHeight, w.old), manifestAt(w.h, newHeight, w.new)
 	return w

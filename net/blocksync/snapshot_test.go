@@ -133,6 +133,11 @@ func manifestAt(h *history, height int, s *state) []byte {
 	return m.Append(nil)
 }
 
+// trustedOf is what the genesis of a history makes trusted.
+func trustedOf(h *history) proof.Trusted {
+	return proof.Trusted{Chain: h.blocks[0].header.Chain, Validators: setOf(h.seats[0])}
+}
+
 // genesisOf is the encoded genesis of a history.
 func genesisOf(h *history) []byte {
 	k, _ := chain.ParseBlock(h.blocks[0].block)
@@ -269,7 +274,8 @@ func TestManifest(t *testing.T) {
 	h := build(20, 10, changes)
 	raw := manifestAt(h, 20, newState(10, 10))
 	verify := func(m *Manifest) error {
-		return m.Verify(&proof.Trusted{Chain: h.blocks[0].header.Chain, Validators: setOf(h.seats[0])})
+		trusted := trustedOf(h)
+		return m.Verify(&trusted)
 	}
 	m, err := ParseManifest(raw)
 	if err != nil {

@@ -167,7 +167,8 @@ func (w *window) take(ctx context.Context, c *source) (o order, ok bool) {
 	for !c.gone {
 		if p := w.choose(c); p != nil {
 			if len(p.fetchers) == 0 {
-				p.since = time.Now()
+				p.since, p.bytes = time.Now(), partBytes
+				w.bytes += p.bytes
 			}
 			p.fetchers = append(p.fetchers, c)
 			return order{p, p.from, p.to}, true
@@ -183,17 +184,17 @@ func (w *window) take(ctx context.Context, c *source) (o order, ok bool) {
 // first if its peer is slow.
 func (w *window) choose(c *source) *part {
 	end := w.next
-	for _, p := range w.parts {
-		if p.run == nil && len(p.fetchers) == 0 && c.has(p.from) {
+	room := w.bytes+partBytes <= w.memory
+	for i, p := range w.parts {
+		if p.run == nil && len(p.fetchers) == 0 && c.has(p.from) && (room || i == 0) {
 			return p
 		}
 		end = p.to
 	}
-	if c.has(end) && (w.bytes+partBytes <= w.memory || len(w.parts) == 0) {
+	if c.has(end) && (room || len(w.parts) == 0) {
 		count := uint64(min(max(partBytes/w.block, 1), maxCount))
-		p := &part{from: end, to: min(end+count, c.at.height+1), bytes: partBytes}
+		p := &part{from: end, to: min(end+count, c.at.height+1)}
 		w.parts = append(w.parts, p)
-		w.bytes += p.bytes
 		return p
 	}
 	if len(w.parts) == 0 {
@@ -212,8 +213,12 @@ func (w *window) deliver(c *source, o order, run []certified, bytes int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := o.part
-	w.giveUp(c, p)
+	p.fetchers = slices.DeleteFunc(p.fetchers, func(o *source) bool { return o == c })
 	defer w.broadcast()
+	if len(run) == 0 && p.run == nil && len(p.fetchers) == 0 {
+		w.bytes -= p.bytes
+		p.bytes = 0
+	}
 	if len(run) == 0 || p.run != nil {
 		return false
 	}
@@ -222,18 +227,10 @@ func (w *window) deliver(c *source, o order, run []certified, bytes int) bool {
 	end := p.from + uint64(len(run))
 	if end < p.to {
 		i := slices.Index(w.parts, p)
-		w.parts = slices.Insert(w.parts, i+1, &part{from: end, to: p.to, bytes: partBytes})
-		w.bytes += partBytes
+		w.parts = slices.Insert(w.parts, i+1, &part{from: end, to: p.to})
 	}
 	p.to, p.run, p.by, p.bytes = end, run, c, bytes
 	return true
-}
-
-// giveUp notes that a peer fetches a part no longer. mu is held.
-func (w *window) giveUp(c *source, p *part) {
-	if i := slices.Index(p.fetchers, c); i >= 0 {
-		p.fetchers = slices.Delete(p.fetchers, i, i+1)
-	}
 }
 
 // pop waits for the first part. It returns io.EOF when the ledger is level
@@ -272,8 +269,7 @@ func (w *window) reject(p *part, from uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.next = from
-	w.parts = slices.Insert(w.parts, 0, &part{from: from, to: p.to, bytes: partBytes})
-	w.bytes += partBytes
+	w.parts = slices.Insert(w.parts, 0, &part{from: from, to: p.to})
 	w.drop(p.by)
 	w.broadcast()
 }
