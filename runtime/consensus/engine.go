@@ -132,7 +132,8 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 		return err
 	}
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
-		journal: j, signed: signed, wake: e.wake, promises: promises}
+		journal: j, signed: signed, wake: e.wake, promises: promises, entered: j.entered,
+		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), states: map[uint64]types.ViewAndSeq{}}
 	return e.serve(ctx, r, log)
 }
 
@@ -141,6 +142,7 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 	if err := r.start(log); err != nil {
 		return err
 	}
+	e.readers.Go(r.assist)
 	e.open(r)
 	e.cfg.Logger.Info("consensus is up", "validator", e.cfg.ID, "validators", len(r.Nodes()), "height", e.cfg.App.Head().Height)
 	r.pump(ctx, e.wake)
@@ -224,7 +226,7 @@ func (r *replica) start(log *logger) error {
 		LastProposal:      latest.Proposal,
 		LastSignatures:    latest.Signatures,
 		Scheduler:         r.tickers[0].C,
-		ViewChangerTicker: r.tickers[1].C,
+		ViewChangerTicker: r.ticks,
 	}
 	if err := guard(r.bft.Start); err != nil {
 		return err
@@ -437,7 +439,9 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 		case <-r.ctx.Done():
 			return
 		case m := <-line:
-			r.bft.HandleMessage(from, m)
+			if !r.heard(from, m) && !r.stale(m) {
+				r.bft.HandleMessage(from, m)
+			}
 		}
 	}
 }

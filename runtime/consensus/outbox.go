@@ -19,13 +19,41 @@ type outbox struct {
 	messages     []*smartbftprotos.Message
 	next         time.Time
 	wait         time.Duration
+
+	held   *smartbftprotos.Message // a vote for the block in flight, or nil
+	heldTo time.Time
 }
 
 // Bounds of the time between two repetitions; it doubles.
 const (
 	repeatAfter = 400 * time.Millisecond // beyond a heartbeat, which tells of a view learnt by a sync
 	repeatMost  = 5 * time.Second
+	flightDelay = 200 * time.Millisecond // as long as SmartBFT's two ticks at most
 )
+
+// hold keeps a vote for the block in flight until the others have received the
+// new view as well: before, they would drop it. It is sent in any case, also
+// when this validator needs it no more.
+func (o *outbox) hold(m *smartbftprotos.Message, now time.Time) {
+	if o.held != m {
+		o.held, o.heldTo = m, now.Add(flightDelay)
+	}
+}
+
+// release returns the held vote when it is time, and how long it takes else.
+// From then on it is repeated like others.
+func (o *outbox) release(now time.Time) (*smartbftprotos.Message, time.Duration) {
+	m := o.held
+	if m == nil {
+		return nil, 0
+	}
+	if wait := o.heldTo.Sub(now); wait > 0 {
+		return nil, wait
+	}
+	o.held = nil
+	o.add(m, m.GetCommit().View, m.GetCommit().Seq, now)
+	return m, 0
+}
 
 // note sees a message being broadcast. It says whether it is the first of its
 // block.
@@ -53,7 +81,7 @@ func (o *outbox) note(m *smartbftprotos.Message, now time.Time) (first bool) {
 func (o *outbox) add(m *smartbftprotos.Message, view, height uint64, now time.Time) (first bool) {
 	first = len(o.messages) == 0 || o.view != view || o.height != height
 	if first {
-		*o = outbox{view: view, height: height, wait: repeatAfter, next: now.Add(repeatAfter)}
+		*o = outbox{view: view, height: height, wait: repeatAfter, next: now.Add(repeatAfter), held: o.held, heldTo: o.heldTo}
 	}
 	o.messages = append(o.messages, m)
 	return first

@@ -101,7 +101,7 @@ func (r *replica) Append(entry []byte, truncate bool) error {
 	}
 	r.recording.Lock()
 	defer r.recording.Unlock()
-	least := r.leave(leastView(m))
+	least := r.leave(m)
 	if view, ok := viewOf(m); ok && view < least {
 		r.log.Debug("too late for a view", "view", view)
 		runtime.Goexit()
@@ -120,11 +120,12 @@ func viewOf(m *smartbftprotos.SavedMessage) (view uint64, ok bool) {
 	return 0, false
 }
 
-// leave raises the least view to vote in, and returns it.
-func (r *replica) leave(least uint64) uint64 {
+// leave raises the least view to vote in by what a record says, and returns it.
+func (r *replica) leave(m *smartbftprotos.SavedMessage) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.promises.least = max(r.promises.least, least)
+	r.promises.least = max(r.promises.least, leastView(m))
+	r.entered = max(r.entered, m.GetNewView().GetViewId())
 	return r.promises.least
 }
 

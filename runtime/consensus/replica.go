@@ -37,6 +37,8 @@ type replica struct {
 	wake    chan<- struct{}
 	bft     *consensus.Consensus
 	tickers [2]*time.Ticker
+	ticks   chan time.Time // of the second ticker, and those that are made up
+	asked   chan struct{}  // capacity one; SmartBFT wants to know the others' views
 
 	signing sync.Mutex // guards signed
 	signed  *signedFile
@@ -46,11 +48,15 @@ type replica struct {
 
 	mu        sync.Mutex // guards what follows
 	promises  promises
-	verified  judged      // the last proposal that VerifyProposal accepted
-	members   []uint64    // ids that SmartBFT was last told of
-	sequence  uint64      // verification sequence
-	nextBatch time.Time   // when the pump may admit again
-	sent      sentMessage // the last message sent
+	entered   uint64 // the last new view that was recorded
+	flight    flight
+	states    map[uint64]types.ViewAndSeq // what the others said of themselves when asked last
+	verified  judged                      // the last proposal that VerifyProposal accepted
+	members   []uint64                    // ids that SmartBFT was last told of
+	sequence  uint64                      // verification sequence
+	nextBatch time.Time                   // when the pump may admit again
+	refused   time.Time                   // when VerifyProposal last refused
+	sent      sentMessage                 // the last message sent
 	outbox    outbox
 }
 
@@ -86,6 +92,7 @@ func (r *replica) end(err error) {
 // decline: without a trusted clock it returns a proposal that its own check
 // refuses, so that the others choose another leader.
 func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Proposal {
+	r.pause()
 	if p, ok := r.proposedAlready(metadata); ok {
 		return p
 	}
@@ -112,6 +119,27 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 		r.end(fmt.Errorf("proposing a block: %w", err))
 	}
 	return newProposal(block, metadata, sequence)
+}
+
+// refusalPause is between two proposals of this leader that it refuses itself.
+const refusalPause = 300 * time.Millisecond
+
+// pause keeps a leader that refuses its own proposals, since its clock is lost
+// or its view left, from making them without end: after each refusal SmartBFT
+// syncs and begins again at once.
+func (r *replica) pause() {
+	r.mu.Lock()
+	wait := time.Until(r.refused.Add(refusalPause))
+	r.mu.Unlock()
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+	}
 }
 
 // proposedAlready returns this leader's proposal for the same height of the
@@ -145,15 +173,17 @@ func (r *replica) discard(requests, raws [][]byte) {
 // VerifyProposal decides whether to vote for a leader's proposal.
 func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error) {
 	p, ids, err := r.judge(raw)
-	if err != nil {
-		if r.ctx.Err() == nil {
-			r.log.Warn("refused a proposal", "leader", r.bft.GetLeaderID(), "err", err)
-		}
-		return nil, err
-	}
+	leader := r.bft.GetLeaderID()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.promises.allow(p, &raw); err != nil { // a view may have been left meanwhile
+	if err == nil {
+		err = r.promises.allow(p, &raw) // a view may have been left meanwhile
+	}
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.log.Warn("refused a proposal", "leader", leader, "err", err)
+		}
+		r.refused = time.Now()
 		return nil, err
 	}
 	r.verified = judged{raw, ids}
@@ -370,6 +400,9 @@ func (r *replica) promise(p *proposal, inFlight bool) error {
 	}
 	r.promises.voted = accepted{view: p.view, height: p.height, block: p.hash}
 	r.promises.bound = inFlight
+	if inFlight {
+		r.takeOff(p)
+	}
 	return nil
 }
 
@@ -535,6 +568,14 @@ func (r *replica) Nodes() []uint64 {
 func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if m.GetStateTransferRequest() != nil {
+		poke(r.asked)
+	}
+	if r.flight.is(m) {
+		r.outbox.hold(m, time.Now())
+		poke(r.wake)
+		return
+	}
 	if r.sent.message != m && r.outbox.note(m, time.Now()) {
 		poke(r.wake)
 	}
@@ -556,20 +597,33 @@ func (r *replica) send(to uint64, m *smartbftprotos.Message) {
 	}
 }
 
-// repeat broadcasts again what is due, and says when to be called next.
+// repeat broadcasts what was held back or is due again, and says when to be
+// called next.
 func (r *replica) repeat() (wait time.Duration) {
 	head := r.cfg.App.Head().Height
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	messages, wait := r.outbox.due(head, time.Now())
+	held, wait := r.outbox.release(time.Now())
+	if held != nil {
+		r.broadcast(held)
+	}
+	messages, again := r.outbox.due(head, time.Now())
 	for _, m := range messages {
-		for _, id := range r.members {
-			if id != r.cfg.ID {
-				r.send(id, m)
-			}
-		}
+		r.broadcast(m)
+	}
+	if wait == 0 || again > 0 && again < wait {
+		wait = again
 	}
 	return wait
+}
+
+// broadcast needs mu.
+func (r *replica) broadcast(m *smartbftprotos.Message) {
+	for _, id := range r.members {
+		if id != r.cfg.ID {
+			r.send(id, m)
+		}
+	}
 }
 
 // SendTransaction passes a request on to the leader.

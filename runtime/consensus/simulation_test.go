@@ -462,7 +462,6 @@ func (p *process) Sync(ctx context.Context) error {
 		if q == nil || peer == p.v || p.v.s.links.cut(p.v.id, peer.id) {
 			continue
 		}
-		time.Sleep(2 * time.Millisecond)
 		for h := app.Head().Height + 1; h <= q.ledger.Head().Height; h++ {
 			if err := copyBlock(ctx, app, q.ledger, h); err != nil {
 				return err

@@ -1,0 +1,51 @@
+package consensus
+
+import (
+	"time"
+
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+)
+
+// flight is the block that this validator votes for in a change of view, in a
+// view of its own that is already over.
+type flight struct{ view, height uint64 }
+
+// is tells whether a message is the vote.
+func (f flight) is(m *smartbftprotos.Message) bool {
+	c := m.GetCommit()
+	return c != nil && f.height != 0 && !c.Assist && c.View == f.view && c.Seq == f.height
+}
+
+// takeOff begins a flight. SmartBFT would now wait for two ticks, for the
+// others to be as far, with a lock held at which every message of a peer stops
+// and without listening for the stop; the ticks are made up, and the vote is
+// held back instead. It needs mu.
+func (r *replica) takeOff(p *proposal) {
+	r.flight = flight{p.view, p.height}
+	for range 2 {
+		select {
+		case r.ticks <- time.Now():
+		default:
+		}
+	}
+}
+
+// stale tells whether a message belongs to a view that is over here. Of the
+// leader SmartBFT would take it for a fault: a vote for the block in flight
+// that comes after this validator has entered the new view stops that view.
+func (r *replica) stale(m *smartbftprotos.Message) bool {
+	var view, height uint64
+	switch c := m.GetContent().(type) {
+	case *smartbftprotos.Message_PrePrepare:
+		view, height = c.PrePrepare.GetView(), c.PrePrepare.GetSeq()
+	case *smartbftprotos.Message_Prepare:
+		view, height = c.Prepare.GetView(), c.Prepare.GetSeq()
+	case *smartbftprotos.Message_Commit:
+		view, height = c.Commit.GetView(), c.Commit.GetSeq()
+	default:
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return view < r.entered && r.flight != flight{view, height}
+}
