@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -33,11 +34,14 @@ var entryWords = map[string]func(args []string) ([]byte, error){
 		k, err := hexArg(args[1], "state key")
 		return chain.StateKey(args[0], k), err
 	},
-	"key": func(args []string) ([]byte, error) { return hexArg(args[0], "key") },
+	"key":        func(args []string) ([]byte, error) { return hexArg(args[0], "key") },
+	"validators": func([]string) ([]byte, error) { return chain.ValidatorsKey(), nil },
+	"params":     func([]string) ([]byte, error) { return chain.ParamsKey(), nil },
 }
 
 const provable = `account ID, device ID, guardians ID, contract NAME, domain NAME, token HASH,
-proposal NUMBER, state CONTRACT KEY-HEX (a contract's entry), key HEX (any entry)`
+proposal NUMBER, validators, params, state CONTRACT KEY-HEX (a contract's entry),
+key HEX (any entry)`
 
 func ofAccount(key func(id abi.Hash) []byte) func(args []string) ([]byte, error) {
 	return func(args []string) ([]byte, error) {
@@ -60,11 +64,8 @@ func hexArg(arg, what string) ([]byte, error) {
 
 // stateKey is the key of the entry that the arguments name.
 func stateKey(args []string) ([]byte, error) {
-	want := 2
-	if len(args) > 0 && args[0] == "state" {
-		want = 3
-	}
-	if len(args) != want || entryWords[args[0]] == nil {
+	want := map[string]int{"state": 3, "validators": 1, "params": 1}
+	if len(args) == 0 || len(args) != cmp.Or(want[args[0]], 2) || entryWords[args[0]] == nil {
 		return nil, usagef("say which entry, one of: %s", provable)
 	}
 	return entryWords[args[0]](args[1:])
@@ -74,7 +75,7 @@ func proveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "prove",
 		Usage:     "read a state entry, or a block's header, and check its proof from the trust bundle alone",
-		ArgsUsage: "WHAT NAME [KEY-HEX]",
+		ArgsUsage: "WHAT [NAME] [KEY-HEX]",
 		Description: `WHAT NAME is header HEIGHT, or one of:
 ` + provable + `.
 

@@ -253,8 +253,13 @@ func showVerified(out output, v *verifiedOutput, more string) error {
 
 // keyText names a state entry as postern prove does, where it can.
 func keyText(key []byte) string {
-	if len(key) == 0 {
+	switch string(key) {
+	case "":
 		return "key"
+	case string(chain.ValidatorsKey()):
+		return "validators"
+	case string(chain.ParamsKey()):
+		return "params"
 	}
 	rest := key[1:]
 	ids := map[byte]string{'a': "account", 'd': "device", 'g': "guardians", 'T': "token"}
