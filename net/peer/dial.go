@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
 
 	"github.com/seed79541315/postern/abi"
@@ -86,11 +87,16 @@ func (n *Network) dial(ctx context.Context, address string, turn int, key Key, k
 	return c, n.greet(ctx, c, n.dials.Add(1))
 }
 
-// keep holds a connection to a configured address.
+// codeSilent is no code of an error.
+const codeSilent quic.ApplicationErrorCode = 0
+
+// keep holds a connection to a configured address. Whoever reads the log is
+// told why there is none once for each kind of error, not at every try.
 func (n *Network) keep(ctx context.Context, address string) {
 	var wait backoff
 	var who Key // who answered last
 	fails := 0
+	said := codeSilent
 	for turn := 0; ctx.Err() == nil; turn++ {
 		n.await(ctx, n.lookup(who)) // it may have dialled
 		c, err := n.connect(ctx, address, turn, Key{}, true)
@@ -100,6 +106,7 @@ func (n *Network) keep(ctx context.Context, address string) {
 		start := time.Now()
 		switch {
 		case err == nil:
+			said = codeSilent
 			n.setKept(who, true)
 			n.await(ctx, c)
 		case errors.Is(err, errDuplicate):
@@ -107,6 +114,9 @@ func (n *Network) keep(ctx context.Context, address string) {
 			n.await(ctx, n.lookup(who))
 		case errors.Is(err, errSelf):
 			pause(ctx, selfPause)
+		case ctx.Err() == nil && codeOf(err) != said:
+			said = codeOf(err)
+			n.log.Warn("a configured node is not reached; trying on", "addr", address, "error", err)
 		}
 		if time.Since(start) >= lived {
 			wait, fails = backoff{}, 0
