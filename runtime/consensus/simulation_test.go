@@ -10,12 +10,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/vfs"
 
@@ -174,6 +176,8 @@ type process struct {
 	cancel context.CancelFunc
 	done   chan error
 
+	seen map[*replica]bool // owned by the test's goroutine
+
 	dead  atomic.Bool // it did its last deed; what still runs of it does nothing
 	steps atomic.Int64
 	trap  atomic.Int64 // the step at which it crashes, 0 for none
@@ -250,7 +254,7 @@ func (f *faultyFile) SyncTo(n int64) (full bool, err error) {
 // start starts a process on what the disks hold.
 func (v *validator) start() {
 	v.life++
-	p := &process{v: v, done: make(chan error, 1)}
+	p := &process{v: v, done: make(chan error, 1), seen: map[*replica]bool{}}
 	fatal := func(err error) {
 		if err != nil {
 			v.s.t.Fatalf("validator %d, life %d: %v", v.id, v.life, err)
@@ -295,8 +299,12 @@ func (v *validator) stop() error {
 	if p == nil {
 		return nil
 	}
+	p.look()
 	p.cancel()
 	err := <-p.done
+	for r := range p.seen {
+		release(r)
+	}
 	closing := p.store.Close()
 	if !p.dead.Load() {
 		return errors.Join(err, closing)
@@ -312,6 +320,38 @@ func (v *validator) stop() error {
 	}
 	v.disk = left
 	return nil
+}
+
+// look remembers the replica of the moment.
+func (p *process) look() {
+	p.engine.mu.Lock()
+	defer p.engine.mu.Unlock()
+	if r := p.engine.replica; r != nil {
+		p.seen[r] = true
+	}
+}
+
+// release does for a SmartBFT that cannot stop what the end of its process
+// would: a decision that meets the end of its view leaves the controller
+// waiting for ever, and the view changer for the controller.
+func release(r *replica) {
+	controller := hidden(reflect.ValueOf(r.bft).Elem(), "controller").Elem()
+	synctest.Wait()
+	stopped := hidden(controller, "stopChan")
+	if x, open := stopped.TryRecv(); x.IsValid() && !open {
+		return // it has stopped
+	}
+	stopped.Close()
+	for range 4 {
+		hidden(controller, "abortViewChan").TryRecv()
+		synctest.Wait()
+	}
+}
+
+// hidden is an unexported field.
+func hidden(v reflect.Value, name string) reflect.Value {
+	f := v.FieldByName(name)
+	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem()
 }
 
 // alive is the running process, or nil.
@@ -647,7 +687,8 @@ func (s *simulation) run(d time.Duration, rate time.Duration) {
 // revive starts nodes whose time has come.
 func (s *simulation) revive() {
 	for _, v := range s.nodes {
-		if v.alive() != nil {
+		if p := v.alive(); p != nil {
+			p.look()
 			continue
 		}
 		v.mu.Lock()
