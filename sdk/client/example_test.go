@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,13 @@ func gatewayForExample() (bundle *client.Bundle, device *key.Key, stop func()) {
 			return abi.Answer{Code: abi.CodeDenied, ReasonID: "no-rule"}
 		}
 		return abi.Answer{Permit: true, ReasonID: "technicians"}
+	}
+	l.outcome = func(tx *chain.Tx) chain.Outcome {
+		o := chain.Outcome{ID: tx.ID}
+		if tx.Op == chain.OpPropose {
+			o.Result = []byte{1} // its number
+		}
+		return o
 	}
 	l.commit(map[string][]byte{string(chain.DomainKey("default")): (&chain.Domain{Contract: "access"}).Append(nil)}, nil, nil)
 	device = newKey(&t)
@@ -96,6 +104,129 @@ func ExampleClient_Get() {
 	// Output:
 	// access, proved at height 1 by 1 validator
 	// garage: false
+}
+
+// An auditor keeps a proof and checks it a year later, without any gateway: the
+// trust bundle and the file are enough, whatever validators came and went.
+func ExampleClient_Prove() {
+	bundle, device, stop := gatewayForExample()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, _, err := c.Prove(ctx, chain.DomainKey("default"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var file bytes.Buffer
+	if err := p.Write(&file); err != nil {
+		log.Fatal(err)
+	}
+	c.Close()
+	stop()
+
+	kept, err := client.ParseProof(file.Bytes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	light, err := client.NewLight(bundle)
+	if err != nil {
+		log.Fatal(err)
+	}
+	entry, err := kept.Verify(light)
+	if err != nil {
+		log.Fatal(err) // a *client.ForkError is evidence against validators
+	}
+	fmt.Printf("present %v at height %d, signed by %d of %d\n", entry.Present, entry.Height, entry.Signers, len(entry.Validators))
+	// Output: present true at height 1, signed by 1 of 1
+}
+
+// A device writes down where it stands, and begins there after a restart.
+func ExampleClient_Bundle() {
+	bundle, device, stop := gatewayForExample()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var flash bytes.Buffer
+	if err := c.Bundle().Write(&flash); err != nil {
+		log.Fatal(err)
+	}
+	c.Close()
+
+	kept, err := client.ParseBundle(flash.Bytes())
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err = client.Dial(ctx, client.Config{Bundle: kept, Key: device})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Println("trusts validators", len(c.Checkpoint().Validators), "from height", kept.Checkpoint.Height)
+	// Output: trusts validators 1 from height 1
+}
+
+// A relay checks what passes through it, and follows the validators by the
+// steps that it is handed.
+func ExampleLightClient() {
+	relay := chainForExample()
+	light, err := client.NewLight(relay.bundle(""))
+	if err != nil {
+		log.Fatal(err)
+	}
+	header, certificate := relay.header, relay.certificate
+	if _, err := light.Header(&header, &certificate); errors.Is(err, client.ErrUnknownValidators) {
+		fmt.Println("needs the steps after height", light.StepsAfter(header.Height))
+	}
+	for _, step := range relay.steps {
+		if err := light.Advance(step); err != nil {
+			log.Fatal(err)
+		}
+	}
+	signers, err := light.Header(&header, &certificate)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("height %d, by %d validators\n", light.Height(), len(signers))
+	// Output:
+	// needs the steps after height 0
+	// height 3, by 3 validators
+}
+
+// chainForExample is a chain whose validator has handed over to three others.
+func chainForExample() *ledger {
+	var t exampleTB
+	l := newLedger(&t)
+	l.commit(nil, nil, nil)
+	l.handOver(keysOf(&t, 3)...)
+	l.commit(nil, nil, nil)
+	return l
+}
+
+// Validators decide together: one proposes, the others approve.
+func ExampleClient_Propose() {
+	bundle, validator, stop := gatewayForExample()
+	defer stop()
+	ctx := context.Background()
+	c, err := client.Dial(ctx, client.Config{Bundle: bundle, Key: validator})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	number, err := c.Propose(ctx, chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 4}, "the site was closed")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("proposal", number)
+	if err := c.Approve(ctx, number, "I have seen it"); err != nil {
+		log.Fatal(err)
+	}
+	// Output: proposal 1
 }
 
 // An operator changes something and waits until it is committed.
