@@ -34,7 +34,7 @@ type admission struct {
 	strange   int
 	familiar  int
 	addresses map[netip.Prefix]int
-	known     map[netip.Addr]bool
+	known     map[netip.Addr]*rate.Limiter // familiar addresses, each with a rate of its own
 }
 
 // pending is one connection until it is settled.
@@ -52,7 +52,7 @@ func newAdmission(c *Config, stats *counters) *admission {
 		stats:      stats,
 		handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
 		strangers:  rate.NewLimiter(rate.Limit(strangeRate*c.HandshakeRate), strangeRate*c.HandshakeRate),
-		addresses:  map[netip.Prefix]int{}, known: map[netip.Addr]bool{},
+		addresses:  map[netip.Prefix]int{}, known: map[netip.Addr]*rate.Limiter{},
 	}
 }
 
@@ -75,9 +75,10 @@ func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Co
 	p := &pending{admission: a, ip: from.Addr()}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p.familiar = a.known[p.ip]
+	limiter := a.known[p.ip]
+	p.familiar = limiter != nil
 	switch {
-	case p.familiar && a.familiar < maxPendingFamiliar:
+	case p.familiar && a.familiar < maxPendingFamiliar && limiter.Allow():
 		a.familiar++
 	case !p.familiar && a.strange < maxPending && a.addresses[p.prefix()] < maxPendingAddress && a.strangers.Allow():
 		a.strange++
@@ -136,11 +137,14 @@ func (a *admission) met(addr net.Addr) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.known) >= maxFamiliar && !a.known[from.Addr()] {
+	if a.known[from.Addr()] != nil {
+		return
+	}
+	if len(a.known) >= maxFamiliar {
 		for other := range a.known {
 			delete(a.known, other)
 			break
 		}
 	}
-	a.known[from.Addr()] = true
+	a.known[from.Addr()] = rate.NewLimiter(a.handshakes.Limit(), 2*a.handshakes.Burst())
 }

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"net"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -124,4 +125,73 @@ func bytesName(n int) string {
 		return "64KiB"
 	}
 	return "block256KiB"
+}
+
+// BenchmarkIdle connects 16 validators with each other, all in this process,
+// and reports what one end of a connection takes: memory after a collection,
+// before and after its streams are in use, and processor time over b.N seconds.
+func BenchmarkIdle(b *testing.B) {
+	const count = 16
+	w := newWorld(b)
+	var nodes []*node
+	for host := range count {
+		nodes = append(nodes, benchNode(b, w, host))
+	}
+	ends := float64(count * (count - 1))
+	before := memory()
+	for i, n := range nodes {
+		for _, other := range nodes[:i] {
+			n.book.hint(other.key, other.Addr().String(), n.key)
+		}
+		n.poke()
+	}
+	for _, n := range nodes {
+		for {
+			changed := n.Changed()
+			if len(n.Connected()) == count-1 {
+				break
+			}
+			<-changed
+		}
+	}
+	<-time.After(time.Second) // what the handshakes held is given back
+	connected := memory()
+	for _, n := range nodes {
+		for _, c := range n.all() {
+			n.Send(c.key, make([]byte, 150))
+			n.SendTransaction(c.key, make([]byte, 150))
+		}
+	}
+	<-time.After(time.Second)
+	start := cpu()
+	b.ResetTimer()
+	for range b.N {
+		<-time.After(time.Second)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64((cpu()-start).Microseconds())/float64(b.N)/ends, "cpu-µs/s/end")
+	b.ReportMetric(float64(connected-before)/ends/1024, "KiB/end")
+	b.ReportMetric(float64(memory()-before)/ends/1024, "KiB/used-end")
+}
+
+// benchNode is a node on the loopback interface that dials whom it learns of.
+func benchNode(b *testing.B, w *world, host int) *node {
+	b.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.set(idOf(host), Validator)
+	n := &node{host: host}
+	n.run(b, Config{Conn: conn, Key: keyOf(host), Chain: testChain, Class: w.class, Handler: n, Learn: true})
+	return n
+}
+
+// memory is what the heap and the stacks hold, in bytes.
+func memory() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }

@@ -551,6 +551,44 @@ func TestHandshakeFlood(t *testing.T) {
 	})
 }
 
+// TestConnectionStorm has a node of the ledger make one connection after the
+// other.
+func TestConnectionStorm(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		n := w.start(1, nil, nil)
+		w.set(idOf(2), Validator)
+		config, err := tlsConfig(keyOf(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport := &quic.Transport{Conn: w.socket(2)}
+		defer transport.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		for dial := uint64(1); ctx.Err() == nil; dial++ {
+			c, err := transport.Dial(ctx, net.UDPAddrFromAddrPort(at(1)), config, nil)
+			if err != nil {
+				settled(time.Millisecond)
+				continue
+			}
+			h := goodHello()
+			h.dial = dial
+			(&raw{t: t, Conn: c}).greet(h)
+		}
+		most := uint64(strangeRate*n.config.HandshakeRate + 2*n.config.HandshakeRate + 10*n.config.HandshakeRate)
+		if got := n.Stats().Accepted; got > most {
+			t.Errorf("%d handshakes within 10 s, at most %d are allowed", got, most)
+		}
+		n.Network.mu.Lock()
+		listed := len(n.conns)
+		n.Network.mu.Unlock()
+		if listed > 1 {
+			t.Errorf("%d connections of one key", listed)
+		}
+		honest(t, w, n, 3)
+	})
+}
+
 // TestFull fills a node with followers: validators displace them.
 func TestFull(t *testing.T) {
 	simulate(t, func(t *testing.T, w *world) {
