@@ -14,6 +14,7 @@ import (
 var gasFlags = []cli.Flag{
 	&cli.Uint64Flag{Name: "block-gas", Usage: "most `GAS` of a block (default: lean 100000000, wide 350000000)"},
 	&cli.Uint64Flag{Name: "tx-gas", Usage: "most `GAS` of a transaction, up to half of a block's (default: lean 20000000, wide 175000000)"},
+	&cli.Uint64Flag{Name: "protocol", Usage: "protocol `VERSION` to begin with, for nodes with older programs; the validators can raise it", DefaultText: "the newest"},
 }
 
 // chosenParams are the parameters of the chain that the flags ask for. Where
@@ -27,6 +28,12 @@ func chosenParams(c *cli.Context) (chain.Params, error) {
 	if c.IsSet("block-gas") {
 		p.BlockGas = c.Uint64("block-gas")
 		p.TxGas = min(p.TxGas, p.BlockGas/2)
+	}
+	if c.IsSet("protocol") {
+		p.Protocol = c.Uint64("protocol")
+	}
+	if p.Protocol == 0 || p.Protocol > chain.Protocol {
+		return p, usagef("--protocol %d: this program knows versions 1 to %d", p.Protocol, chain.Protocol)
 	}
 	if c.IsSet("tx-gas") {
 		p.TxGas = c.Uint64("tx-gas")

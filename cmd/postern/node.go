@@ -412,7 +412,7 @@ func (s service) Status() abi.NodeStatus {
 	n, h := s.n, s.n.ledger.Head()
 	status := abi.NodeStatus{
 		Chain: h.Chain, Name: n.genesis.Name, Height: h.Height, Block: h.Hash(), Time: h.Time, State: h.State,
-		Protocol: h.Protocol, Engine: n.runtime.Engine().String(), Program: version,
+		Protocol: n.ledger.Params().Protocol, Engine: n.runtime.Engine().String(), Program: version,
 		Role: n.currentRole(), Validators: uint64(len(n.ledger.ValidatorSet())), Staleness: n.staleness(), Base: n.ledger.Base(),
 	}
 	if n.peering != nil {

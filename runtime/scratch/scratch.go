@@ -10,6 +10,7 @@
 package scratch
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -41,6 +42,8 @@ type Config struct {
 	Engine  wasm.Engine
 	Profile abi.Profile // abi.ProfileLean if zero
 	Start   int64       // time of the genesis in ms; 0 means DefaultStart
+	// Protocol is the protocol version of the chain; 0 means chain.Protocol.
+	Protocol uint64
 	// Trace sees every call of a contract, see wasm.Config.
 	Trace func(*wasm.Call, *wasm.Result, error)
 	// Logger gets contracts' log lines at debug level; nil discards them.
@@ -78,6 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Chain, error) {
 
 func (c *Chain) open(ctx context.Context, cfg *Config) (err error) {
 	c.params.GasQuota = 1 << 60 // so that a benchmark is not cut off
+	c.params.Protocol = cmp.Or(cfg.Protocol, c.params.Protocol)
 	if c.store, err = storage.Open(storage.Config{Dir: "scratch", Memory: true, Logger: cfg.Logger}); err != nil {
 		return err
 	}

@@ -120,3 +120,24 @@ func isCode(err error, code abi.Code) bool {
 	var c abi.Code
 	return errors.As(err, &c) && c == code
 }
+
+// A chain of an earlier protocol version has that version's prices.
+func TestProtocol(t *testing.T) {
+	grow, err := os.ReadFile("../ledger/testdata/grow.wasm")
+	must(t, err)
+	used := map[uint64]uint64{}
+	for _, version := range []uint64{1, 2} {
+		c := open(t, scratch.Config{Protocol: version})
+		out, err := c.Deploy(t.Context(), scratch.Operator, "grow", grow, nil)
+		must(t, err)
+		if out.Code != abi.OK {
+			t.Fatal(out.Code)
+		}
+		out, err = c.Call(t.Context(), scratch.Operator, "grow", nil)
+		must(t, err)
+		used[version] = out.Gas
+	}
+	if used[2] != used[1]+5000 {
+		t.Errorf("a page of memory costs %v", used)
+	}
+}
