@@ -423,7 +423,7 @@ func (x *execution) proposalTimer(r *running, t *chain.Timer, o *chain.Outcome) 
 	}
 	err = r.spendTimer()
 	if err == nil {
-		err = x.stillAgreed(&p)
+		err = r.stillMay(&p)
 	}
 	var was []byte
 	if err == nil {
@@ -435,12 +435,13 @@ func (x *execution) proposalTimer(r *running, t *chain.Timer, o *chain.Outcome) 
 	return x.executed(t.Proposal, &p, was, o.Code)
 }
 
-// stillAgreed refuses a recovery whose guardians the owner has replaced.
-func (x *execution) stillAgreed(p *chain.Proposal) error {
+// stillMay refuses a recovery whose guardians the owner has replaced, and what
+// a device would deploy that was shut out meanwhile.
+func (r *running) stillMay(p *chain.Proposal) error {
 	if p.Kind != chain.ProposeRecover {
-		return nil
+		return refuseUnless(r.sender.status == 0 || r.sender.status == abi.StatusActive, abi.CodeDeviceInactive, nil)
 	}
-	e, err := x.electorate(p)
+	e, err := r.x.electorate(p)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/runtime/wasm"
 )
 
 // politics plays random operations of governance by random accounts, one a
@@ -341,6 +342,18 @@ func (p *politics) checkSteps() {
 	}
 }
 
+// checkReplay has another node execute all blocks.
+func (p *politics) checkReplay() {
+	p.t.Helper()
+	other := worldOn(p.t, p.genesis, wasm.Config{})
+	for h := uint64(1); h <= p.l.Head().Height; h++ {
+		other.commit(p.blockAt(h))
+	}
+	if other.l.Head() != p.l.Head() {
+		p.t.Fatal("another node comes to another head")
+	}
+}
+
 // TestGovernanceAlwaysHolds plays random politics on chains of different sizes;
 // a seed that fails is named by its subtest.
 func TestGovernanceAlwaysHolds(t *testing.T) {
@@ -357,6 +370,9 @@ func TestGovernanceAlwaysHolds(t *testing.T) {
 				}
 			}
 			p.checkSteps()
+			if seed < 3 {
+				p.checkReplay()
+			}
 			for kind, n := range p.reached {
 				total[kind] += n
 			}

@@ -152,6 +152,21 @@ func TestDeployApprovedTooLate(t *testing.T) {
 	}
 }
 
+// The same for a device that was given the role and then shut out.
+func TestDeployByAShutOutDevice(t *testing.T) {
+	w := newWorld(t, council(4, approvals(1)))
+	lock := person("lock")
+	id := w.enrol(lock, nil)
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: lock.Public(), Roles: abi.RoleDeveloper})
+	hash := w.upload(lock, scriptWasm)
+	number := w.put(lock, proposal(chain.ProposeDeploy, &chain.Deploy{Name: "door", Code: hash}))
+	w.block(
+		w.tx(member(1), chain.OpApprove, &chain.Vote{Proposal: number}),
+		w.tx(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: id, Status: abi.StatusSuspended}))
+	w.tickOver()
+	w.wantStatus(number, chain.ProposalFailed, abi.CodeDeviceInactive)
+}
+
 // A set that has become smaller than the approvals asked for does not keep
 // everybody from deploying.
 func TestDeployApprovalsOfASmallSet(t *testing.T) {

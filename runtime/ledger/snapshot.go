@@ -38,7 +38,7 @@ func readSnapshot(s *storage.Store, v *storage.View) (*Snapshot, error) {
 	if n.Certificate, err = chain.ParseCertificate(certificate); err != nil {
 		return nil, fmt.Errorf("certificate of block %d: %w", v.Height(), err)
 	}
-	return n, eachStep(v, func(_ uint64, step []byte) bool {
+	return n, eachStep(v, 0, func(_ uint64, step []byte) bool {
 		n.Steps = append(n.Steps, step)
 		return true
 	})

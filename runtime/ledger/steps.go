@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -32,10 +33,7 @@ func (l *Ledger) Steps(after uint64, max int) (steps [][]byte, more bool, err er
 	}
 	defer v.Release()
 	size := 0
-	err = eachStep(v, func(height uint64, step []byte) bool {
-		if height <= after {
-			return true
-		}
+	err = eachStep(v, after, func(_ uint64, step []byte) bool {
 		size += len(step)
 		if more = len(steps) == max || len(steps) > 0 && size > maxStepBytes; more {
 			return false
@@ -70,7 +68,7 @@ func (l *Ledger) SignersAt(height uint64) (chain.ValidatorSet, error) {
 // signersAt is the set of the last step below a height.
 func signersAt(v *storage.View, g *chain.Genesis, height uint64) (chain.ValidatorSet, error) {
 	var last []byte
-	err := eachStep(v, func(at uint64, step []byte) bool {
+	err := eachStep(v, 0, func(at uint64, step []byte) bool {
 		if at < height {
 			last = step
 		}
@@ -86,10 +84,13 @@ func signersAt(v *storage.View, g *chain.Genesis, height uint64) (chain.Validato
 	return s.Next, nil
 }
 
-// eachStep hands the changes of the validator set to fn, in order of their
-// heights, until it returns false.
-func eachStep(v *storage.View, fn func(height uint64, step []byte) (more bool)) error {
-	it := v.ScanPlain(chain.StepPrefix())
+// eachStep hands the changes of the validator set above a height to fn, in the
+// order of their heights, until it returns false.
+func eachStep(v *storage.View, after uint64, fn func(height uint64, step []byte) (more bool)) error {
+	if after == math.MaxUint64 {
+		return nil
+	}
+	it := v.ScanPlainFrom(chain.StepPrefix(), chain.StepKey(after+1))
 	defer it.Close()
 	for it.Next() {
 		key := it.Key()

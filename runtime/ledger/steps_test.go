@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
@@ -135,7 +136,7 @@ func TestStepsPages(t *testing.T) {
 		max   int
 		want  int
 		more  bool
-	}{{0, 100, 5, false}, {0, 5, 5, false}, {0, 4, 4, true}, {2, 100, 4, false}, {3, 1, 1, true}, {9, 1, 1, false}, {10, 1, 0, false}, {1 << 60, 1, 0, false}} {
+	}{{0, 100, 5, false}, {0, 5, 5, false}, {0, 4, 4, true}, {2, 100, 4, false}, {3, 1, 1, true}, {9, 1, 1, false}, {10, 1, 0, false}, {1 << 60, 1, 0, false}, {math.MaxUint64, 1, 0, false}} {
 		steps, more, err := w.l.Steps(tt.after, tt.max)
 		if err != nil || len(steps) != tt.want || more != tt.more {
 			t.Errorf("after %d at most %d: %d, %v, %v", tt.after, tt.max, len(steps), more, err)
