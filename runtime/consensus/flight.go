@@ -16,12 +16,11 @@ func (f flight) is(m *smartbftprotos.Message) bool {
 	return c != nil && f.height != 0 && !c.Assist && c.View == f.view && c.Seq == f.height
 }
 
-// takeOff begins a flight. SmartBFT would now wait for two ticks, for the
-// others to be as far, with a lock held at which every message of a peer stops
-// and without listening for the stop; the ticks are made up, and the vote is
-// held back instead. It needs mu.
-func (r *replica) takeOff(p *proposal) {
-	r.flight = flight{p.view, p.height}
+// hurry ends SmartBFT's wait before it votes for the block in flight. It waits
+// for two ticks, for the others to be as far, with a lock held at which every
+// message of a peer stops, and without listening for the stop. The vote is
+// held back instead.
+func (r *replica) hurry() {
 	for range 2 {
 		select {
 		case r.ticks <- time.Now():

@@ -348,10 +348,14 @@ func (r *replica) Sign(data []byte) []byte {
 // the write-ahead log takes no more records.
 func (r *replica) SignProposal(raw types.Proposal, prepares []byte) *types.Signature {
 	sig := &types.Signature{ID: r.cfg.ID}
+	inFlight := len(prepares) == 0 && len(r.Nodes()) > 1
+	if inFlight {
+		defer r.hurry()
+	}
 	if r.ctx.Err() != nil {
 		return sig
 	}
-	value, err := r.vote(raw, len(prepares) == 0 && len(r.Nodes()) > 1)
+	value, err := r.vote(raw, inFlight)
 	if err != nil {
 		r.fail(fmt.Errorf("voting: %w", err))
 		return sig
@@ -401,7 +405,7 @@ func (r *replica) promise(p *proposal, inFlight bool) error {
 	r.promises.voted = accepted{view: p.view, height: p.height, block: p.hash}
 	r.promises.bound = inFlight
 	if inFlight {
-		r.takeOff(p)
+		r.flight = flight{p.view, p.height}
 	}
 	return nil
 }

@@ -398,7 +398,7 @@ type simApp struct {
 func (a *simApp) Propose(ctx context.Context, now int64, raws [][]byte) (*chain.Block, error) {
 	a.p.step()
 	if l := a.p.v.liar; l != nil && l.propose != nil {
-		return l.propose(a, ctx, now, raws)
+		return l.propose(ctx, a, now, raws)
 	}
 	return a.Ledger.Propose(ctx, now, raws)
 }
@@ -471,7 +471,7 @@ func (p *process) Send(to uint64, message []byte) {
 	}
 	messages := [][]byte{message}
 	if l := p.v.liar; l != nil && l.say != nil {
-		messages = l.say(p, to, message)
+		messages = l.hear(p, to, message)
 	}
 	for _, m := range messages {
 		p.v.s.links.carry(p.v.id, to, func() {
@@ -877,11 +877,4 @@ func TestSimulation(t *testing.T) {
 		}
 		s.settle(30 * time.Second)
 	})
-}
-
-// liar is what a Byzantine validator does otherwise than an honest one.
-type liar struct {
-	propose  func(a *simApp, ctx context.Context, now int64, raws [][]byte) (*chain.Block, error)
-	trusting bool // it verifies nothing
-	say      func(p *process, to uint64, message []byte) [][]byte
 }
