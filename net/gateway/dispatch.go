@@ -175,7 +175,7 @@ func parseEmpty(body []byte) abi.Code {
 // once a connection, and are the costly things that a stranger may ask for.
 const helloCost = 16
 
-// maxSteps is how many changes of the validator set an answer holds: 18 KiB
+// maxSteps is how many changes of the validator set an answer holds: 16 KiB
 // with sixteen validators, little enough that a stranger needs no large slot.
 const maxSteps = 8
 
