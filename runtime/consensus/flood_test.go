@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // A flood is simulated on the queue itself, in virtual time. A chain makes
@@ -221,4 +224,66 @@ func TestOldestIsInTheBatch(t *testing.T) {
 		}
 		q.settle(taken[:random.IntN(len(taken))+1], 0)
 	}
+}
+
+// ownedApp is an app whose keys but one belong to one owner.
+type ownedApp struct {
+	*app
+	other   key
+	relayed int // guarded by app.mu
+}
+
+func (a *ownedApp) Check(raw []byte) (*chain.Tx, abi.Hash, error) {
+	tx, payer, err := a.app.Check(raw)
+	if err == nil && !bytes.Equal(tx.Key(), a.other.Public()) {
+		payer = abi.Hash{1}
+	}
+	return tx, payer, err
+}
+
+func (a *ownedApp) CheckRelayed(raw []byte) (*chain.Tx, abi.Hash, error) {
+	a.mu.Lock()
+	a.relayed++
+	a.mu.Unlock()
+	return a.Check(raw)
+}
+
+// To the engine a thousand devices of one owner are one payer; what another
+// node let in is checked as such.
+func TestDevicesOfOneOwnerAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &ownedApp{app: newApp(t, 1), other: newKey(77)}
+		release := make(chan struct{})
+		a.onPropose = func(uint64) error { <-release; return nil }
+		cfg := config(t, a.app, t.TempDir())
+		cfg.App, cfg.QueueCount, cfg.PoolGas = a, 8, 1000
+		r := start(t, cfg)
+		taken := 0
+		for n := range uint64(100) {
+			err := r.HandleTransaction(t.Context(), transactionOf(t, newKey(2000+n), 1, 1000))
+			if err == nil {
+				taken++
+			} else if !errors.Is(err, abi.CodeBusy) {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if taken > 6 {
+			t.Errorf("%d of one owner's devices are in line", taken)
+		}
+		late := transactionOf(t, a.other, 1, 1000)
+		if _, err := r.Submit(t.Context(), late); err != nil {
+			t.Errorf("there is no room for another: %v", err)
+		}
+		if a.relayed != 100 {
+			t.Errorf("%d of 100 were checked as passed on", a.relayed)
+		}
+		close(release)
+		if h := <-a.wait(txID(t, late)); h > 3 {
+			t.Errorf("the other's is in block %d, behind %d of the owner's", h, taken)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
