@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"net"
@@ -46,9 +47,12 @@ type ledger struct {
 	proof       func(key []byte) ([]byte, error) // nil: true
 }
 
-func newLedger(t testing.TB) *ledger {
+func newLedger(t testing.TB) *ledger { return newLedgerOf(newKey(t), newKey(t)) }
+
+// newLedgerOf begins a chain with a validator and a gateway.
+func newLedgerOf(validator, gateway *key.Key) *ledger {
 	l := &ledger{
-		validator: newKey(t), gateway: newKey(t), state: map[string][]byte{},
+		validator: validator, gateway: gateway, state: map[string][]byte{},
 		standing: map[string]abi.Standing{}, results: map[abi.Hash]abi.TxResult{},
 	}
 	l.genesis = &chain.Genesis{
@@ -314,6 +318,17 @@ func (l *ledger) serveNode(t testing.TB, n gateway.Node, by *key.Key, address st
 	})
 	t.Cleanup(stop)
 	return conn.LocalAddr().String(), stop
+}
+
+// namedKey is the same key in every process, for corpora of fuzz tests.
+func namedKey(t testing.TB, name string) *key.Key {
+	t.Helper()
+	seed := sha256.Sum256([]byte(name))
+	k, err := key.New(ed25519.NewKeyFromSeed(seed[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func newKey(t testing.TB) *key.Key {
