@@ -118,7 +118,7 @@ func chaos(t *testing.T, seed uint64) {
 		start(i)
 	}
 	number, sent := uint64(0), 0
-	for range 20 {
+	for range 12 {
 		x.change(hosts)
 		for range 20 + choices.IntN(200) {
 			for _, a := range nodes {

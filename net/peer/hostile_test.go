@@ -516,7 +516,7 @@ func TestHandshakeFlood(t *testing.T) {
 		}
 		// What comes back from node 1 never reaches the flooders, but for a Retry.
 		w.lose(func(from, to netip.AddrPort) bool { return from == at(1) && to.Addr().As4()[2] != 0 })
-		for i := range 200 {
+		for i := range 80 {
 			transport := &quic.Transport{Conn: w.socket(256 + i)}
 			go func() {
 				defer transport.Close()
@@ -525,7 +525,7 @@ func TestHandshakeFlood(t *testing.T) {
 				}
 			}()
 		}
-		settled(20 * time.Second)
+		settled(10 * time.Second)
 		n.admission.mu.Lock()
 		strange := n.admission.strange
 		n.admission.mu.Unlock()
