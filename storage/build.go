@@ -29,16 +29,28 @@ var errOtherTarget = errors.New("it was to reach another state")
 
 // resume opens what is there of the import, or begins it.
 func (i *Import) resume() error {
-	health := newHealth()
-	e, err := openEngine(i.cfg, health)
+	cfg := i.cfg
+	cfg.importing = true
+	e, err := openEngine(cfg, newHealth())
 	if err != nil {
 		return err
 	}
 	i.engine = e
-	if err := i.readProgress(); err != nil {
-		return errors.Join(err, i.closeEngine())
+	if err := errors.Join(i.removeTables(), i.readProgress()); err != nil {
+		return errors.Join(asDamage(err), i.closeEngine())
 	}
 	return nil
+}
+
+// removeTables removes what an interruption left of tables in the making.
+func (i *Import) removeTables() error {
+	names, err := i.cfg.FS.List(i.cfg.Dir)
+	for _, name := range names {
+		if filepath.Ext(name) == ".sst" {
+			err = errors.Join(err, i.cfg.FS.Remove(filepath.Join(i.cfg.Dir, name)))
+		}
+	}
+	return err
 }
 
 func (i *Import) readProgress() error {
@@ -148,7 +160,7 @@ func (i *Import) newTable() (*table, error) {
 	opts.EnsureDefaults()
 	opts.Cache.Unref()
 	opts.Cache = nil
-	file, err := opts.FS.Create(path)
+	file, err := i.cfg.FS.Create(path) // not the engine's: after a failure that does not return
 	if err != nil {
 		return nil, err
 	}
@@ -353,7 +365,7 @@ func (x *indexer) flush() error {
 func (i *Import) check(fn func(*Store) error) error {
 	s, err := open(i.cfg)
 	if err != nil {
-		return err
+		return i.end(err)
 	}
 	if fn != nil {
 		err = fn(s)

@@ -160,12 +160,19 @@ func (c *Config) pebble(health *health) *pebble.Options {
 		L0CompactionThreshold:       10,
 		L0StopWritesThreshold:       24,
 		MaxOpenFiles:                c.MaxOpenFiles,
+		DisableAutomaticCompactions: c.importing,
 		MaxConcurrentCompactions:    func() int { return 1 },
 		Logger:                      engineLogger{c.Logger, health},
 		Levels:                      make([]pebble.LevelOptions, 7),
 	}
 	opts.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { health.fail(fmt.Errorf("writing in the background: %w", err)) },
+		BackgroundError: func(err error) {
+			// An import reads everything once more before it is a store, and
+			// begins anew if it must: it need not fail for good here.
+			if !c.importing || !pebble.IsCorruptionError(err) {
+				health.fail(fmt.Errorf("writing in the background: %w", err))
+			}
+		},
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 4 << 10

@@ -124,7 +124,7 @@ func (i *Import) Put(prefix uint64, depth uint8, c *proof.Chunk) error {
 	if i.bytes < i.table {
 		return nil
 	}
-	return i.fail(i.flush())
+	return i.fail(asDamage(i.flush()))
 }
 
 func newPiece(prefix uint64, depth uint8, c *proof.Chunk) piece {
@@ -148,7 +148,10 @@ func (i *Import) Plain(changes []Change) error {
 		return i.err
 	}
 	b := batch{Batch: i.engine.kv.NewBatch()}
-	return i.fail(errors.Join(b.plain(changes), i.engine.wait(b.Write), b.Close()))
+	if err := b.plain(changes); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return i.fail(asDamage(i.engine.wait(b.Write)))
 }
 
 // fail keeps the first error.
@@ -157,6 +160,19 @@ func (i *Import) fail(err error) error {
 		i.err = fmt.Errorf("importing a state: %w", err)
 	}
 	return i.err
+}
+
+// asDamage takes an error of the engine for what it must be if it is neither the
+// system's refusal nor the caller's wish: damage to what lies on disk.
+func asDamage(err error) error {
+	known := err == nil || isSystemError(err)
+	for _, other := range []error{ErrCorrupt, ErrIncomplete, errOtherTarget, context.Canceled, context.DeadlineExceeded} {
+		known = known || errors.Is(err, other)
+	}
+	if known {
+		return err
+	}
+	return corrupt("the import", err)
 }
 
 // Finish checks that the chunks are complete and lead to the target's root,
@@ -170,16 +186,10 @@ func (i *Import) Finish(ctx context.Context, f Final) error {
 	defer i.mu.Unlock()
 	err := i.err
 	if err == nil {
-		err = i.finish(ctx, f)
+		err = asDamage(i.finish(ctx, f))
 	}
-	if closed := i.closeEngine(); err == nil {
-		err = closed
-	}
-	if err == nil {
+	if err = i.end(err); err == nil {
 		err = i.check(f.Check)
-	}
-	if errors.Is(err, ErrCorrupt) {
-		err = errors.Join(err, i.cfg.FS.RemoveAll(i.cfg.Dir))
 	}
 	if err == nil {
 		err = i.replace()
@@ -191,11 +201,19 @@ func (i *Import) Finish(ctx context.Context, f Final) error {
 func (i *Import) Close() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	err := i.err
-	if err == nil {
-		err = i.flush()
+	if i.err == nil && i.engine != nil {
+		i.fail(asDamage(i.flush()))
 	}
-	return errors.Join(err, i.closeEngine())
+	return i.end(i.err)
+}
+
+// end closes the engine. What is damaged is of no use to another import.
+func (i *Import) end(err error) error {
+	err = errors.Join(err, i.closeEngine())
+	if errors.Is(err, ErrCorrupt) {
+		err = errors.Join(err, i.cfg.FS.RemoveAll(i.cfg.Dir))
+	}
+	return err
 }
 
 // span is a range of the 8 first bytes of key hashes, both ends included.

@@ -26,7 +26,8 @@ type Config struct {
 	Logger          *slog.Logger // required
 	FS              vfs.FS       // the disk's by default; tests inject faults
 
-	readOnly bool // of a checkpoint
+	readOnly  bool // of a checkpoint
+	importing bool // tables come in order: merging them can wait
 }
 
 func (c *Config) validate() error {
