@@ -31,6 +31,7 @@ type Engine struct {
 	wake  chan struct{} // capacity one; wakes the pump
 	state atomic.Int32
 	up    chan struct{} // closed when Run is up
+	told  atomic.Uint64 // height that the chain is said to have
 
 	mu      sync.Mutex
 	replica *replica // of the Run in progress, or nil
@@ -133,7 +134,7 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	}
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
 		journal: j, signed: signed, wake: e.wake, promises: promises, entered: j.entered,
-		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), states: map[uint64]types.ViewAndSeq{}}
+		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), told: &e.told, states: map[uint64]types.ViewAndSeq{}}
 	return e.serve(ctx, r, log)
 }
 
@@ -282,8 +283,8 @@ func smartConfig(id uint64) types.Configuration {
 		LeaderHeartbeatTimeout:        3 * time.Second,
 		LeaderHeartbeatCount:          10,
 		NumOfTicksBehindBeforeSyncing: 10,
-		ViewChangeResendInterval:      2 * time.Second,
-		ViewChangeTimeout:             10 * time.Second,
+		ViewChangeResendInterval:      time.Second,
+		ViewChangeTimeout:             4 * time.Second,
 		CollectTimeout:                300 * time.Millisecond,
 	}
 }
@@ -444,6 +445,15 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 			}
 		}
 	}
+}
+
+// Behind says that the chain has a height by the word of more validators than
+// may lie. If the ledger does not get there within fifteen seconds, Run starts
+// SmartBFT anew, with a sync: on an idle chain nothing else tells it that it
+// missed the last block.
+func (e *Engine) Behind(height uint64) {
+	e.told.Store(height)
+	poke(e.wake)
 }
 
 // Stats is a moment's figures.

@@ -14,22 +14,22 @@ const (
 	clockCheck = time.Second // for a clock that is not trusted yet
 )
 
-// stallAfter is how long transactions may wait in the pool without a block
-// before SmartBFT is started anew: it has more ways to stall than could be
-// mended one by one, and none outlasts a start. A change of view that works
-// takes less.
+// stallAfter is how long transactions may wait in the pool without a block, or
+// the ledger lack a block that others have, before SmartBFT is started anew: it
+// has more ways to stall than could be mended one by one, and none outlasts a
+// start. A change of view that works takes less.
 const stallAfter = 15 * time.Second
 
-// watch tells whether blocks come while transactions wait.
+// watch tells whether blocks come while they are waited for.
 type watch struct {
 	height uint64
 	since  time.Time // zero while nothing waits
 }
 
 // left is how long a block may still take, or false while nothing waits.
-func (w *watch) left(height uint64, pooled int, now time.Time) (time.Duration, bool) {
+func (w *watch) left(height uint64, waiting bool, now time.Time) (time.Duration, bool) {
 	switch {
-	case pooled == 0:
+	case !waiting:
 		*w = watch{}
 		return 0, false
 	case w.since.IsZero() || w.height != height:
@@ -67,7 +67,8 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 // stalls ends the attempt when no block comes; one validator waits for nobody.
 func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 	_, pooled := r.queue.sizes()
-	left, waiting = w.left(r.cfg.App.Head().Height, pooled, time.Now())
+	height := r.cfg.App.Head().Height
+	left, waiting = w.left(height, pooled > 0 || height < r.told.Load(), time.Now())
 	if len(r.Nodes()) == 1 {
 		return 0, false
 	}

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/consensus"
@@ -35,6 +36,7 @@ type replica struct {
 	queue   *queue
 	journal *journal
 	wake    chan<- struct{}
+	told    *atomic.Uint64 // the engine's
 	bft     *consensus.Consensus
 	tickers [2]*time.Ticker
 	ticks   chan time.Time // of the second ticker, and those that are made up

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,9 +44,18 @@ func forSeeds(t *testing.T, nodes int, run func(s *simulation)) {
 	for i := range uint64(*seeds) {
 		seed := *firstSeed + i
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { run(newSimulation(t, nodes, seed)) })
+			bubble(t, func(t *testing.T) { run(newSimulation(t, nodes, seed)) })
 		})
 	}
+}
+
+// bubble runs f in virtual time. The database keeps channels in pools of the
+// process, and a channel of one bubble must not be used in the next: two
+// collections empty them.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	runtime.GC()
+	runtime.GC()
+	synctest.Test(t, f)
 }
 
 // simulation is a chain of validators and what the world knows of it.
@@ -101,9 +111,10 @@ func newSimulation(t *testing.T, nodes int, seed uint64) *simulation {
 	}
 	t.Cleanup(func() {
 		for _, v := range s.nodes {
-			v.stop()
+			_ = v.stop()
 		}
 		s.links.stop()
+		time.Sleep(2 * time.Second) // SmartBFT's last goroutines outlive its Stop by the time that it waits for answers
 	})
 	for _, v := range s.nodes {
 		v.start()
@@ -275,7 +286,7 @@ func (v *validator) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.engine, err = New(Config{ID: v.id, Key: simKey{newKey(v.id), p}, WAL: v.wal, App: &simApp{p.ledger, p}, Clock: v.clock,
-		Logger: testLogger(v.s.t), Transport: p, Syncer: p})
+		Logger: testLogger(v.s.t).With("node", v.id), Transport: p, Syncer: p})
 	fatal(err)
 	v.mu.Lock()
 	v.p, v.down = p, false
@@ -704,6 +715,39 @@ func (s *simulation) revive() {
 	}
 }
 
+// decided says how long a new transaction takes into a block of all that are
+// not said to be down, from the node at on.
+func (s *simulation) decided(at *validator, within time.Duration) time.Duration {
+	s.t.Helper()
+	c := s.newClient()
+	begin := time.Now()
+	if _, err := at.alive().engine.Submit(s.t.Context(), c.raw); err != nil {
+		s.t.Fatal(err)
+	}
+	for s.height(c.id) == 0 {
+		if time.Since(begin) > within {
+			s.report()
+			s.t.Fatalf("no block within %v", within)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
+// leader is the node that the others follow.
+func (s *simulation) leader() *validator {
+	for {
+		for _, v := range s.nodes {
+			if p := v.alive(); p != nil {
+				if id := p.engine.Stats().Leader; id != 0 {
+					return s.nodes[id-1]
+				}
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // settle ends all faults, and then requires progress within a time, that all
 // nodes come to hold the same, and that every transaction counts once.
 func (s *simulation) settle(within time.Duration) {
@@ -751,12 +795,17 @@ func (s *simulation) level() bool {
 	s.mu.Lock()
 	top := s.top
 	s.mu.Unlock()
+	all := true
 	for _, v := range s.nodes {
-		if p := v.alive(); p == nil || p.ledger.Head().Height < top {
-			return v.liar != nil
+		p := v.alive()
+		if p != nil {
+			p.engine.Behind(top) // as signed heads would tell it
+		}
+		if (p == nil || p.ledger.Head().Height < top) && v.liar == nil {
+			all = false
 		}
 	}
-	return true
+	return all
 }
 
 func (s *simulation) report() {
@@ -877,4 +926,83 @@ func TestSimulation(t *testing.T) {
 		}
 		s.settle(30 * time.Second)
 	})
+}
+
+// Five seconds after its leader's power fails the chain goes on.
+func TestSimulationLeaderDies(t *testing.T) {
+	forSeeds(t, 4, func(s *simulation) {
+		s.run(2*time.Second, 100*time.Millisecond)
+		for range 3 {
+			dead := s.leader()
+			p := dead.alive()
+			p.trap.Store(p.steps.Load() + 1 + s.rng.Int64N(30)) // at some step of a block
+			for p.dead.Load() == false {
+				s.newClient()
+				s.send()
+				time.Sleep(time.Millisecond)
+			}
+			if err := dead.stop(); err != nil {
+				t.Error(err)
+			}
+			s.t.Logf("without its leader: %v", s.decided(s.nodes[dead.id%4], 5*time.Second))
+			dead.start()
+			s.run(3*time.Second, 100*time.Millisecond)
+		}
+		s.settle(5 * time.Second)
+	})
+}
+
+// No half of the nodes decides anything; half a minute after they meet again
+// there is progress.
+func TestSimulationMinority(t *testing.T) {
+	forSeeds(t, 4, func(s *simulation) {
+		s.run(2*time.Second, 100*time.Millisecond)
+		s.links.split([]int{0, 0, 1, 1}, s.rng.IntN(2) == 0)
+		time.Sleep(time.Second) // what was decided before is known
+		s.mu.Lock()
+		before := s.top
+		s.mu.Unlock()
+		s.run(time.Duration(30+s.rng.IntN(90))*time.Second, 500*time.Millisecond)
+		s.mu.Lock()
+		after := s.top
+		s.mu.Unlock()
+		if after != before {
+			t.Errorf("%d blocks were decided by halves", after-before)
+		}
+		s.settle(30 * time.Second)
+	})
+}
+
+// A validator whose power fails at any step of a few blocks, a leader or not,
+// goes on with the others, and signs nothing twice.
+func TestSimulationCrashAtEveryStep(t *testing.T) {
+	for _, victim := range []int{0, 3} {
+		for step, done := int64(1), false; !done; step++ {
+			if testing.Short() && step%5 != 0 {
+				continue
+			}
+			t.Run(fmt.Sprintf("validator=%d/step=%d", victim+1, step), func(t *testing.T) {
+				bubble(t, func(t *testing.T) { done = crashAt(newSimulation(t, 4, 1), victim, step) })
+			})
+		}
+	}
+}
+
+// crashAt is true if the blocks took fewer steps.
+func crashAt(s *simulation, victim int, step int64) (done bool) {
+	v := s.nodes[victim]
+	for range 2 {
+		s.decided(s.nodes[1], 5*time.Second)
+	}
+	time.Sleep(time.Second)
+	p := v.alive()
+	p.trap.Store(p.steps.Load() + step)
+	for range 3 {
+		s.decided(s.nodes[1], 10*time.Second)
+		time.Sleep(50 * time.Millisecond)
+	}
+	done = !p.dead.Load()
+	time.Sleep(time.Second)
+	s.settle(10 * time.Second)
+	return done
 }
