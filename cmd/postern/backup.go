@@ -143,7 +143,7 @@ func inspectBackup(c *cli.Context, h home) (*backupInfo, error) {
 		return nil, err
 	}
 	id := chain.ChainID(raw)
-	if _, err := verifyBlocks(c, store, id, genesis.Validators); err != nil {
+	if _, err := verifyBlocks(c.Context, store, id, genesis.Validators); err != nil {
 		return nil, err
 	}
 	newest, _, _, err := store.Block(store.Head().Height)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -73,7 +75,7 @@ func verify(c *cli.Context, h home, out output) error {
 	if err != nil {
 		return fmt.Errorf("the database of %s: %w", h, err)
 	}
-	walked, err := verifyBlocks(c, store, chain.ChainID(raw), genesis.Validators)
+	walked, err := verifyBlocks(c.Context, store, chain.ChainID(raw), genesis.Validators)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ type walk struct {
 // verifyBlocks walks the chain from its genesis: parents, certificates, changes
 // of the validators, the roots of transactions and outcomes, and the newest
 // state root.
-func verifyBlocks(c *cli.Context, store *storage.Store, id abi.Hash, set chain.ValidatorSet) (*walk, error) {
+func verifyBlocks(ctx context.Context, store *storage.Store, id abi.Hash, set chain.ValidatorSet) (*walk, error) {
 	w := &walk{store: store, trusted: proof.Trusted{Chain: id, Validators: set}, parent: &abi.Hash{}}
 	var err error
 	if w.steps, err = storedSteps(store); err != nil {
@@ -131,7 +133,7 @@ func verifyBlocks(c *cli.Context, store *storage.Store, id abi.Hash, set chain.V
 	}
 	head := store.Head()
 	for height := uint64(0); height <= head.Height; height = max(height+1, store.Base()) {
-		if err := c.Context.Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		if height > 1 && w.blocks == 1 {
@@ -148,7 +150,24 @@ func verifyBlocks(c *cli.Context, store *storage.Store, id abi.Hash, set chain.V
 	if len(w.steps) > 0 {
 		return nil, fmt.Errorf("a change of the validators at height %d, above the head: %w", w.steps[0].Header.Height, abi.CodeBadProof)
 	}
-	return w, nil
+	return w, w.members()
+}
+
+// members checks that the state names the validators that the changes lead to.
+func (w *walk) members() error {
+	view, err := w.store.HeadView()
+	if err != nil {
+		return err
+	}
+	defer view.Release()
+	raw, ok, err := view.Get(chain.ValidatorsKey())
+	if err != nil {
+		return err
+	}
+	if !ok || !bytes.Equal(raw, w.trusted.Validators.Append(nil)) {
+		return fmt.Errorf("the state names other validators than their changes lead to: %w", abi.CodeBadProof)
+	}
+	return nil
 }
 
 // storedSteps are the changes of the validators as the database has them.
