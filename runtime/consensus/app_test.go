@@ -62,6 +62,7 @@ type app struct {
 	set   chain.ValidatorSet // signs blocks up to height split, or all if that is 0
 	after chain.ValidatorSet // signs later ones
 	split uint64
+	terms terms // instead of all of these, where not nil
 	clock func() (int64, bool)
 	limit int // transactions of a block; 0 = no limit
 
@@ -93,7 +94,7 @@ func newApp(t testing.TB, validators int) *app {
 // reopen is another process on a copy of a disk.
 func (a *app) reopen(d *disk) *app {
 	b := newApp(a.t, len(a.set))
-	b.after, b.split = a.after, a.split
+	b.after, b.split, b.terms = a.after, a.split, a.terms
 	b.clock, b.limit, b.perBlock, b.disk = a.clock, a.limit, a.perBlock, d.clone()
 	return b
 }
@@ -105,6 +106,9 @@ func (a *app) ChainID() abi.Hash { return testChain }
 func (a *app) ValidatorSet() chain.ValidatorSet { return a.signers(a.Head().Height + 1) }
 
 func (a *app) signers(height uint64) chain.ValidatorSet {
+	if a.terms != nil {
+		return a.terms.at(height)
+	}
 	if a.split > 0 && height > a.split {
 		return a.after
 	}

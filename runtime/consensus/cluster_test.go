@@ -30,6 +30,7 @@ type network struct {
 
 type node struct {
 	id   uint64
+	key  key
 	dir  string
 	app  *app
 	run  *running // nil while down
@@ -51,7 +52,7 @@ func newNetwork(t testing.TB, n int) *network {
 	})
 	for i := range n {
 		id := uint64(i + 1)
-		net.nodes[id] = &node{id: id, dir: t.TempDir(), app: newApp(t, n), net: net}
+		net.nodes[id] = &node{id: id, key: newKey(id), dir: t.TempDir(), app: newApp(t, n), net: net}
 	}
 	return net
 }
@@ -60,12 +61,16 @@ func newNetwork(t testing.TB, n int) *network {
 func (v *node) start() {
 	v.app = v.app.reopen(v.app.snapshot())
 	v.app.clock = func() (int64, bool) { return time.Now().Add(v.skew).UnixMilli(), true }
-	cfg := config(v.net.t, v.app, v.dir)
-	cfg.ID, cfg.Key, cfg.Transport, cfg.Syncer = v.id, newKey(v.id), v, v
-	run := start(v.net.t, cfg)
+	run := start(v.net.t, v.config())
 	v.net.mu.Lock()
 	defer v.net.mu.Unlock()
 	v.run = run
+}
+
+func (v *node) config() Config {
+	cfg := config(v.net.t, v.app, v.dir)
+	cfg.ID, cfg.Key, cfg.Transport, cfg.Syncer = v.id, v.key, v, v
+	return cfg
 }
 
 // kill stops a node. What it sent is still on its way.
