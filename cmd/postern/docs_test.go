@@ -14,7 +14,7 @@ import (
 )
 
 // pages are the pages whose commands are run, and how many there are at least.
-var pages = map[string]int{"network.md": 14, "quickstart.md": 10, "tutorial-go.md": 15, "proofs.md": 12}
+var pages = map[string]int{"governance.md": 26, "network.md": 14, "quickstart.md": 10, "tutorial-go.md": 15, "proofs.md": 12}
 
 // rustPages are pages whose commands need a Rust compiler, which not every
 // machine has: they are run with the flag -rust, as make check does.
@@ -85,13 +85,16 @@ func commandOf(command string) string {
 		if strings.HasPrefix(rest, "postern testnet") { // which chooses free ports itself
 			return line
 		}
-		return line + " --quic 127.0.0.1:0 --web 127.0.0.1:0"
+		return line + " --quic 127.0.0.1:0 --web 127.0.0.1:0 --peer 127.0.0.1:0"
 	}
 	if strings.HasPrefix(command, "cd ") {
 		return command
 	}
 	if m := assignment.FindStringSubmatch(command); m != nil {
 		return "exec " + m[2] + "\nafter " + m[1] + " '" + m[3] + "'"
+	}
+	if made, file, ok := strings.Cut(command, " > "); ok {
+		return commandOf(made) + "\ncp stdout " + file
 	}
 	prefix := ""
 	if rest, ok := strings.CutPrefix(command, "! "); ok {
