@@ -43,7 +43,7 @@ func (l *Ledger) check(raw []byte, rates *rates) (t *chain.Tx, by abi.Hash, err 
 	if err != nil {
 		return nil, by, l.outside(err)
 	}
-	if err := l.verify(t, by, rates); err != nil {
+	if err := l.verifyWithin(t, by, rates); err != nil {
 		return nil, by, err
 	}
 	return t, by, l.outside(checkReplay(v, s, t))
@@ -108,21 +108,34 @@ func (l *Ledger) now(head *tip) (ms int64, trusted bool) {
 	return max(ms, head.header.Time), trusted
 }
 
-// verify checks a transaction's signature once, within its payer's rate if that
-// is given. What was checked before costs nothing.
-func (l *Ledger) verify(t *chain.Tx, payer abi.Hash, rates *rates) error {
+// verify checks a transaction's signature once. What was checked before costs
+// nothing.
+func (l *Ledger) verify(t *chain.Tx) error {
+	digest := sha256.Sum256(t.Raw)
+	if l.verified.has(digest) {
+		return nil
+	}
+	err := t.Envelope().Verify()
+	if err == nil {
+		l.verified.add(digest)
+	}
+	return err
+}
+
+// verifyWithin is verify within the payer's rate. Garbage takes no token.
+func (l *Ledger) verifyWithin(t *chain.Tx, payer abi.Hash, rates *rates) error {
 	digest := sha256.Sum256(t.Raw)
 	if l.verified.has(digest) {
 		return nil
 	}
 	now, _ := l.cfg.Clock()
-	if rates != nil && !rates.has(payer, now) {
+	if !rates.has(payer, now) {
 		return abi.CodeRateLimited
 	}
 	if err := t.Envelope().Verify(); err != nil {
 		return err
 	}
-	if rates != nil && !rates.take(payer, now) {
+	if !rates.take(payer, now) {
 		return abi.CodeRateLimited
 	}
 	l.verified.add(digest)

@@ -142,7 +142,7 @@ func (l *Ledger) usable(raws [][]byte) []*chain.Tx {
 			if t.Chain != l.chain {
 				err = abi.CodeWrongChain
 			} else {
-				err = l.verify(t, abi.Hash{}, nil)
+				err = l.verify(t)
 			}
 		}
 		if err != nil {

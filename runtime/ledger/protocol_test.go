@@ -309,3 +309,27 @@ func TestProposalOfAnUnknownVersion(t *testing.T) {
 		t.Error("an unknown version is to be compiled for")
 	}
 }
+
+// A block that took long to make, for codes that had to be compiled, is made
+// once more with a time that the other validators will accept.
+func TestSlowBlockIsMadeAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, c := range []struct{ step, want int64 }{{slowBlock / 2, 0}, {slowBlock + 1, slowBlock + 1}} {
+		began := max(w.now, w.l.Head().Time+1)
+		asked := int64(0)
+		w.l.cfg.Clock = func() (int64, bool) {
+			asked++
+			return began + (asked-1)*c.step, true
+		}
+		raw := w.tx(owner, chain.OpCall, &chain.Call{Contract: "none"})
+		asked = 0
+		k, err := w.l.Propose(t.Context(), began, [][]byte{raw})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := k.Header.Time - began; got != c.want {
+			t.Errorf("after %d ms the block's time is %d ms later, want %d", c.step, got, c.want)
+		}
+		w.commit(k)
+	}
+}
