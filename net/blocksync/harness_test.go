@@ -137,6 +137,7 @@ func (h *history) sets() map[abi.Hash]chain.ValidatorSet {
 // ledger is a Chain that takes what it must and complains of anything else.
 type ledger struct {
 	t    testing.TB
+	id   abi.Hash
 	sets map[abi.Hash]chain.ValidatorSet
 	cost time.Duration // of a commit
 
@@ -149,10 +150,10 @@ type ledger struct {
 
 // newLedger holds the blocks of a history up to a height.
 func newLedger(t testing.TB, h *history, height int) *ledger {
-	return &ledger{t: t, sets: h.sets(), blocks: slices.Clone(h.blocks[:height+1]), base: 1, committed: make(chan struct{})}
+	return &ledger{t: t, id: h.blocks[0].header.Chain, sets: h.sets(), blocks: slices.Clone(h.blocks[:height+1]), base: 1, committed: make(chan struct{})}
 }
 
-func (l *ledger) ChainID() abi.Hash { return l.blocks[0].header.Chain }
+func (l *ledger) ChainID() abi.Hash { return l.id }
 
 func (l *ledger) Head() chain.Header {
 	l.mu.Lock()

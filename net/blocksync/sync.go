@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/seed79541315/postern/net/peer"
 )
 
@@ -65,12 +63,12 @@ func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
 	defer s.window.Store(nil)
 
 	inner, cancel := context.WithCancel(ctx)
-	group, inner := errgroup.WithContext(inner)
-	group.Go(func() error { s.supervise(inner, w); return nil })
-	group.Go(func() error { s.report(inner, w); return nil })
+	var group sync.WaitGroup
+	group.Go(func() { s.supervise(inner, w) })
+	group.Go(func() { s.report(inner, w) })
 	err := s.drain(ctx, w)
 	cancel()
-	err = errors.Join(err, group.Wait())
+	group.Wait()
 
 	s.pruned.Store(errors.Is(err, ErrPruned))
 	if after := s.cfg.Chain.Head().Height; err == nil && after >= before+worthALine {

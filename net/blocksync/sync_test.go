@@ -125,7 +125,7 @@ func TestPrunedPeers(t *testing.T) {
 		}
 		l, n, _, err := catchUp(t, h, 20, func(n *network) {
 			n.connect("a", peer.Validator, pruned(60))
-			n.connect("b", peer.Validator, pruned(21))
+			time.AfterFunc(prunedAfter/2, func() { n.connect("b", peer.Validator, pruned(21)) })
 		})
 		if err != nil || l.height() != 100 || len(n.banned) > 0 {
 			t.Fatalf("one keeps block 21: height %d, %v, reported %v", l.height(), err, n.banned)

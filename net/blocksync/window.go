@@ -21,6 +21,7 @@ const (
 // How long the first answers are waited for.
 const (
 	aloneAfter  = 3 * time.Second        // without any peer
+	prunedAfter = 10 * time.Second       // without one that keeps what is needed next; others may be resting
 	settleAfter = 2 * time.Second        // without a quorum of the validators
 	lateAfter   = 300 * time.Millisecond // with a quorum, for the others
 )
@@ -67,11 +68,12 @@ type window struct {
 	sources []*source
 	enough  time.Time // when the quorum had answered; zero: not yet
 	alone   time.Time // when the last source went
+	kept    time.Time // when there was a source that keeps the next height
 }
 
 func newWindow(next uint64, memory, quorum int) *window {
 	now := time.Now()
-	return &window{memory: memory, quorum: quorum, next: next, block: guessBlock, changed: make(chan struct{}), begun: now, alone: now}
+	return &window{memory: memory, quorum: quorum, next: next, block: guessBlock, changed: make(chan struct{}), begun: now, alone: now, kept: now}
 }
 
 // broadcast wakes everybody who waits. mu is held.
@@ -286,6 +288,9 @@ func (w *window) over() error {
 			keeps = keeps || c.has(w.next)
 		}
 	}
+	if keeps {
+		w.kept = time.Now()
+	}
 	all := heard == len(w.sources)
 	switch {
 	case len(w.sources) == 0 && time.Since(w.alone) > aloneAfter:
@@ -294,7 +299,7 @@ func (w *window) over() error {
 		return nil
 	case w.next > target:
 		return io.EOF
-	case all && !keeps:
+	case all && time.Since(w.kept) > prunedAfter:
 		return ErrPruned
 	}
 	return nil

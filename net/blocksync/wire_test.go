@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -115,7 +116,11 @@ func TestSyncOverQUIC(t *testing.T) {
 		id := h.blocks[0].header.Chain
 		w.host(1, id, honest(t, newLedger(t, h, 1500)))
 		w.host(2, id, honest(t, newLedger(t, h, 1400)))
-		w.host(3, id, (&liar{at: standing{1, 1500}, blocks: spoil(h, 50, func(b *stored) { b.certificate = nil })}).serve)
+		bare := slices.Clone(h.blocks)
+		for i := range bare {
+			bare[i].certificate = nil
+		}
+		w.host(3, id, (&liar{at: standing{1, 1500}, blocks: bare}).serve)
 		n := w.host(4, id, nobody)
 		time.Sleep(2 * time.Second)
 		if got := len(n.Connected()); got != 3 {
