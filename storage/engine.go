@@ -50,7 +50,9 @@ func openEngine(cfg Config, health *health) (*engine, error) {
 func openLocked(cfg Config, health *health) (*engine, error) {
 	path := filepath.Join(cfg.Dir, dbName+".db")
 	switch _, err := cfg.FS.Stat(path); {
-	case errors.Is(err, fs.ErrNotExist) && !cfg.readOnly:
+	case errors.Is(err, fs.ErrNotExist) && cfg.readOnly:
+		return nil, corrupt(path, err)
+	case errors.Is(err, fs.ErrNotExist):
 		if err := createEngine(cfg, path); err != nil {
 			return nil, fmt.Errorf("creating database %s: %w", path, err)
 		}

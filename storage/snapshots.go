@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -101,10 +100,10 @@ func (s *Snapshots) removeOld(keep int) error {
 		if !s.closeOne(height) {
 			continue
 		}
-		if err := s.cfg.FS.RemoveAll(s.path(height)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.cfg.FS.RemoveAll(s.path(height)); err != nil {
 			return fmt.Errorf("removing the snapshot of block %d: %w", height, err)
 		}
-		s.heights = slices.DeleteFunc(slices.Clone(s.heights), func(h uint64) bool { return h == height })
+		s.forget(height)
 	}
 	return nil
 }
@@ -115,10 +114,10 @@ func (s *Snapshots) closeOne(height uint64) bool {
 	if store == nil {
 		return true
 	}
-	if store.alive.Load() > 1 {
-		return false
-	}
 	if err := store.Close(); err != nil {
+		if store.current.Load() != nil && store.Err() == nil {
+			return false
+		}
 		s.cfg.Logger.Warn("closing a snapshot", "height", height, "error", err)
 	}
 	delete(s.open, height)
@@ -127,14 +126,35 @@ func (s *Snapshots) closeOne(height uint64) bool {
 }
 
 // Read calls fn with the checkpoint of a height, which fn must not keep. An
-// error wraps abi.CodeNotFound if there is none.
+// error wraps abi.CodeNotFound if there is none. If it is of ErrCorrupt, the
+// checkpoint is kept no longer.
 func (s *Snapshots) Read(height uint64, fn func(*Store, *View) error) error {
 	store, view, err := s.take(height)
-	if err != nil {
-		return err
+	if err == nil {
+		err = fn(store, view)
+		view.Release()
 	}
-	defer view.Release()
-	return fn(store, view)
+	if errors.Is(err, ErrCorrupt) {
+		s.drop(height, err)
+	}
+	return err
+}
+
+// drop forgets a damaged checkpoint, and removes it unless it is being read.
+func (s *Snapshots) drop(height uint64, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Logger.Warn("a snapshot is damaged and will not be served", "height", height, "error", why)
+	s.forget(height)
+	if s.closeOne(height) {
+		if err := s.cfg.FS.RemoveAll(s.path(height)); err != nil {
+			s.cfg.Logger.Warn("a damaged snapshot was not removed", "height", height, "error", err)
+		}
+	}
+}
+
+func (s *Snapshots) forget(height uint64) {
+	s.heights = slices.DeleteFunc(slices.Clone(s.heights), func(h uint64) bool { return h == height })
 }
 
 func (s *Snapshots) take(height uint64) (*Store, *View, error) {
@@ -144,6 +164,10 @@ func (s *Snapshots) take(height uint64) (*Store, *View, error) {
 		return nil, nil, fmt.Errorf("snapshot of block %d: %w", height, abi.CodeNotFound)
 	}
 	store := s.open[height]
+	if store != nil && store.Err() != nil {
+		delete(s.open, height) // a failed store cannot be closed
+		store = nil
+	}
 	if store == nil {
 		cfg := s.cfg
 		cfg.Dir = s.path(height)
@@ -178,8 +202,8 @@ func (s *Snapshots) closeIdle(all bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for height := range s.open {
-		if all || !s.used[height] {
-			s.closeOne(height)
+		if (all || !s.used[height]) && s.closeOne(height) {
+			continue
 		}
 		s.used[height] = false
 	}

@@ -548,6 +548,9 @@ func TestDamagedSnapshot(t *testing.T) {
 	if _, err := k.kept.Chunk(5, 0, 0); !errors.Is(err, abi.CodeInternal) {
 		t.Fatal(err)
 	}
+	if _, ok := k.kept.Newest(); ok {
+		t.Fatal("a damaged snapshot is offered")
+	}
 	k.blocks(5, 1000)
 	if n, ok := k.kept.Newest(); !ok || n.Header.Height != 10 {
 		t.Fatal("the next snapshot does not take its place")
