@@ -23,13 +23,16 @@ var keepFlag = &cli.StringFlag{Name: "keep", Usage: "write a trust bundle to a n
 func verifyProofCommands() []*cli.Command {
 	return []*cli.Command{
 		{
-			Name: "header", Usage: "check who signed a block's header", ArgsUsage: "FILE|HEIGHT",
+			Name: "header", Usage: "check who signed a block's header, and that proofs do not contradict each other", ArgsUsage: "FILE|HEIGHT ...",
 			Description: `FILE is what postern prove --out wrote, and is checked without a node from the
-trust bundle alone. A HEIGHT is asked of a node, and its answer checked.
+trust bundle alone. Several are checked together: two that are certified and
+cannot both be of one chain are evidence against whoever signed both, which are
+named. A HEIGHT is asked of a node, and its answer checked.
 
 Examples:
 
    postern verify header --trust bundle.json block.proof.json
+   postern verify header --trust bundle.json ours.json theirs.json
    postern verify header 5`,
 			Flags:  withConnect(keepFlag),
 			Action: verifyHeader,
@@ -61,7 +64,7 @@ Examples:
 }
 
 func verifyHeader(c *cli.Context) error {
-	if c.NArg() != 1 {
+	if c.NArg() == 0 {
 		return usagef("name a proof's file or a height: postern verify header FILE|HEIGHT")
 	}
 	if height, err := strconv.ParseUint(c.Args().First(), 10, 64); err == nil {
@@ -76,11 +79,37 @@ func verifyHeader(c *cli.Context) error {
 			return showVerified(printer(c), verifiedOf(cl.Chain(), nil, e), "")
 		})
 	}
-	p, e, err := verifyFile(c, c.Args().First())
+	bundle, light, err := trusting(c)
 	if err != nil {
 		return err
 	}
-	return showVerified(printer(c), verifiedOf(p.Chain, nil, e), "")
+	for _, file := range c.Args().Slice() {
+		p, e, err := verifyFile(light, file)
+		if err != nil {
+			return err
+		}
+		if err := showVerified(printer(c), verifiedOf(p.Chain, nil, e), ""); err != nil {
+			return err
+		}
+	}
+	return keep(c, grown(bundle, light))
+}
+
+// trusting is what the trust bundle of a command makes one trust.
+func trusting(c *cli.Context) (*client.Bundle, *client.LightClient, error) {
+	bundle, err := readBundle(bundlePath(c))
+	if err != nil {
+		return nil, nil, err
+	}
+	light, err := client.NewLight(bundle)
+	return bundle, light, err
+}
+
+// grown is the bundle to begin with next time.
+func grown(b *client.Bundle, light *client.LightClient) *client.Bundle {
+	next := *b
+	next.Checkpoint, next.Height = light.Checkpoint(), light.Height()
+	return &next
 }
 
 func verifyEntry(c *cli.Context, present bool) error {
@@ -106,7 +135,11 @@ func verifiedEntry(c *cli.Context) (*verifiedOutput, error) {
 	if entryWords[args[0]] != nil {
 		return verifiedOnline(c, args)
 	}
-	p, e, err := verifyFile(c, args[0])
+	bundle, light, err := trusting(c)
+	if err != nil {
+		return nil, err
+	}
+	p, e, err := verifyFile(light, args[0])
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +155,7 @@ func verifiedEntry(c *cli.Context) (*verifiedOutput, error) {
 			return nil, fmt.Errorf("%s is of another entry, %s: %w", args[0], keyText(p.Key), abi.CodeBadProof)
 		}
 	}
-	return verifiedOf(p.Chain, p.Key, e), nil
+	return verifiedOf(p.Chain, p.Key, e), keep(c, grown(bundle, light))
 }
 
 func verifiedOnline(c *cli.Context, args []string) (v *verifiedOutput, err error) {
@@ -141,12 +174,8 @@ func verifiedOnline(c *cli.Context, args []string) (v *verifiedOutput, err error
 	return v, err
 }
 
-// verifyFile checks a proof's file from the trust bundle, without a node.
-func verifyFile(c *cli.Context, file string) (*client.Proof, *client.Entry, error) {
-	bundle, err := readBundle(bundlePath(c))
-	if err != nil {
-		return nil, nil, err
-	}
+// verifyFile checks a proof's file, without a node.
+func verifyFile(light *client.LightClient, file string) (*client.Proof, *client.Entry, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
@@ -155,10 +184,6 @@ func verifyFile(c *cli.Context, file string) (*client.Proof, *client.Entry, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	light, err := client.NewLight(bundle)
-	if err != nil {
-		return nil, nil, err
-	}
 	e, err := p.Verify(light)
 	if errors.Is(err, client.ErrUnknownValidators) {
 		err = fmt.Errorf("%w; the file does not lead from the validators of the trust bundle to those that signed", err)
@@ -166,8 +191,7 @@ func verifyFile(c *cli.Context, file string) (*client.Proof, *client.Entry, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", file, err)
 	}
-	bundle.Checkpoint, bundle.Height = light.Checkpoint(), light.Height()
-	return p, e, keep(c, bundle)
+	return p, e, nil
 }
 
 // keep writes the bundle to begin with next time, if that is asked for.
