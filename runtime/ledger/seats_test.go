@@ -2,6 +2,10 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -145,4 +149,48 @@ func TestGrantByProposal(t *testing.T) {
 	if p := w.wantStatus(number, chain.ProposalExecuted, abi.OK); p.Before != nil || w.roles(person("heir").id()) != abi.RoleOperator {
 		t.Error("no new operator")
 	}
+}
+
+// enforcer signs with P-256, as some hardware must; such a key cannot vote.
+type enforcer struct{ key *ecdsa.PrivateKey }
+
+func (e enforcer) Public() []byte {
+	return elliptic.MarshalCompressed(elliptic.P256(), e.key.X, e.key.Y)
+}
+
+func (e enforcer) Sign(m []byte) ([]byte, error) {
+	digest := sha256.Sum256(m)
+	r, s, err := ecdsa.Sign(rand.Reader, e.key, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	signature := make([]byte, chain.SignatureSize)
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return signature, nil
+}
+
+func TestOnlyEd25519Votes(t *testing.T) {
+	w := newWorld(t, council(4, nil))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := enforcer{key}
+	says := func(account abi.Hash) []byte {
+		raw, err := chain.SignStatement(&chain.Statement{
+			Chain: w.l.ChainID(), Kind: chain.StatementValidator, Expiry: w.now + hour, Body: chain.RotationBody(account)}, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	own := says(chain.AccountID(by.Public()))
+	w.try([]attempt{
+		{"added", operator, chain.OpPropose, proposal(chain.ProposeAddValidator, &chain.AddValidator{Statement: own}), abi.CodeBadKey},
+		{"in another's place", operator, chain.OpPropose, proposal(chain.ProposeReplaceValidator,
+			&chain.ReplaceValidator{ID: 2, Statement: own}), abi.CodeBadKey},
+		{"for a validator's account", operator, chain.OpPropose, proposal(chain.ProposeRotateValidator,
+			&chain.ReplaceValidator{ID: 2, Statement: says(member(2).id())}), abi.CodeBadKey},
+	})
 }
