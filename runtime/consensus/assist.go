@@ -1,6 +1,8 @@
 package consensus
 
 import (
+	"time"
+
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 )
@@ -65,4 +67,32 @@ func (r *replica) heard(from uint64, m *smartbftprotos.Message) bool {
 	defer r.mu.Unlock()
 	r.states[from] = types.ViewAndSeq{View: s.ViewNum, Seq: s.Sequence}
 	return true
+}
+
+// complaint is a message by which a node asks another for a new view.
+type complaint struct{ to, view uint64 }
+
+const (
+	complaintGap  = 300 * time.Millisecond // between two of the same; SmartBFT repeats them every second
+	maxComplaints = 256                    // remembered
+)
+
+// echoes tells whether a complaint was sent just now. SmartBFT helps those who
+// are behind by complaining of their view with them, and takes such help for a
+// cry for help: two helpers would answer one another as fast as they can. It
+// needs mu.
+func (r *replica) echoes(to uint64, m *smartbftprotos.Message, now time.Time) bool {
+	change := m.GetViewChange()
+	if change == nil {
+		return false
+	}
+	c := complaint{to, change.NextView}
+	if now.Sub(r.complaint[c]) < complaintGap {
+		return true
+	}
+	if r.complaint == nil || len(r.complaint) >= maxComplaints {
+		r.complaint = map[complaint]time.Time{}
+	}
+	r.complaint[c] = now
+	return false
 }

@@ -386,3 +386,25 @@ func TestVoteInFlightIsKept(t *testing.T) {
 		t.Errorf("SmartBFT is given %d and %d records", len(begin), len(inFlight))
 	}
 }
+
+// Two validators that help one who is behind do not answer one another's help
+// without end.
+func TestComplaintsDoNotEcho(t *testing.T) {
+	r, _ := testReplica(t)
+	now := time.Now()
+	for range 3 {
+		if r.echoes(2, viewChange(4), now) || r.echoes(3, viewChange(4), now) || r.echoes(2, viewChange(5), now) {
+			t.Fatal("a first complaint is held back")
+		}
+		if now = now.Add(complaintGap - 1); !r.echoes(2, viewChange(4), now) {
+			t.Fatal("a repeated complaint is sent")
+		}
+		now = now.Add(1)
+	}
+	for view := range uint64(10 * maxComplaints) {
+		r.echoes(2, viewChange(view), now)
+	}
+	if n := len(r.complaint); n > maxComplaints {
+		t.Fatalf("%d complaints are remembered", n)
+	}
+}

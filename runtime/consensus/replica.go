@@ -52,6 +52,7 @@ type replica struct {
 	promises  promises
 	entered   uint64 // the last new view that was recorded
 	flight    flight
+	complaint map[complaint]time.Time     // when each was last sent
 	states    map[uint64]types.ViewAndSeq // what the others said of themselves when asked last
 	verified  judged                      // the last proposal that VerifyProposal accepted
 	members   []uint64                    // ids that SmartBFT was last told of
@@ -574,6 +575,9 @@ func (r *replica) Nodes() []uint64 {
 func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.echoes(to, m, time.Now()) {
+		return
+	}
 	if m.GetStateTransferRequest() != nil {
 		poke(r.asked)
 	}
