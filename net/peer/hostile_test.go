@@ -412,18 +412,27 @@ func TestBusyHandlers(t *testing.T) {
 				return s.Send(request)
 			}
 		})
-		b := w.start(2, []int{1}, nil)
+		b := w.start(2, []int{1}, func(_ *Config, n *node) {
+			n.onServe = func(_ context.Context, _ []byte, s Stream) error {
+				return s.Send(make([]byte, 2*initialStreamWindow))
+			}
+		})
 		settled(time.Second)
 		var waiting []Stream
-		for range maxRequests - 1 {
-			s, err := b.Open(t.Context(), n.key, []byte("block"))
+		fill := func(from, to *node, request string) Stream {
+			s, err := from.Open(t.Context(), to.key, []byte(request))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Send(make([]byte, initialStreamWindow/2)); err != nil {
-				t.Fatal(err)
-			}
 			waiting = append(waiting, s)
+			return s
+		}
+		for range maxRequests - 1 {
+			s := fill(b, n, "block")
+			go s.Send(make([]byte, 2*initialStreamWindow)) // more than fits
+		}
+		for range maxRequests {
+			fill(n, b, "all") // and reads nothing
 		}
 		for range 100 {
 			b.Send(n.key, make([]byte, 64<<10))
@@ -685,6 +694,29 @@ func TestAddressesHostile(t *testing.T) {
 			t.Errorf("%d nodes are remembered, of whom all but one never answered", s.Known)
 		}
 		mustConnect(t, n, good)
+	})
+}
+
+// TestAddressesIgnored tells of addresses that are not to be tried at all.
+func TestAddressesIgnored(t *testing.T) {
+	simulate(t, func(t *testing.T, w *world) {
+		n := w.start(1, nil, func(c *Config, _ *node) { c.Learn = true })
+		w.set(idOf(2), Node)
+		w.set(idOf(5), Node)
+		r := w.dialRaw(2, 1)
+		control := r.greet(goodHello())
+		tell := func(list ...nodeAddress) {
+			control.Write(appendFrame(nil, appendAddresses([]byte{controlAddresses}, list)))
+			settled(50 * time.Millisecond)
+		}
+		tell(nodeAddress{idOf(3), at(3).String()}, nodeAddress{n.key, at(3).String()}, nodeAddress{idOf(5), "127.0.0.1:22"})
+		if count := n.book.count(); count != 0 {
+			t.Errorf("%d nodes are remembered of a stranger, the node itself, and an address of the reader's own machine", count)
+		}
+		tell(nodeAddress{idOf(5), at(5).String()})
+		if count := n.book.count(); count != 1 {
+			t.Errorf("%d nodes are remembered of a good one", count)
+		}
 	})
 }
 
