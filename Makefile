@@ -6,6 +6,7 @@ LDFLAGS    = -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 60s
 SOAKSEEDS ?= 20000
 SOAKCOUNT ?= 10
+SOAKROUNDS ?= 500
 BENCHTIME ?= 1s
 
 # Random modules of six functions each: the campaign of `make fuzz`, 100,000
@@ -51,9 +52,9 @@ engines: ## the same outcomes on every engine and processor (Debian's binaryen a
 	$(ON_386) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE))
 	$(ON_ARM64) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 2,$(SHARE)) -binaryen 20
 	$(ON_ARMV7) $(ENGINES) -run 'Random|Binaryen|Engine' -seeds $(word 3,$(SHARE)) -binaryen 20
-	$(ON_386) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
-	$(ON_ARM64) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
-	$(ON_ARMV7) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays'
+	$(ON_386) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays|ChangeOfVersion|CompiledBefore|Versions'
+	$(ON_ARM64) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays|ChangeOfVersion|CompiledBefore|Versions'
+	$(ON_ARMV7) ./runtime/wasm ./runtime/ledger -run 'Golden|HostScripts|FixtureReplays|ChangeOfVersion|CompiledBefore|Versions'
 
 campaign: ## thousands of random modules on amd64, arm64 and armv7
 	$(GO) test $(ENGINES) -run 'Random|Binaryen' -seeds $(word 1,$(CAMPAIGN)) -binaryen 3000
@@ -75,8 +76,9 @@ fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIM
 	  done; \
 	done
 
-soak: ## long campaigns: SOAKSEEDS random modules, and every test SOAKCOUNT times under the race detector
+soak: ## long campaigns: SOAKSEEDS random modules, SOAKROUNDS faults upon a network of processes, and every test SOAKCOUNT times under the race detector
 	$(GO) test -count 1 -timeout 24h ./runtime/wasm/internal/rewrite -seeds $(SOAKSEEDS)
+	$(GO) test -count 1 -timeout 24h ./cmd/postern -run Survival -rounds $(SOAKROUNDS)
 	CGO_ENABLED=1 $(GO) test -race -count $(SOAKCOUNT) -timeout 24h ./...
 
 clean:
