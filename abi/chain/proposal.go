@@ -181,13 +181,3 @@ func readVotes(r *cbor.Reader) (list []ProposalVote) {
 	}
 	return list
 }
-
-// Voted is the last vote of an account; ok is false if it has none.
-func (p *Proposal) Voted(account abi.Hash) (v ProposalVote, ok bool) {
-	for i := range p.Votes {
-		if p.Votes[i].Account == account {
-			v, ok = p.Votes[i], true
-		}
-	}
-	return v, ok
-}

@@ -47,25 +47,8 @@ func (l *Ledger) Steps(after uint64, max int) (steps [][]byte, more bool, err er
 	return steps, more, nil
 }
 
-// SignersAt is the set that signs the block of a height, which may be one
-// above the head. The error is abi.CodeNotFound where that is not decided yet.
-func (l *Ledger) SignersAt(height uint64) (chain.ValidatorSet, error) {
-	v, head, err := l.take()
-	if err != nil {
-		return nil, err
-	}
-	defer v.Release()
-	if height > head.header.Height+1 {
-		return nil, fmt.Errorf("validators of block %d: %w", height, abi.CodeNotFound)
-	}
-	set, err := signersAt(v, l.genesis, height)
-	if err != nil {
-		return nil, l.unavailable(err)
-	}
-	return set, nil
-}
-
-// signersAt is the set of the last step below a height.
+// signersAt is the set that signs the block of a height: that of the last step
+// below it.
 func signersAt(v *storage.View, g *chain.Genesis, height uint64) (chain.ValidatorSet, error) {
 	var last []byte
 	err := eachStep(v, 0, func(at uint64, step []byte) bool {
