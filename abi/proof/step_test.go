@@ -3,6 +3,7 @@ package proof
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/hex"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -67,6 +68,16 @@ func TestStepIsRefused(t *testing.T) {
 		if err := trusted.Advance(&s); err == nil || trusted.Height != 4 || len(trusted.Validators) != 1 {
 			t.Errorf("%s: %v, now at %d", name, err, trusted.Height)
 		}
+	}
+}
+
+// TestStepVector holds the encoding to bytes that another implementation can
+// check itself against.
+func TestStepVector(t *testing.T) {
+	s := stepOf(5, setOf(1, "a"), setOf(1, "a", "b"), "a")
+	const want = "0e2227cc90c1e3e1dceea156b414ebad824f85abbf502f88b8b804676940b0ba"
+	if got := sha256.Sum256(s.Append(nil)); hex.EncodeToString(got[:]) != want {
+		t.Errorf("the step's hash is %x, want %s", got, want)
 	}
 }
 
