@@ -151,6 +151,25 @@ func TestGrantByProposal(t *testing.T) {
 	}
 }
 
+// Both of two validators agree in one block that each of them goes: the second
+// change would leave nobody.
+func TestLastTwoDoNotBothGo(t *testing.T) {
+	w := newWorld(t, council(2, nil))
+	first, second := w.put(member(1), proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 1})),
+		w.put(member(1), proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 2}))
+	for _, o := range w.block(
+		w.tx(member(2), chain.OpApprove, &chain.Vote{Proposal: first}),
+		w.tx(member(2), chain.OpApprove, &chain.Vote{Proposal: second})) {
+		w.want(o, abi.OK)
+	}
+	w.wantStatus(first, chain.ProposalExecuted, abi.OK)
+	w.wantStatus(second, chain.ProposalFailed, abi.CodeBadValidatorSet)
+	w.wantIDs(2)
+	if w.roles(member(2).id()) != abi.RoleValidator {
+		t.Error("a failed removal took the role")
+	}
+}
+
 // enforcer signs with P-256, as some hardware must; such a key cannot vote.
 type enforcer struct{ key *ecdsa.PrivateKey }
 
