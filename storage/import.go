@@ -107,8 +107,8 @@ func (i *Import) Done(prefix uint64, depth uint8) bool {
 	return i.done.covers(spanOf(prefix, depth))
 }
 
-// Put takes a chunk that the caller has verified under the target's root. Its
-// bytes must stay as they are until the import is closed or finished.
+// Put takes a chunk that the caller has verified under the target's root.
+// Finish verifies all of them together again.
 func (i *Import) Put(prefix uint64, depth uint8, c *proof.Chunk) error {
 	p := newPiece(prefix, depth, c)
 	i.mu.Lock()
@@ -130,11 +130,11 @@ func (i *Import) Put(prefix uint64, depth uint8, c *proof.Chunk) error {
 func newPiece(prefix uint64, depth uint8, c *proof.Chunk) piece {
 	p := piece{prefix: prefix, depth: depth, records: make([]record, len(c.Entries))}
 	for n, e := range c.Entries {
-		value := e.Value
-		if len(value) >= hashedFrom {
-			value = appendStored(nil, value, proof.ValueHash(value))
+		var hash abi.Hash // stored beside long values only
+		if len(e.Value) >= hashedFrom {
+			hash = proof.ValueHash(e.Value)
 		}
-		p.records[n] = record{appendStateKey(nil, proof.KeyHash(e.Key), e.Key), value}
+		p.records[n] = record{appendStateKey(nil, proof.KeyHash(e.Key), e.Key), appendStored(nil, e.Value, hash)}
 	}
 	slices.SortFunc(p.records, func(a, b record) int { return bytes.Compare(a.key, b.key) })
 	return p

@@ -224,18 +224,25 @@ func TestSnapshotsCloseIdle(t *testing.T) {
 		go func() { done <- kept.Run(ctx) }()
 		rootAt(t, kept, 0)
 		for i, open := range []int{1, 1, 0} {
-			if len(kept.open) != open {
-				t.Errorf("%d are open after %d ticks", len(kept.open), i)
+			if n := kept.count(); n != open {
+				t.Errorf("%d are open after %d ticks", n, i)
 			}
 			<-time.After(snapshotIdle)
 			synctest.Wait()
 		}
 		rootAt(t, kept, 0)
 		cancel()
-		if err := <-done; err != nil || len(kept.open) != 0 {
-			t.Errorf("%d are open at the end, %v", len(kept.open), err)
+		if err := <-done; err != nil || kept.count() != 0 {
+			t.Errorf("%d are open at the end, %v", kept.count(), err)
 		}
 	})
+}
+
+// count is how many are open.
+func (s *Snapshots) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
 }
 
 // TestSnapshotsConcurrent reads while others are taken and removed.

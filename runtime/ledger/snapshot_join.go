@@ -55,7 +55,7 @@ func (j *Join) Begin(n *Snapshot) (done func(prefix uint64, depth uint8) bool, e
 }
 
 // Chunk takes a chunk that was verified under the root of the snapshot's
-// header. Its bytes must stay as they are.
+// header.
 func (j *Join) Chunk(prefix uint64, depth uint8, c *proof.Chunk) error {
 	return j.imp.Put(prefix, depth, c)
 }
