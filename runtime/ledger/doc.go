@@ -7,7 +7,8 @@
 //  1. Init once, to commit the genesis block to an empty store; then Open.
 //  2. OnCommit for whoever must hear of blocks, then Run beside everything
 //     else: it compiles codes before blocks and decisions need them.
-//  3. Check what anyone submits before it goes to consensus.
+//  3. Check what anyone submits before it goes to consensus, and CheckRelayed
+//     what another node has let in.
 //  4. Propose as the leader, Verify before a vote, Commit what is certified.
 //     All three may follow one another for the same block; it is executed
 //     once. An error of Commit at the next height ends the node.
