@@ -153,7 +153,7 @@ func TestSimulationByzantineLeader(t *testing.T) {
 		"withholds votes of one": func() *liar { return &liar{say: withhold(isVote, 2)} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			forSeeds(t, 4, func(s *simulation) {
+			forSeeds(t, 4, 10, func(s *simulation) {
 				s.nodes[0].liar = make()
 				s.nodes[0].stop() // its first life was honest
 				s.nodes[0].start()
