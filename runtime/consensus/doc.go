@@ -17,8 +17,11 @@
 //     validator whose key the transport authenticated (prepares carry no
 //     signature); give transactions that validators pass on to
 //     HandleTransaction from another.
-//  4. When Run returns an error the node is broken: end the process. Start-up
-//     is recovery.
+//  4. Tell Behind what the validators' signed heads say of the chain's height.
+//  5. When Run returns ErrNotValidator the node has no vote any more: let it
+//     follow, and begin again with New over the same directory when it is
+//     voted in. On any other error it is broken: end the process. Start-up is
+//     recovery.
 //
 // See DESIGN.md for the invariants, the crash points, and what was found about
 // SmartBFT v1.0.1.
