@@ -223,3 +223,27 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+func TestFollowTheOnlyPeerThoughItStreamsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(200, 10, nil)
+		n, source := newNetwork("self"), newLedger(t, h, 100)
+		defer n.stop()
+		n.connect("only", peer.Validator, onLive(honest(t, source), func(_ context.Context, st peer.Stream) error {
+			for {
+				if err := st.Send(appendStanding(nil, standing{1, source.height()})); err != nil {
+					return err
+				}
+				time.Sleep(heartbeat)
+			}
+		}))
+		l := newLedger(t, h, 0)
+		defer follow(t, n, l)()
+		time.Sleep(5 * time.Second)
+		source.grow(h, 100)
+		time.Sleep(4 * heartbeat)
+		if l.height() != 200 {
+			t.Errorf("at height %d of 200", l.height())
+		}
+	})
+}
