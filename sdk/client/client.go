@@ -186,14 +186,25 @@ func (c *Client) ask(ctx context.Context, op abi.Operation, body []byte, check f
 		defer cancel()
 	}
 	for asked := 1; ; asked++ {
+		began := time.Now()
 		l, answer, err := c.exchange(ctx, op, body)
 		if err != nil {
+			if l != nil && ctx.Err() == context.DeadlineExceeded && time.Since(began) >= c.config.Timeout/2 {
+				c.leave(l) // it is silent; this request has no time left, the next one will not wait for it
+			}
 			return err
 		}
 		err = check(ctx, l, answer)
 		if err == nil || asked >= len(c.addresses) || ctx.Err() != nil || errors.Is(err, abi.CodeNotReady) {
 			return err
 		}
+		c.leave(l)
+	}
+}
+
+// leave has the next request go to another gateway, if there is another.
+func (c *Client) leave(l *link) {
+	if len(c.addresses) > 1 {
 		l.left.Store(true)
 		l.broken.Store(true)
 	}

@@ -24,7 +24,7 @@ func (c *Client) fresh(ctx context.Context, l *link) bool {
 	}
 	if err := c.checkStaleness(ctx, l); err != nil {
 		l.left.Store(true)
-		l.broken.Store(true)
+		l.broken.Store(true) // also where there is no other: it is asked again on connecting
 		return false
 	}
 	return true

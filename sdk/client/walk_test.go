@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
@@ -332,5 +334,35 @@ func TestStaleGatewaysAreLeft(t *testing.T) {
 	}
 	if answer, err := free.Decide(t.Context(), "", request()); err != nil || !answer.Permit || answer.Staleness != 60_000 {
 		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
+// A gateway that says nothing costs one request its time, and the next goes to
+// another; one that is just slow for an impatient caller is kept.
+func TestSilentGatewayIsLeft(t *testing.T) {
+	l := newLedger(t)
+	l.decide = permit
+	heard := make(chan struct{}, 10)
+	silent := script(t, l, func(_ *quic.Stream, _ abi.Request) { heard <- struct{}{} })
+	good, _ := l.serve(t, l.gateway, "127.0.0.1:0")
+	bundle := l.bundle(silent)
+	bundle.Gateways = append(bundle.Gateways, good)
+	c, err := dialWith(t, l, client.Config{Bundle: bundle, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := c.Decide(ctx, "", request()); !errors.Is(err, abi.CodeTimeout) {
+		t.Errorf("an impatient caller: %v", err)
+	}
+	if answer, err := c.Decide(t.Context(), "", request()); !errors.Is(err, abi.CodeTimeout) || answer.Permit {
+		t.Errorf("the silent gateway: %+v, %v", answer, err)
+	}
+	if n := len(heard); n != 2 {
+		t.Errorf("the silent gateway heard %d requests", n)
+	}
+	if answer, err := c.Decide(t.Context(), "", request()); err != nil || !answer.Permit {
+		t.Errorf("the other gateway: %+v, %v", answer, err)
 	}
 }
