@@ -26,14 +26,12 @@ var (
 	survivalSeed   = flag.Uint64("survival-seed", 1, "what chooses the faults")
 )
 
-// Within these times a network must go on. The first is for the death of the
-// leader of a network where all is well, and has room for a busy machine beside
-// the 5 s that it takes to depose it. The second is for a fault upon the other,
-// and for a heal.
+// Within goOnWithin a network must go on after a fault that leaves a quorum, and
+// after a heal. Deposing a leader takes some 3 s; the rest is for machines that
+// have other things to do. The log tells how long it took.
 const (
-	deathWithin = 15 * time.Second
-	healWithin  = 30 * time.Second
-	feedWithin  = 10 * time.Second // a transaction that is lost on its way is given up after this
+	goOnWithin = 30 * time.Second
+	feedWithin = 10 * time.Second // a transaction that is lost on its way is given up after this
 )
 
 // mostUnderFault is how many transactions one of the other nodes acknowledges
@@ -43,22 +41,20 @@ const mostUnderFault = 200
 // TestSurvival runs four validators and a follower as processes, has all of
 // them take transactions, and kills, hangs and cuts off nodes meanwhile. No
 // transaction that was acknowledged may be lost, none may be applied twice, and
-// all nodes must end with the same blocks.
+// all nodes must end with the same blocks. With -artifacts the homes stay.
 func TestSurvival(t *testing.T) {
 	s := startSurvival(t)
 	rng := rand.New(rand.NewPCG(*survivalSeed, 0))
-	within := deathWithin
 	for round := range *survivalRounds {
 		fault, nodes := s.chooseFault(rng, round)
 		t.Logf("round %d: %s %v", round, fault, nodes)
 		s.order(fault, nodes...)
 		if len(nodes) < len(s.nodes) {
-			s.await(slices.DeleteFunc(s.all(), func(i int) bool { return slices.Contains(nodes, memberName(i)) }), 2, within)
-			s.await([]int{s.other(nodes)}, rng.IntN(mostUnderFault), healWithin)
+			s.await(slices.DeleteFunc(s.all(), func(i int) bool { return slices.Contains(nodes, memberName(i)) }), 2)
+			s.await([]int{s.other(nodes)}, rng.IntN(mostUnderFault))
 		}
-		within = healWithin
 		s.order("heal")
-		s.await(s.all(), 2, healWithin)
+		s.await(s.all(), 2)
 	}
 	s.stopLoad()
 	s.agree()
@@ -85,7 +81,7 @@ type ack struct {
 
 func startSurvival(t *testing.T) *survival {
 	t.Helper()
-	s := &survival{t: t, dir: t.TempDir(), acks: make(chan ack)}
+	s := &survival{t: t, dir: t.ArtifactDir(), acks: make(chan ack)}
 	program, err := exec.LookPath("postern") // where TestMain put it
 	if err != nil {
 		t.Fatal(err)
@@ -208,9 +204,9 @@ func (s *survival) feed(ctx context.Context, node int) {
 
 // await waits until each of some nodes has acknowledged so many transactions
 // more; the first may have been under way.
-func (s *survival) await(nodes []int, count int, within time.Duration) {
+func (s *survival) await(nodes []int, count int) {
 	s.t.Helper()
-	late := time.NewTimer(within)
+	late := time.NewTimer(goOnWithin)
 	defer late.Stop()
 	missing := map[int]int{}
 	for _, i := range nodes {
@@ -225,7 +221,7 @@ func (s *survival) await(nodes []int, count int, within time.Duration) {
 				delete(missing, a.node)
 			}
 		case <-late.C:
-			s.t.Fatalf("after %s no word from %v of %v", within, missing, nodes)
+			s.t.Fatalf("after %s no word from %v of %v", goOnWithin, missing, nodes)
 		}
 	}
 	s.t.Logf("%v took %d more each within %s", nodes, count, time.Since(began).Round(10*time.Millisecond))
@@ -291,7 +287,7 @@ type copyOfChain struct {
 
 // read reads a node's blocks once it has them all.
 func (s *survival) read(i int, height uint64) (*copyOfChain, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), healWithin)
+	ctx, cancel := context.WithTimeout(s.t.Context(), goOnWithin)
 	defer cancel()
 	n := &s.nodes[i]
 	cl, err := dialHome(ctx, home(n.Home), n.Quic, operatorKeyFile)
