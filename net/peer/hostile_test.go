@@ -438,14 +438,18 @@ func TestBusyHandlers(t *testing.T) {
 			b.Send(n.key, make([]byte, 64<<10))
 		}
 		settled(10 * time.Second)
-		b.SendTransaction(n.key, []byte("transaction"))
-		b.SendHead([]byte("head"))
-		s, err := b.Open(t.Context(), n.key, []byte("quick"))
+		b.SendTransaction(n.key, make([]byte, MaxTransaction/2))
+		b.SendHead(make([]byte, MaxHead))
+		quick, start := make([]byte, MaxRequest/2), time.Now()
+		s, err := b.Open(t.Context(), n.key, quick)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if frame, err := s.Receive(); err != nil || string(frame) != "quick" {
-			t.Errorf("%q, %v", frame, err)
+		if frame, err := s.Receive(); err != nil || !bytes.Equal(frame, quick) {
+			t.Errorf("%d bytes came back, %v", len(frame), err)
+		}
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("another request took %v", took)
 		}
 		s.Close()
 		settled(time.Second)
@@ -735,6 +739,13 @@ func TestBookBounded(t *testing.T) {
 	}
 	if b.nodes[Key{1}].proved != "10.0.0.1:1" {
 		t.Error("lies displaced what is known")
+	}
+	b = newBook()
+	for i := range 10 {
+		b.hint(Key{1}, fmt.Sprintf("10.0.1.1:%d", i+1), Key{7})
+	}
+	if hints := b.nodes[Key{1}].hints; len(hints) != 1 || hints[0].address != "10.0.1.1:10" {
+		t.Errorf("of one teller: %v, want its last word", hints)
 	}
 }
 
