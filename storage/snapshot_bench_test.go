@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -41,13 +40,6 @@ func (m *meter) report(b *testing.B, what string) {
 	if m.heap > 0 {
 		b.ReportMetric(float64(m.heap)/(1<<20), what+"-heap-MiB")
 	}
-}
-
-// look notes the heap in use if it is the highest so far.
-func (m *meter) look() {
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	m.heap = max(m.heap, s.HeapInuse)
 }
 
 // countingFS counts the bytes that are written.
@@ -112,86 +104,114 @@ func ownBytes(b testing.TB, dir string) (own, all int64) {
 // chunks, encoded and verified as between nodes, and the import of them.
 func BenchmarkSnapshot(b *testing.B) {
 	for b.Loop() {
-		benchSnapshot(b, benchSnapshotKeys)
+		dir := b.TempDir()
+		w := snapshotWay{b: b, dir: dir, disk: &countingFS{FS: vfs.Default}, ids: allChunks(9)}
+		w.checkpoint(benchSnapshotKeys)
+		w.export()
+		w.join(w.verify())
 	}
 }
 
-func benchSnapshot(b *testing.B, keys int) {
-	dir := b.TempDir()
-	disk := &countingFS{FS: vfs.Default}
-	config := func(name string) Config {
-		return Config{Dir: filepath.Join(dir, name), FS: disk, Logger: slog.New(slog.DiscardHandler)}
-	}
-	source := mustOpen(b, config("data"))
-	benchFill(b, source, keys)
-	target := targetOf(source)
-	final := finalOf(b, source)
+// snapshotWay is what one stage leaves for the next.
+type snapshotWay struct {
+	b      *testing.B
+	dir    string
+	disk   *countingFS
+	ids    []chunkID
+	target Target
+	final  Final
+	chunks [][]byte
+}
 
-	m := newMeter(b, disk)
-	at := filepath.Join(dir, "checkpoint")
+func (w *snapshotWay) config(name string) Config {
+	return Config{Dir: filepath.Join(w.dir, name), FS: w.disk, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func (w *snapshotWay) checkpoint(keys int) {
+	source := mustOpen(w.b, w.config("data"))
+	benchFill(w.b, source, keys)
+	w.target, w.final = targetOf(source), finalOf(w.b, source)
+	m := newMeter(w.b, w.disk)
+	at := filepath.Join(w.dir, "checkpoint")
 	if err := source.Checkpoint(at); err != nil {
-		b.Fatal(err)
+		w.b.Fatal(err)
 	}
-	m.report(b, "checkpoint")
-	own, all := ownBytes(b, at)
-	b.ReportMetric(float64(own)/1024, "checkpoint-own-KiB")
-	b.ReportMetric(float64(all)/(1<<20), "checkpoint-all-MiB")
-	mustClose(b, source)
+	m.report(w.b, "checkpoint")
+	own, all := ownBytes(w.b, at)
+	w.b.ReportMetric(float64(own)/1024, "checkpoint-own-KiB")
+	w.b.ReportMetric(float64(all)/(1<<20), "checkpoint-all-MiB")
+	mustClose(w.b, source)
+}
 
-	m = newMeter(b, disk)
-	cfg := config("checkpoint")
+func (w *snapshotWay) export() {
+	m := newMeter(w.b, w.disk)
+	cfg := w.config("checkpoint")
 	cfg.HotCacheBytes, cfg.BlockCacheBytes = 64<<10, 1<<20
-	served, err := OpenCheckpoint(cfg)
+	s, err := OpenCheckpoint(cfg)
 	if err != nil {
-		b.Fatal(err)
+		w.b.Fatal(err)
 	}
-	m.look()
-	m.report(b, "open")
-
-	var chunks [][]byte
-	ids := allChunks(9)
-	v := mustView(b, served)
-	m = newMeter(b, disk)
+	m.report(w.b, "open")
+	v := mustView(w.b, s)
+	m = newMeter(w.b, w.disk)
 	size := 0
-	for _, id := range ids {
+	for _, id := range w.ids {
 		c, err := v.Chunk(id.prefix, id.depth, 512<<10)
 		if err != nil {
-			b.Fatal(err)
+			w.b.Fatal(err)
 		}
-		chunks = append(chunks, c.Append(nil))
-		size += len(chunks[len(chunks)-1])
+		raw := c.Append(nil)
+		w.chunks = append(w.chunks, raw)
+		size += len(raw)
 	}
-	m.report(b, "export")
-	b.ReportMetric(float64(size)/(1<<20), "chunks-MiB")
+	m.report(w.b, "export")
+	w.b.ReportMetric(float64(size)/(1<<20), "chunks-MiB")
 	v.Release()
-	mustClose(b, served)
+	mustClose(w.b, s)
+}
 
-	m = newMeter(b, disk)
-	parsed := make([]proof.Chunk, len(chunks))
-	for i, id := range ids {
-		if parsed[i], err = proof.ParseChunk(chunks[i]); err == nil {
-			err = parsed[i].Verify(target.Root, id.prefix, id.depth)
+func (w *snapshotWay) verify() []proof.Chunk {
+	m := newMeter(w.b, w.disk)
+	parsed := make([]proof.Chunk, len(w.chunks))
+	for i, id := range w.ids {
+		var err error
+		if parsed[i], err = proof.ParseChunk(w.chunks[i]); err == nil {
+			err = parsed[i].Verify(w.target.Root, id.prefix, id.depth)
 		}
 		if err != nil {
-			b.Fatal(err)
+			w.b.Fatal(err)
 		}
 	}
-	m.report(b, "verify")
+	m.report(w.b, "verify")
+	return parsed
+}
 
-	m = newMeter(b, disk)
-	imp := mustImport(b, config("joined"), target)
-	for i, id := range ids {
-		if err := imp.Put(id.prefix, id.depth, &parsed[i]); err != nil {
-			b.Fatal(err)
+// join reports the heap beside what the benchmark itself holds.
+func (w *snapshotWay) join(chunks []proof.Chunk) {
+	runtime.GC()
+	held := heapInUse()
+	m := newMeter(w.b, w.disk)
+	imp := mustImport(w.b, w.config("joined"), w.target)
+	for i, id := range w.ids {
+		if err := imp.Put(id.prefix, id.depth, &chunks[i]); err != nil {
+			w.b.Fatal(err)
 		}
+		m.heap = max(m.heap, heapInUse()-min(held, heapInUse()))
 	}
-	m.report(b, "put")
-	m = newMeter(b, disk)
-	if err := imp.Finish(b.Context(), final); err != nil {
-		b.Fatal(err)
+	m.report(w.b, "put")
+	m = newMeter(w.b, w.disk)
+	w.final.Check = func(*Store) error {
+		m.heap = heapInUse() - min(held, heapInUse())
+		return nil
 	}
-	m.report(b, "finish")
-	joined := mustOpen(b, config("joined"))
-	b.Log(fmt.Sprintf("%+v", joined.Stats()))
-	mustClose(b, joined)
+	if err := imp.Finish(w.b.Context(), w.final); err != nil {
+		w.b.Fatal(err)
+	}
+	m.report(w.b, "finish")
+}
+
+func heapInUse() uint64 {
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return s.HeapInuse
 }
