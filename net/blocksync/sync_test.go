@@ -85,6 +85,20 @@ func TestSyncWithoutPeers(t *testing.T) {
 	})
 }
 
+func TestSyncOfTheOnlyValidator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(3, 10, map[uint64][]seat{1: seats(1)})
+		_, _, took, err := catchUp(t, h, 2, func(*network) {})
+		if err != nil || took > lateAfter+2*tick {
+			t.Errorf("nobody there: %v after %v", err, took)
+		}
+		l, _, _, err := catchUp(t, h, 2, func(n *network) { n.connect("follower", peer.Node, honest(t, newLedger(t, h, 3))) })
+		if err != nil || l.height() != 3 {
+			t.Errorf("a follower has more, as after a restored backup: height %d, %v", l.height(), err)
+		}
+	})
+}
+
 func TestSyncIsAsFastAsTheLedger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(2000, 400, nil)

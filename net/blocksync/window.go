@@ -293,7 +293,7 @@ func (w *window) over() error {
 	}
 	all := heard == len(w.sources)
 	switch {
-	case len(w.sources) == 0 && time.Since(w.alone) > aloneAfter:
+	case len(w.sources) == 0 && time.Since(w.alone) > w.patience():
 		return ErrNoPeers
 	case heard == 0 || !w.settled(all):
 		return nil
@@ -303,6 +303,14 @@ func (w *window) over() error {
 		return ErrPruned
 	}
 	return nil
+}
+
+// patience is how long a peer is waited for when there is none.
+func (w *window) patience() time.Duration {
+	if w.quorum == 0 {
+		return lateAfter
+	}
+	return aloneAfter
 }
 
 // settled says whether enough peers have told where they stand; all that are
