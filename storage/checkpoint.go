@@ -21,25 +21,39 @@ func (s *Store) Checkpoint(dir string) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	disk, aside := s.cfg.FS, dir+"-new"
 	err := s.engine.wait(func() error {
-		if err := errors.Join(disk.RemoveAll(aside), disk.MkdirAll(aside, 0o700)); err != nil {
-			return err
+		err := s.checkpoint(dir, dir+"-new")
+		if err != nil {
+			err = errors.Join(err, s.cfg.FS.RemoveAll(dir+"-new"))
 		}
-		// What is in memory goes to a table first: the log need not be copied
-		// then, nor replayed by whoever opens the checkpoint.
-		if err := s.engine.db.Flush(); err != nil {
-			return err
-		}
-		if err := s.engine.db.Checkpoint(filepath.Join(aside, dbName+".db")); err != nil {
-			return errors.Join(err, disk.RemoveAll(aside))
-		}
-		return errors.Join(syncDir(disk, aside), disk.Rename(aside, dir), syncDir(disk, filepath.Dir(dir)))
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("making checkpoint %s: %w", dir, err)
 	}
 	return nil
+}
+
+func (s *Store) checkpoint(dir, aside string) error {
+	disk := s.cfg.FS
+	if err := errors.Join(disk.RemoveAll(aside), disk.MkdirAll(aside, 0o700)); err != nil {
+		return err
+	}
+	// What is in memory goes to a table first: the log need not be copied
+	// then, nor replayed by whoever opens the checkpoint.
+	if err := s.engine.db.Flush(); err != nil {
+		return err
+	}
+	if err := s.engine.db.Checkpoint(filepath.Join(aside, dbName+".db")); err != nil {
+		return err
+	}
+	if err := syncDir(disk, aside); err != nil {
+		return err
+	}
+	if err := disk.Rename(aside, dir); err != nil {
+		return err
+	}
+	return syncDir(disk, filepath.Dir(dir))
 }
 
 // OpenCheckpoint opens a checkpoint to read it. Commit and Prune are refused.

@@ -14,6 +14,12 @@
 //     process must end; opening the store again recovers it.
 //   - Release every View and close every Iterator, then Close.
 //
+// To give others the state, take checkpoints through Snapshots and read chunks
+// of them; to get it, verify chunks, Put them into an Import and Finish that
+// before the store is opened. Plain records that come with an import are the
+// caller's to check, in Final.Check. Prune only what no kept checkpoint needs
+// to go on from.
+//
 // State keys are any bytes; the meaning of their prefixes is the caller's.
 // State stands under the root, plain records do not. DESIGN.md says how the
 // bytes lie and what holds after a crash.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -446,6 +447,49 @@ func failSnapshotStep(t *testing.T, roots []abi.Hash, at int64, done bool) bool 
 	}
 	snapshotsAfter(t, left, roots, committed)
 	return true
+}
+
+// TestCheckpointOnFullDisk costs the checkpoint, not the store.
+func TestCheckpointOnFullDisk(t *testing.T) {
+	full := false
+	links := refusedLinks{vfs.NewMem(), &full}
+	s, kept := mustOpen(t, testConfig(links)), mustSnapshots(t, links)
+	mustCommit(t, s, []Change{set("a", "1")})
+	full = true
+	if err := kept.Take(s); !errors.Is(err, syscall.ENOSPC) || errors.Is(err, ErrFatal) {
+		t.Fatal(err)
+	}
+	if names, err := links.List("snapshots"); err != nil || len(names) != 0 {
+		t.Fatalf("%q is left, %v", names, err)
+	}
+	full = false
+	mustCommit(t, s, []Change{set("a", "2")})
+	mustTake(t, kept, s)
+	if rootAt(t, kept, 1) != s.Head().Root {
+		t.Fatal("the next checkpoint is another state")
+	}
+	kept.closeIdle(true)
+	mustClose(t, s)
+}
+
+// refusedLinks has no room for another checkpoint while full is set.
+type refusedLinks struct {
+	vfs.FS
+	full *bool
+}
+
+func (f refusedLinks) Link(old, name string) error {
+	if *f.full {
+		return syscall.ENOSPC
+	}
+	return f.FS.Link(old, name)
+}
+
+func (f refusedLinks) Create(name string) (vfs.File, error) {
+	if *f.full && strings.HasPrefix(name, "snapshots") { // a copy where a link is refused
+		return nil, syscall.ENOSPC
+	}
+	return f.FS.Create(name)
 }
 
 // TestSnapshotsRemoveLeftovers of a crash in the middle of a checkpoint.
