@@ -145,6 +145,7 @@ func isSystemError(err error) bool {
 // error.
 func (e *engine) close() error {
 	err := e.health.run(e.db.Close)
+	e.health.workers.close()
 	if e.lock != nil && e.health.err() == nil { // a failed engine may still be at work
 		err = errors.Join(err, e.lock.Close())
 	}

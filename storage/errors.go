@@ -56,6 +56,8 @@ type health struct {
 	once  sync.Once
 	cause atomic.Pointer[error]
 	done  chan struct{} // closed by the first fail
+
+	workers workers
 }
 
 func newHealth() *health { return &health{done: make(chan struct{})} }
@@ -74,26 +76,4 @@ func (h *health) err() error {
 		return *e
 	}
 	return nil
-}
-
-// run does something that pebble may never return from, as its goroutine
-// stays in Fatalf or waits for one that does: it then returns when the store
-// fails. Pebble also panics, on some damaged logs and where it cannot begin a
-// new one; that becomes an error.
-func (h *health) run(do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				done <- fmt.Errorf("%w: %v", errPanicked, p)
-			}
-		}()
-		done <- do()
-	}()
-	select {
-	case err := <-done:
-		return errors.Join(err, h.err())
-	case <-h.done:
-		return h.err()
-	}
 }

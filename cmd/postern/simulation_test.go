@@ -119,7 +119,7 @@ func (a *air) faults(lost, doubled float64, jitter time.Duration) {
 // the database of each lies on a disk that can lose what was not synced, its
 // consensus log in a real directory.
 type simulation struct {
-	t        *testing.T
+	t        testing.TB
 	air      *air
 	operator *key.Key
 	genesis  []byte
@@ -141,17 +141,17 @@ type simulatedNode struct {
 }
 
 // newSimulation makes the homes of a network; none of its nodes runs yet.
-func newSimulation(t *testing.T, seed uint64, validators, followers int) *simulation {
+func newSimulation(t testing.TB, seed uint64, validators, followers int) *simulation {
 	return newSimulationWith(t, seed, validators, followers, chain.DefaultParams())
 }
 
-func newSimulationWith(t *testing.T, seed uint64, validators, followers int, params chain.Params) *simulation {
+func newSimulationWith(t testing.TB, seed uint64, validators, followers int, params chain.Params) *simulation {
 	s := &simulation{t: t, air: newAir(seed), rng: rand.New(rand.NewPCG(seed, 7))}
 	g := &chain.Genesis{Name: "simulated", Time: time.Now().UnixMilli(), Params: params}
 	s.operator = s.makeKey()
 	g.Accounts = []chain.Grant{{Key: s.operator.Public(), Roles: operatorRoles}}
 	for i := range validators + followers {
-		n := &simulatedNode{sim: s, name: fmt.Sprintf("n%d", i+1), host: fmt.Sprintf("10.0.0.%d", i+1), home: home(t.TempDir()), disk: vfs.NewStrictMem()}
+		n := &simulatedNode{sim: s, name: fmt.Sprintf("n%d", i+1), host: fmt.Sprintf("127.0.0.%d", i+1), home: home(t.TempDir()), disk: vfs.NewStrictMem()}
 		k := s.makeKey()
 		s.check(k.Save(n.home.path(nodeKeyFile)))
 		roles := abi.RoleGateway
