@@ -160,12 +160,13 @@ func (j *joining) offers(ctx context.Context) (list []offered, err error) {
 		mu.Lock()
 		waited, all := time.Since(begun), answered == len(asked)
 		enough := all && answered > 0 && waited >= offersAfter || answered > 0 && waited >= lateOffers
+		nobody := answered == 0 && waited >= noOfferAfter
 		found := slices.Clone(list)
 		mu.Unlock()
 		switch {
 		case enough:
 			return found, nil
-		case answered == 0 && waited >= noOfferAfter:
+		case nobody:
 			return nil, ErrNoPeers
 		}
 		select {
