@@ -188,6 +188,13 @@ func (s *scripted) block(n uint64) types.Proposal {
 	return newProposal(s.app.execute(&head, time.Now().UnixMilli(), [][]byte{transaction(s.t, n)}), md, 0)
 }
 
+// losing changes which messages are lost.
+func (net *network) losing(drop func(from, to uint64, m *smartbftprotos.Message) bool) {
+	net.mu.Lock()
+	defer net.mu.Unlock()
+	net.drop = drop
+}
+
 // say hands a message to validators as from another.
 func (s *scripted) say(from uint64, m *smartbftprotos.Message, to ...uint64) {
 	s.t.Helper()
@@ -225,9 +232,9 @@ func viewChange(next uint64) *smartbftprotos.Message {
 func TestSecondProposalInRestartedView(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScripted(t, 2, 3, 4)
-		s.drop = func(from, to uint64, m *smartbftprotos.Message) bool {
+		s.losing(func(from, to uint64, m *smartbftprotos.Message) bool {
 			return from == 2 && to == 3 && m.GetCommit() != nil || from == 2 && to == 4 || from == 4 && to == 2
-		}
+		})
 		first, second := s.block(1), s.block(2)
 		s.say(1, proposing(first), 2, 3)
 		s.say(1, preparing(first, 0), 2, 3)
@@ -252,7 +259,7 @@ func TestSecondProposalInRestartedView(t *testing.T) {
 				t.Errorf("validator %d decided a second block", id)
 			}
 		}
-		s.drop = nil
+		s.losing(nil)
 		s.nodes[2].start()
 		s.commit(3, 2, 2, 3, 4)
 		s.agree()
@@ -266,16 +273,17 @@ func TestPreparedOutlivesCrash(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScripted(t, 3)
-				var said *smartbftprotos.ViewData
-				s.drop = func(_, _ uint64, m *smartbftprotos.Message) bool {
+				heard := make(chan *smartbftprotos.ViewData, 100)
+				s.losing(func(_, _ uint64, m *smartbftprotos.Message) bool {
 					if raw := m.GetViewData().GetRawViewData(); raw != nil {
-						said = &smartbftprotos.ViewData{}
-						if err := proto.Unmarshal(raw, said); err != nil {
+						vd := &smartbftprotos.ViewData{}
+						if err := proto.Unmarshal(raw, vd); err != nil {
 							t.Error(err)
 						}
+						heard <- vd
 					}
 					return false
-				}
+				})
 				p := s.block(1)
 				s.say(1, proposing(p), 3)
 				for from := range prepares {
@@ -284,16 +292,15 @@ func TestPreparedOutlivesCrash(t *testing.T) {
 				for round := range 3 {
 					if round > 0 {
 						s.nodes[3].kill()
-						said = nil
+						for len(heard) > 0 {
+							<-heard
+						}
 						s.nodes[3].start()
 					} else {
 						s.say(1, viewChange(1), 3)
 						s.say(4, viewChange(1), 3)
 					}
-					time.Sleep(100 * time.Millisecond)
-					if said == nil {
-						t.Fatalf("round %d: it says nothing", round)
-					}
+					said := <-heard
 					if said.InFlightProposal == nil || said.InFlightPrepared != (prepares > 0) {
 						t.Fatalf("round %d: in flight %v, prepared %v", round, said.InFlightProposal != nil, said.InFlightPrepared)
 					}

@@ -600,7 +600,8 @@ func (l *links) carry(from, to uint64, deliver func()) {
 	}
 	put := func() { time.Sleep(time.Until(at)); deliver() }
 	if rng.Float64() < l.late {
-		put = func() { l.wait.Go(func() { time.Sleep(time.Duration(rng.IntN(3)+1) * time.Second); deliver() }) }
+		lag := time.Duration(rng.IntN(3)+1) * time.Second
+		put = func() { l.wait.Go(func() { time.Sleep(lag); deliver() }) }
 	}
 	for range 1 + btoi(rng.Float64() < l.twice) {
 		select {

@@ -152,7 +152,7 @@ func TestRestartThenChangeOfSet(t *testing.T) {
 		net.elect(terms{0: setOf(1, 2, 3, 4, 5), 6: setOf(1, 2, 3, 4)})
 		net.startAll()
 		net.commit(1, 1, 1, 2, 3, 4)
-		net.drop = func(_, to uint64, m *smartbftprotos.Message) bool { return m.GetPrepare() != nil }
+		net.losing(func(_, _ uint64, m *smartbftprotos.Message) bool { return m.GetPrepare() != nil })
 		raw := transaction(t, 2)
 		if _, err := net.engine(1).Submit(t.Context(), raw); err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestRestartThenChangeOfSet(t *testing.T) {
 		for id := range uint64(5) { // each has the proposal in its log
 			net.nodes[id+1].kill()
 		}
-		net.drop = nil
+		net.losing(nil)
 		net.startAll()
 		net.await(txID(t, raw), 1, 2, 3, 4)
 		for n := range uint64(3) {
