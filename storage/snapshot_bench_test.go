@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,21 +24,17 @@ type meter struct {
 	start   time.Time
 	cpu     time.Duration
 	written int64
-	heap    uint64
 }
 
 func newMeter(b testing.TB, disk *countingFS) *meter {
 	return &meter{b: b, disk: disk, start: time.Now(), cpu: cpuTime(b), written: disk.bytes()}
 }
 
-// report gives wall and CPU seconds, bytes written, and the heap in use.
+// report gives wall and CPU seconds and bytes written.
 func (m *meter) report(b *testing.B, what string) {
 	b.ReportMetric(time.Since(m.start).Seconds(), what+"-s")
 	b.ReportMetric((cpuTime(b) - m.cpu).Seconds(), what+"-cpu-s")
 	b.ReportMetric(float64(m.disk.bytes()-m.written)/(1<<20), what+"-MiB")
-	if m.heap > 0 {
-		b.ReportMetric(float64(m.heap)/(1<<20), what+"-heap-MiB")
-	}
 }
 
 // countingFS counts the bytes that are written.
@@ -186,32 +181,18 @@ func (w *snapshotWay) verify() []proof.Chunk {
 	return parsed
 }
 
-// join reports the heap beside what the benchmark itself holds.
 func (w *snapshotWay) join(chunks []proof.Chunk) {
-	runtime.GC()
-	held := heapInUse()
 	m := newMeter(w.b, w.disk)
 	imp := mustImport(w.b, w.config("joined"), w.target)
 	for i, id := range w.ids {
 		if err := imp.Put(id.prefix, id.depth, &chunks[i]); err != nil {
 			w.b.Fatal(err)
 		}
-		m.heap = max(m.heap, heapInUse()-min(held, heapInUse()))
 	}
 	m.report(w.b, "put")
 	m = newMeter(w.b, w.disk)
-	w.final.Check = func(*Store) error {
-		m.heap = heapInUse() - min(held, heapInUse())
-		return nil
-	}
 	if err := imp.Finish(w.b.Context(), w.final); err != nil {
 		w.b.Fatal(err)
 	}
 	m.report(w.b, "finish")
-}
-
-func heapInUse() uint64 {
-	var s runtime.MemStats
-	runtime.ReadMemStats(&s)
-	return s.HeapInuse
 }
