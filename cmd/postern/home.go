@@ -30,7 +30,7 @@ import (
 //	reset.key              makes QUIC stateless resets that survive a restart
 //	data/ wal/ cache/      database, consensus log, compiled contracts
 //	snapshots/             states that joining nodes are given
-//	peers.json             addresses of other nodes, and which of them misbehaved
+//	peers.cbor             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs

@@ -161,13 +161,19 @@ const outboxLane = 1
 // opened after it and are there by the time that it runs.
 func (n *node) openOutbox(id abi.Hash) (err error) {
 	n.outbox, err = outbox.Open(outbox.Config{
-		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: n.account, Lane: outboxLane, Gas: n.genesis.Params.GasFor(chain.OpCall),
+		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: n.account, Lane: outboxLane, Gas: n.callGas,
 		Submit:   n.submit,
 		Wait:     func(ctx context.Context, id abi.Hash) (abi.TxResult, error) { return n.ledger.Wait(ctx, id) },
 		Sequence: func() (uint64, error) { return lastSequence(n.store, n.account, outboxLane) },
 		Logger:   n.log,
 	})
 	return err
+}
+
+// callGas is what the chain's parameters of now give a call.
+func (n *node) callGas() uint64 {
+	p := n.ledger.Params()
+	return p.GasFor(chain.OpCall)
 }
 
 // lastSequence is the last one of a lane on the ledger.

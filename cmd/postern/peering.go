@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/blocksync"
 	"github.com/seed79541315/postern/net/peer"
 	"github.com/seed79541315/postern/runtime/heads"
@@ -134,7 +134,7 @@ func (n *node) openPeering(cfg config) (err error) {
 	p := &peering{n: n, failed: make(chan error, 1)}
 	p.network, err = peer.New(peer.Config{
 		Conn: conn, Key: n.key.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
-		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.json"), Logger: n.log,
+		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
@@ -147,14 +147,30 @@ func (n *node) openPeering(cfg config) (err error) {
 		return errors.Join(err, conn.Close())
 	}
 	n.peering = p
-	n.ledger.OnCommit(p.committed)
 	return nil
 }
 
-// committed looks at who the peers are whenever the ledger may say otherwise.
-func (p *peering) committed(k *chain.Block) {
-	if k.Header.Validators != k.Header.NextValidators {
+// recheckPause is between two looks at who the peers are: what the ledger says
+// of them may change with every block.
+const recheckPause = 250 * time.Millisecond
+
+// recheck looks at who the peers are whenever the ledger may say otherwise.
+func (p *peering) recheck(ctx context.Context) error {
+	pause := time.NewTicker(recheckPause)
+	defer pause.Stop()
+	for {
+		next := p.n.ledger.Committed()
 		p.network.Recheck()
+		select {
+		case <-next:
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 }
 
@@ -163,6 +179,7 @@ func (p *peering) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return p.network.Run(ctx) })
 	group.Go(func() error { return p.heads.Run(ctx) })
 	group.Go(func() error { return p.syncFailure(ctx) })
+	group.Go(func() error { return p.recheck(ctx) })
 }
 
 // staleness is for how long this node may have missed blocks, in ms. A node

@@ -80,7 +80,7 @@ func (n *node) join(ctx context.Context, cfg config, raw []byte, genesis *chain.
 	}
 	network, err := peer.New(peer.Config{
 		Conn: conn, Key: n.key.Private(), Chain: chain.ChainID(raw), Peers: cfg.Peers, Class: genesisClass(genesis), Handler: noSnapshots{},
-		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.json"), Logger: n.log,
+		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
 	})
 	if err != nil {
 		return errors.Join(err, conn.Close())

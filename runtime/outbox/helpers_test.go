@@ -63,7 +63,7 @@ func newFakeLedger() *fakeLedger {
 
 func (l *fakeLedger) config() Config {
 	return Config{
-		Path: "/home/outbox", Chain: testChain, Key: keyOf(1), Account: testAccount, Lane: testLane, Gas: 1000,
+		Path: "/home/outbox", Chain: testChain, Key: keyOf(1), Account: testAccount, Lane: testLane, Gas: func() uint64 { return 1000 },
 		Submit: l.submit, Wait: l.await, Sequence: l.last, Logger: slog.New(slog.DiscardHandler),
 	}
 }

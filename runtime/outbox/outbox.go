@@ -16,12 +16,12 @@ import (
 
 // Config is what an Outbox works with. Everything but Lane is required.
 type Config struct {
-	Path    string       // of the file; Path with ".tmp" is used as well
-	Chain   abi.Hash     // the chain's id
-	Key     chain.Signer // the account's current key
-	Account abi.Hash     // the account's id
-	Lane    uint64       // nobody else may use it
-	Gas     uint64       // gas cap of every transaction
+	Path    string        // of the file; Path with ".tmp" is used as well
+	Chain   abi.Hash      // the chain's id
+	Key     chain.Signer  // the account's current key
+	Account abi.Hash      // the account's id
+	Lane    uint64        // nobody else may use it
+	Gas     func() uint64 // gas cap of the next transaction
 
 	// Submit hands a transaction to consensus. It may be called again with
 	// the same one.
@@ -37,7 +37,7 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
-	if c.Path == "" || c.Chain == (abi.Hash{}) || c.Key == nil || c.Account == (abi.Hash{}) || c.Gas == 0 ||
+	if c.Path == "" || c.Chain == (abi.Hash{}) || c.Key == nil || c.Account == (abi.Hash{}) || c.Gas == nil ||
 		c.Submit == nil || c.Wait == nil || c.Sequence == nil || c.Logger == nil {
 		return errors.New("outbox: everything but Lane is required")
 	}
@@ -206,7 +206,7 @@ func (o *Outbox) stage(onLedger uint64, op chain.Op, args []byte) (*entry, *batc
 }
 
 func (o *Outbox) sign(sequence uint64, op chain.Op, args []byte) (*entry, error) {
-	body := chain.Body{Chain: o.cfg.Chain, Lane: o.cfg.Lane, Sequence: sequence, Gas: o.cfg.Gas, Op: op, Args: args}
+	body := chain.Body{Chain: o.cfg.Chain, Lane: o.cfg.Lane, Sequence: sequence, Gas: o.cfg.Gas(), Op: op, Args: args}
 	raw, err := chain.SignTx(&body, o.cfg.Key)
 	if err != nil {
 		return nil, err
