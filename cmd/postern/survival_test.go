@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -92,6 +93,8 @@ func startSurvival(t *testing.T) *survival {
 		t.Fatal(err)
 	}
 	cmd.Stderr = t.Output()
+	runtime.LockOSThread() // it ends with the test's goroutine, and the network with it, whatever ends the test
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
