@@ -22,6 +22,8 @@ type peering struct {
 	sync    *blocksync.Syncer
 	heads   *heads.Tracker
 	failed  chan error // capacity one
+	relayed chan relayed
+	stopped chan struct{} // closed when nobody takes from relayed any more
 }
 
 // Send implements consensus.Transport: validators are known by the keys of the
@@ -88,10 +90,70 @@ func (p *peering) Consensus(from peer.Key, message []byte) {
 	}
 }
 
-// Transaction implements peer.Handler. A follower passes on what a node tells
-// it that reaches no validator itself.
+// relayed is a transaction that another node has let in.
+type relayed struct {
+	from peer.Key
+	raw  []byte
+}
+
+// Bounds of transactions of other nodes: those that wait, beyond which the
+// sender's stream waits, and those whose signatures are checked together.
+const (
+	maxRelayed   = 1024
+	relayedBatch = 128
+)
+
+// Transaction implements peer.Handler. What is wrong with it shows later.
 func (p *peering) Transaction(from peer.Key, raw []byte) error {
-	ctx := context.Background() // nothing in it waits
+	select {
+	case p.relayed <- relayed{from, raw}:
+		return nil
+	case <-p.stopped:
+		return abi.CodeShuttingDown
+	}
+}
+
+// takeIn checks what other nodes let in, as much at once as has come.
+func (p *peering) takeIn(ctx context.Context) error {
+	defer close(p.stopped)
+	for {
+		var batch []relayed
+		select {
+		case r := <-p.relayed:
+			batch = append(batch, r)
+		case <-ctx.Done():
+			return nil
+		}
+		for more := true; more && len(batch) < relayedBatch; {
+			select {
+			case r := <-p.relayed:
+				batch = append(batch, r)
+			default:
+				more = false
+			}
+		}
+		p.admit(ctx, batch)
+	}
+}
+
+// admit brings transactions of other nodes into line. A node passes on only
+// what it has verified, so one with a bad signature is the sender's doing.
+func (p *peering) admit(ctx context.Context, batch []relayed) {
+	raws := make([][]byte, len(batch))
+	for i := range batch {
+		raws[i] = batch[i].raw
+	}
+	p.n.ledger.VerifyRelayed(raws)
+	for _, r := range batch {
+		err := p.admitOne(ctx, r.raw)
+		if errors.Is(err, abi.CodeBadSignature) || errors.Is(err, abi.CodeMalformed) {
+			p.network.Misbehaved(r.from, err)
+		}
+	}
+}
+
+// admitOne lets a follower pass on what reaches no validator itself.
+func (p *peering) admitOne(ctx context.Context, raw []byte) error {
 	if engine := p.n.role.engine.Load(); engine != nil {
 		return engine.HandleTransaction(ctx, raw)
 	}
@@ -131,7 +193,7 @@ func (n *node) openPeering(cfg config) (err error) {
 		return portError("peer", cfg.Peer, err)
 	}
 	n.peerAddr = conn.LocalAddr().String()
-	p := &peering{n: n, failed: make(chan error, 1)}
+	p := &peering{n: n, failed: make(chan error, 1), relayed: make(chan relayed, maxRelayed), stopped: make(chan struct{})}
 	p.network, err = peer.New(peer.Config{
 		Conn: conn, Key: n.key.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
 		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
@@ -139,9 +201,12 @@ func (n *node) openPeering(cfg config) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
 	}
-	p.sync, err = blocksync.New(blocksync.Config{Peers: p.network, Chain: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Logger: n.log, Streams: maxServed})
+	p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
 	if err == nil {
-		p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
+		p.sync, err = blocksync.New(blocksync.Config{
+			Peers: p.network, Chain: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Behind: p.heads.Behind,
+			Logger: n.log, Streams: maxServed,
+		})
 	}
 	if err != nil {
 		return errors.Join(err, conn.Close())
@@ -180,6 +245,7 @@ func (p *peering) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return p.heads.Run(ctx) })
 	group.Go(func() error { return p.syncFailure(ctx) })
 	group.Go(func() error { return p.recheck(ctx) })
+	group.Go(func() error { return p.takeIn(ctx) })
 }
 
 // staleness is for how long this node may have missed blocks, in ms. A node

@@ -104,7 +104,7 @@ func (n *node) joinBy(ctx context.Context, cfg config, network *peer.Network, ra
 		above += genesis.Params.SnapshotInterval() // fewer blocks are executed as fast
 	}
 	err := blocksync.Join(ctx, blocksync.JoinConfig{
-		Peers: network, Genesis: raw, Sink: sink, Above: above, Report: n.reportJoin, Logger: n.log,
+		Peers: network, Genesis: raw, Sink: sink, Above: above, Logger: n.log,
 	})
 	err = errors.Join(err, sink.Close())
 	if errors.Is(err, blocksync.ErrNoSnapshot) || errors.Is(err, blocksync.ErrNoPeers) {
@@ -115,10 +115,6 @@ func (n *node) joinBy(ctx context.Context, cfg config, network *peer.Network, ra
 		return fmt.Errorf("joining the chain: %w", err)
 	}
 	return nil
-}
-
-func (n *node) reportJoin(p blocksync.JoinProgress) {
-	n.log.Info("joining by a snapshot", "height", p.Height, "covered", fmt.Sprintf("%.0f%%", 100*p.Covered), "keys", p.Keys, "mib", p.Bytes>>20, "peers", p.Peers)
 }
 
 // genesisClass says of a key what the genesis says. Validators of later sets

@@ -142,6 +142,36 @@ func (l *Ledger) verifyWithin(t *chain.Tx, payer abi.Hash, rates *rates) error {
 	return nil
 }
 
+// VerifyRelayed checks the signatures of transactions that other nodes have let
+// in, all in one batch, which takes half the time, as far as their payers'
+// rates go. CheckRelayed then need not. What it does not find good it leaves
+// for CheckRelayed to judge.
+func (l *Ledger) VerifyRelayed(raws [][]byte) {
+	v, head, err := l.take()
+	if err != nil {
+		return
+	}
+	defer v.Release()
+	now, _ := l.cfg.Clock()
+	var digests, payers []abi.Hash
+	var envelopes []*chain.Envelope
+	for _, raw := range raws {
+		t, err := chain.ParseTx(raw)
+		digest := sha256.Sum256(raw)
+		if err != nil || t.Tick != 0 || l.verified.has(digest) {
+			continue
+		}
+		if _, payer, err := l.checkBody(hot{v}, head, t); err == nil && l.relayed.has(payer, now) {
+			digests, payers, envelopes = append(digests, digest), append(payers, payer), append(envelopes, t.Envelope())
+		}
+	}
+	for i, good := range chain.VerifyAll(envelopes) {
+		if good && l.relayed.take(payers[i], now) {
+			l.verified.add(digests[i])
+		}
+	}
+}
+
 // verifyAll checks the signatures that were not checked before, in batch.
 func (l *Ledger) verifyAll(txs []*chain.Tx) error {
 	var digests []abi.Hash
