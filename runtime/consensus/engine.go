@@ -283,8 +283,8 @@ func smartConfig(id uint64) types.Configuration {
 		LeaderHeartbeatTimeout:        3 * time.Second,
 		LeaderHeartbeatCount:          10,
 		NumOfTicksBehindBeforeSyncing: 10,
-		ViewChangeResendInterval:      time.Second,
-		ViewChangeTimeout:             4 * time.Second,
+		ViewChangeResendInterval:      400 * time.Millisecond,
+		ViewChangeTimeout:             time.Second,
 		CollectTimeout:                300 * time.Millisecond,
 	}
 }

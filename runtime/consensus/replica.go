@@ -58,7 +58,8 @@ type replica struct {
 	members   []uint64                    // ids that SmartBFT was last told of
 	sequence  uint64                      // verification sequence
 	nextBatch time.Time                   // when the pump may admit again
-	refused   time.Time                   // when VerifyProposal last refused
+	asking    []byte                      // the metadata of the proposal that SmartBFT asked for last
+	askedAt   time.Time                   // when
 	sent      sentMessage                 // the last message sent
 	outbox    outbox
 }
@@ -95,7 +96,7 @@ func (r *replica) end(err error) {
 // decline: without a trusted clock it returns a proposal that its own check
 // refuses, so that the others choose another leader.
 func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Proposal {
-	r.pause()
+	r.pause(metadata)
 	if p, ok := r.proposedAlready(metadata); ok {
 		return p
 	}
@@ -124,15 +125,20 @@ func (r *replica) AssembleProposal(metadata []byte, requests [][]byte) types.Pro
 	return newProposal(block, metadata, sequence)
 }
 
-// refusalPause is between two proposals of this leader that it refuses itself.
-const refusalPause = 300 * time.Millisecond
+// proposalPause is between two proposals of this leader for the same height of
+// the same view.
+const proposalPause = 300 * time.Millisecond
 
-// pause keeps a leader that refuses its own proposals, since its clock is lost
-// or its view left, from making them without end: after each refusal SmartBFT
-// syncs and begins again at once.
-func (r *replica) pause() {
+// pause keeps a leader whose proposals come to nothing, since its clock is
+// lost, its view left or its transactions fit no block, from making them
+// without end: after each SmartBFT syncs and begins again at once.
+func (r *replica) pause(metadata []byte) {
 	r.mu.Lock()
-	wait := time.Until(r.refused.Add(refusalPause))
+	wait := time.Duration(0)
+	if bytes.Equal(metadata, r.asking) {
+		wait = time.Until(r.askedAt.Add(proposalPause))
+	}
+	r.asking, r.askedAt = metadata, time.Now().Add(max(wait, 0))
 	r.mu.Unlock()
 	if wait <= 0 {
 		return
@@ -186,7 +192,6 @@ func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error
 		if r.ctx.Err() == nil {
 			r.log.Warn("refused a proposal", "leader", leader, "err", err)
 		}
-		r.refused = time.Now()
 		return nil, err
 	}
 	r.verified = judged{raw, ids}
