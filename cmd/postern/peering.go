@@ -173,6 +173,11 @@ func (p *peering) Head(from peer.Key, head []byte) {
 	if fresh {
 		p.network.SendHead(head)
 	}
+	if height, behind := p.heads.Behind(); behind {
+		if engine := p.n.role.engine.Load(); engine != nil {
+			engine.Behind(height)
+		}
+	}
 }
 
 // Serve implements peer.Handler.
