@@ -51,11 +51,12 @@ func defaultHome() string {
 // config is postern.toml. Zero values mean the defaults that are written into
 // a new file as comments.
 type config struct {
-	adoptLedger bool           // for this start only, so it is no setting
-	pruned      bool           // likewise: no peer keeps the blocks that follow this node's
-	above       uint64         // likewise: the height at which that was found
-	store       storage.Config // tests inject a disk
-	listen      listenFunc     // tests inject a network; nil is the host's
+	adoptLedger bool                            // for this start only, so it is no setting
+	pruned      bool                            // likewise: no peer keeps the blocks that follow this node's
+	above       uint64                          // likewise: the height at which that was found
+	store       storage.Config                  // tests inject a disk
+	listen      listenFunc                      // tests inject a network; nil is the host's
+	clock       func() (ms int64, trusted bool) // tests inject a clock; nil is as Clock says
 
 	Quic        string   `toml:"quic"`         // UDP address of the device port
 	Peer        string   `toml:"peer"`         // UDP address for other nodes; "off" for none

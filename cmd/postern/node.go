@@ -69,7 +69,10 @@ type node struct {
 func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node, error) {
 	code, _ := guestBudgets(cfg.Memory)
 	debug.SetMemoryLimit(int64(cfg.Memory-outsideGo)<<20 - int64(code-wasm.DefaultCodeBytes))
-	n := &node{home: h, log: log, clock: clockOf(cfg.Clock), role: &role{ready: make(chan struct{})}}
+	n := &node{home: h, log: log, clock: cfg.clock, role: &role{ready: make(chan struct{})}}
+	if n.clock == nil {
+		n.clock = clockOf(cfg.Clock)
+	}
 	if cfg.listen == nil {
 		cfg.listen = listenUDP
 	}

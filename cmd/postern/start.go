@@ -53,13 +53,20 @@ func start(ctx context.Context, h home, cfg config, out output) error {
 			return err
 		}
 		err = n.run(ctx, func() error { return out.show(n.readyOutput(""), "%s", n.readyText()) })
-		if cfg.pruned = errors.Is(err, blocksync.ErrPruned) && !cfg.pruned; cfg.pruned {
-			cfg.above = n.ledger.Head().Height
-		} else if !errors.Is(err, errReopen) {
+		if !n.again(err, &cfg) {
 			return err
 		}
-		cfg.adoptLedger = false
 	}
+}
+
+// again says whether a run that ended so is to be followed by another one, and
+// makes the configuration ready for it.
+func (n *node) again(err error, cfg *config) bool {
+	cfg.adoptLedger = false
+	if cfg.pruned = errors.Is(err, blocksync.ErrPruned) && !cfg.pruned; cfg.pruned {
+		cfg.above = n.ledger.Head().Height
+	}
+	return cfg.pruned || errors.Is(err, errReopen)
 }
 
 func overridePorts(c *cli.Context, cfg *config) {
