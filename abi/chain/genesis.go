@@ -181,13 +181,16 @@ func ParseParams(b []byte) (p Params, err error) {
 
 // Genesis is what a chain begins with; the chain's id is the hash of its
 // encoding: {1: name, 2: time ms, 3: Params, 4: ValidatorSet, 5: accounts
-// [Grant …]}. It is block 0's stored bytes.
+// [Grant …], 6: Origin (absent where the chain begins with nothing)}. It is
+// block 0's stored bytes. A chain with an origin begins with the state of
+// another one; its parameters, validators and accounts change that state.
 type Genesis struct {
 	Name       string
 	Time       int64
 	Params     Params
 	Validators ValidatorSet
 	Accounts   []Grant
+	Origin     *Origin
 }
 
 // Append appends the encoding of g.
@@ -202,6 +205,9 @@ func (g *Genesis) Append(b []byte) []byte {
 		accounts = g.Accounts[i].Append(accounts)
 	}
 	f.raw(5, accounts)
+	if g.Origin != nil {
+		f.raw(6, g.Origin.Append(nil))
+	}
 	return f.appendTo(b)
 }
 
@@ -224,6 +230,9 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 			for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 				g.Accounts = append(g.Accounts, sub(r, ParseGrant))
 			}
+		case 6:
+			o := sub(r, ParseOrigin)
+			g.Origin = &o
 		default:
 			return false
 		}
@@ -234,6 +243,9 @@ func ParseGenesis(b []byte) (*Genesis, error) {
 	}
 	if g.Time <= 0 || len(g.Validators) == 0 {
 		return nil, fmt.Errorf("genesis: no time or no validators: %w", abi.CodeBadArgument)
+	}
+	if g.Origin != nil && g.Time <= g.Origin.Header.Time {
+		return nil, fmt.Errorf("genesis: it is not later than the block whose state it takes: %w", abi.CodeBadArgument)
 	}
 	if g.Params.Protocol == 0 || g.Params.Protocol > Protocol {
 		return nil, fmt.Errorf("genesis: protocol version %d, this program knows versions up to %d: %w", g.Params.Protocol, Protocol, abi.CodeUnknownVersion)
