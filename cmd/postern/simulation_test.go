@@ -6,11 +6,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +40,7 @@ type air struct {
 	rng   *rand.Rand
 	ports map[string]simnet.PacketReceiver // by address
 	side  map[string]int                   // by host: nodes of different sides do not reach one another
+	mute  map[string]bool                  // hosts from which nothing comes
 
 	delay, jitter   time.Duration
 	lost, doubled   float64                  // shares of all packets
@@ -47,7 +50,7 @@ type air struct {
 
 func newAir(seed uint64) *air {
 	return &air{rng: rand.New(rand.NewPCG(seed, seed)), ports: map[string]simnet.PacketReceiver{},
-		side: map[string]int{}, slow: map[string]time.Duration{}, delay: time.Millisecond}
+		side: map[string]int{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, delay: time.Millisecond}
 }
 
 // AddNode implements simnet.Router.
@@ -64,7 +67,7 @@ func (a *air) SendPacket(p simnet.Packet) error {
 	a.packets++
 	from, to := host(p.From), host(p.To)
 	receiver := a.ports[p.To.String()]
-	if receiver == nil || a.side[from] != a.side[to] || a.rng.Float64() < a.lost {
+	if receiver == nil || a.side[from] != a.side[to] || a.mute[from] || a.rng.Float64() < a.lost {
 		a.losses++
 		return nil
 	}
@@ -108,6 +111,20 @@ func (a *air) partition(hosts ...string) {
 	}
 }
 
+// silence keeps what a host sends from all others, or no longer.
+func (a *air) silence(host string, silent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.mute[host] = silent
+}
+
+// slowDown adds a delay to what a host sends and receives.
+func (a *air) slowDown(host string, delay time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slow[host] = delay
+}
+
 // faults sets what the air does to packets.
 func (a *air) faults(lost, doubled float64, jitter time.Duration) {
 	a.mu.Lock()
@@ -125,7 +142,8 @@ type simulation struct {
 	genesis  []byte
 	nodes    []*simulatedNode
 	rng      *rand.Rand
-	tune     func(*config) // of every node that starts; may be nil
+	tune     func(*config)       // of every node that starts; may be nil
+	chain    map[uint64]abi.Hash // the block of each height, as first seen
 }
 
 type simulatedNode struct {
@@ -134,10 +152,28 @@ type simulatedNode struct {
 	host  string
 	home  home
 	disk  *vfs.MemFS
-	skew  time.Duration // of its clock
-	node  *node
+	cfg   config
+	skew  atomic.Int64  // ns, of its clock
+	lives atomic.Uint64 // one more with each crash
 	stop  context.CancelFunc
 	ended chan error
+	seen  uint64 // height up to which its blocks were compared
+
+	mu   sync.Mutex // held by the test to set node, and by others to read it
+	node *node      // nil while it is down
+}
+
+// live is the running node, or nil, for goroutines beside the test's.
+func (n *simulatedNode) live() *node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.node
+}
+
+func (n *simulatedNode) set(running *node) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.node = running
 }
 
 // newSimulation makes the homes of a network; none of its nodes runs yet.
@@ -146,7 +182,7 @@ func newSimulation(t testing.TB, seed uint64, validators, followers int) *simula
 }
 
 func newSimulationWith(t testing.TB, seed uint64, validators, followers int, params chain.Params) *simulation {
-	s := &simulation{t: t, air: newAir(seed), rng: rand.New(rand.NewPCG(seed, 7))}
+	s := &simulation{t: t, air: newAir(seed), rng: rand.New(rand.NewPCG(seed, 7)), chain: map[uint64]abi.Hash{}}
 	g := &chain.Genesis{Name: "simulated", Time: time.Now().UnixMilli(), Params: params}
 	s.operator = s.makeKey()
 	g.Accounts = []chain.Grant{{Key: s.operator.Public(), Roles: operatorRoles}}
@@ -203,7 +239,7 @@ func (n *simulatedNode) peerAddr() string { return n.host + ":7423" }
 
 func (n *simulatedNode) config() config {
 	cfg := config{Quic: n.host + ":7433", Web: "off", Peer: n.peerAddr(), Clock: "trusted", RequestRate: -1,
-		store: storage.Config{FS: n.disk}, listen: n.sim.air.listen}
+		store: storage.Config{FS: n.disk}, listen: n.sim.air.listen, clock: n.clock}
 	for _, other := range n.sim.nodes {
 		if other != n {
 			cfg.Peers = append(cfg.Peers, other.peerAddr())
@@ -216,6 +252,11 @@ func (n *simulatedNode) config() config {
 	return cfg
 }
 
+// clock is the node's own.
+func (n *simulatedNode) clock() (int64, bool) {
+	return time.Now().Add(time.Duration(n.skew.Load())).UnixMilli(), true
+}
+
 // start runs a node and returns when it takes part.
 func (n *simulatedNode) start() {
 	n.sim.t.Helper()
@@ -223,6 +264,7 @@ func (n *simulatedNode) start() {
 	select {
 	case <-ready:
 	case err := <-n.ended:
+		n.set(nil)
 		n.sim.t.Fatalf("%s: %v", n.name, err)
 	}
 }
@@ -230,43 +272,63 @@ func (n *simulatedNode) start() {
 // begin runs a node, which is up when the channel is closed.
 func (n *simulatedNode) begin() <-chan struct{} {
 	n.sim.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	opened, err := openNode(ctx, n.home, n.config(), newLogger("error").With("node", n.name))
+	n.cfg = n.config()
+	ready, err := n.open(context.Background())
 	if err != nil {
-		cancel()
 		n.sim.t.Fatalf("%s: %v", n.name, err)
 	}
-	opened.clock = func() (int64, bool) { return time.Now().Add(n.skew).UnixMilli(), true }
-	n.node, n.stop, n.ended = opened, cancel, make(chan error, 1)
+	return ready
+}
+
+// open opens a node as its configuration is by now, which may take as long as
+// the context, and runs it.
+func (n *simulatedNode) open(within context.Context) (<-chan struct{}, error) {
+	n.sim.air.silence(n.host, false)
+	ctx, cancel := context.WithCancel(context.Background())
+	unbind := context.AfterFunc(within, cancel)
+	opened, err := openNode(ctx, n.home, n.cfg, newLogger("error").With("node", n.name))
+	if !unbind() && err == nil {
+		err = errors.Join(context.Cause(within), opened.close())
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	n.stop, n.ended = cancel, make(chan error, 1)
+	n.set(opened)
 	ready := make(chan struct{})
 	go func() { n.ended <- opened.run(ctx, func() error { close(ready); return nil }) }()
-	return ready
+	return ready, nil
 }
 
 // end stops a node as a signal does.
 func (n *simulatedNode) end() {
 	n.sim.t.Helper()
 	n.stop()
-	if err := <-n.ended; err != nil {
+	err := <-n.ended
+	if err != nil && !n.node.again(err, &n.cfg) {
 		n.sim.t.Errorf("%s ended with: %v", n.name, err)
 	}
-	n.node = nil
+	n.set(nil)
 }
 
-// crash ends a node as a power cut does: the disk keeps what was synced, and
-// the consensus log is what it was at that moment.
+// crash ends a node as a power cut does: nobody hears of it any more, the disk
+// keeps what was synced, and the consensus log is what it was at that moment.
 func (n *simulatedNode) crash() {
 	n.sim.t.Helper()
 	aside := n.home.path("wal-at-crash")
+	n.lives.Add(1)
+	n.sim.air.silence(n.host, true)
 	n.disk.SetIgnoreSyncs(true)
 	n.sim.check(os.CopyFS(aside, os.DirFS(n.home.path("wal"))))
 	n.stop()
 	<-n.ended // it may well complain
-	n.node = nil
+	n.set(nil)
 	n.disk.ResetToSyncedState()
 	n.disk.SetIgnoreSyncs(false)
 	n.sim.check(os.RemoveAll(n.home.path("wal")))
 	n.sim.check(os.Rename(aside, n.home.path("wal")))
+	n.seen = 0
 }
 
 // startAll runs the nodes at the same time.
@@ -344,28 +406,47 @@ func (s *simulation) await(height uint64, within time.Duration) {
 }
 
 // agree checks that no two running nodes hold different blocks at a height,
-// and that no transaction was executed twice.
-func (s *simulation) agree() {
+// and that no transaction was executed twice. It returns the height of each.
+func (s *simulation) agree() map[abi.Hash]uint64 {
 	s.t.Helper()
-	blocks := map[uint64]abi.Hash{}
+	all := map[abi.Hash]uint64{}
 	for _, n := range s.nodes {
 		if n.node == nil {
 			continue
 		}
+		n.seen = 0
+		n.compare()
 		done := map[abi.Hash]uint64{}
 		for height := n.node.ledger.Base(); height <= n.node.ledger.Head().Height; height++ {
-			raw, _, rawOutcomes, err := n.node.ledger.Block(height)
+			_, _, rawOutcomes, err := n.node.ledger.Block(height)
 			s.check(err)
-			k, err := chain.ParseBlock(raw)
-			s.check(err)
-			hash := k.Header.Hash()
-			if other, ok := blocks[height]; ok && other != hash {
-				s.t.Errorf("%s holds another block %d than the others", n.name, height)
-			}
-			blocks[height] = hash
 			n.once(height, rawOutcomes, done)
 		}
+		maps.Copy(all, done)
 	}
+	return all
+}
+
+// compare checks the blocks that a running node has got since it was compared
+// last against what any node held at their heights at any time.
+func (n *simulatedNode) compare() {
+	n.sim.t.Helper()
+	top := n.node.ledger.Head().Height
+	for height := max(n.seen+1, n.node.ledger.Base()); height <= top; height++ {
+		raw, _, _, err := n.node.ledger.Block(height)
+		if errors.Is(err, abi.CodeNotFound) && height < n.node.ledger.Base() {
+			continue // it was pruned meanwhile
+		}
+		n.sim.check(err)
+		k, err := chain.ParseBlock(raw)
+		n.sim.check(err)
+		hash := k.Header.Hash()
+		if other, ok := n.sim.chain[height]; ok && other != hash {
+			n.sim.t.Errorf("%s holds block %d %x, and another one was seen: %x", n.name, height, hash[:4], other[:4])
+		}
+		n.sim.chain[height] = hash
+	}
+	n.seen = top
 }
 
 // once checks that a block executes nothing that an earlier one did.
