@@ -159,6 +159,16 @@ func (s ValidatorSet) Key(id uint64) ([]byte, bool) {
 	return nil, false
 }
 
+// ID finds the id of the validator with a key.
+func (s ValidatorSet) ID(key []byte) (id uint64, ok bool) {
+	for i := range s {
+		if string(s[i].Key) == string(key) {
+			return s[i].ID, true
+		}
+	}
+	return 0, false
+}
+
 // Faults is f, how many of n validators may lie: floor((n-1)/3).
 func (s ValidatorSet) Faults() int { return max(0, (len(s)-1)/3) }
 

@@ -329,7 +329,7 @@ func (m *membership) initHome(h home, cards []*card) (*initOutput, error) {
 
 // place finds what the genesis has the node do.
 func (m *membership) place(h home, node []byte) error {
-	if slices.ContainsFunc(m.genesis.Validators, func(v chain.Validator) bool { return bytes.Equal(v.Key, node) }) {
+	if _, votes := m.genesis.Validators.ID(node); votes {
 		m.role = roleValidator
 		return nil
 	}

@@ -85,7 +85,7 @@ func (p *peering) syncFailure(ctx context.Context) error {
 // Consensus implements peer.Handler.
 func (p *peering) Consensus(from peer.Key, message []byte) {
 	engine := p.n.role.engine.Load()
-	if id, ok := idOf(p.n.ledger.ValidatorSet(), from[:]); ok && engine != nil {
+	if id, ok := p.n.ledger.ValidatorSet().ID(from[:]); ok && engine != nil {
 		engine.Handle(id, message)
 	}
 }
@@ -265,7 +265,7 @@ func (n *node) staleness() uint64 {
 
 // class is what the ledger says of a node's key.
 func (n *node) class(key peer.Key) peer.Class {
-	if _, ok := idOf(n.ledger.ValidatorSet(), key[:]); ok {
+	if _, ok := n.ledger.ValidatorSet().ID(key[:]); ok {
 		return peer.Validator
 	}
 	s, err := n.ledger.Standing(key[:])

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/runtime/consensus"
 )
 
@@ -59,16 +58,7 @@ func (n *node) currentRole() abi.NodeRole {
 
 // validatorID is this node's number in the set that signs the next block.
 func (n *node) validatorID() (uint64, bool) {
-	return idOf(n.ledger.ValidatorSet(), n.key.Public())
-}
-
-func idOf(set chain.ValidatorSet, key []byte) (uint64, bool) {
-	for _, v := range set {
-		if string(v.Key) == string(key) {
-			return v.ID, true
-		}
-	}
-	return 0, false
+	return n.ledger.ValidatorSet().ID(n.key.Public())
 }
 
 // validate votes until ctx ends or the node is voted out.

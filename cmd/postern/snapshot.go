@@ -58,7 +58,7 @@ func (n *node) joinsFirst(cfg config, genesis *chain.Genesis) bool {
 	if cfg.Peer == "off" || cfg.Join == "blocks" || len(cfg.Peers) == 0 && !cfg.Local {
 		return false
 	}
-	_, votes := idOf(genesis.Validators, n.key.Public())
+	_, votes := genesis.Validators.ID(n.key.Public())
 	return cfg.pruned || cfg.Join == "snapshot" && n.storeIsNew(cfg) || !votes && n.storeIsNew(cfg)
 }
 

@@ -103,7 +103,7 @@ func verify(c *cli.Context, h home, out output) error {
 func votedHeight(h home, id abi.Hash, height uint64, set chain.ValidatorSet) (uint64, error) {
 	k, err := key.Load(h.path(nodeKeyFile))
 	if err == nil && !fileExists(h.path("wal")) {
-		if _, votes := idOf(set, k.Public()); !votes {
+		if _, votes := set.ID(k.Public()); !votes {
 			return 0, nil
 		}
 	}

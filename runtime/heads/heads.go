@@ -162,13 +162,8 @@ func (t *Tracker) id(set chain.ValidatorSet) uint64 {
 	if t.cfg.Key == nil {
 		return 0
 	}
-	public := t.cfg.Key.Public()
-	for _, v := range set {
-		if bytes.Equal(v.Key, public) {
-			return v.ID
-		}
-	}
-	return 0
+	id, _ := set.ID(t.cfg.Key.Public())
+	return id
 }
 
 // Take takes an encoded head, and says whether it was new: the sender may have

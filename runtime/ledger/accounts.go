@@ -145,7 +145,7 @@ func (r *running) keepsQuotas(a *chain.Grant) error {
 	if err != nil {
 		return err
 	}
-	if _, sits := seatOf(set, a.Key); !sits {
+	if _, sits := set.ID(a.Key); !sits {
 		return nil
 	}
 	id, _, err := accountOf(r.x.state, a.Key)

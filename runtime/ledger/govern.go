@@ -56,17 +56,7 @@ func (e *electorate) member(s *sender) (id uint64, ok bool) {
 	if e.set == nil {
 		return 0, e.guardians.Has(s.id)
 	}
-	return seatOf(e.set, s.account.Key)
-}
-
-// seatOf finds the validator with a key.
-func seatOf(set chain.ValidatorSet, key []byte) (id uint64, ok bool) {
-	for i := range set {
-		if bytes.Equal(set[i].Key, key) {
-			return set[i].ID, true
-		}
-	}
-	return 0, false
+	return e.set.ID(s.account.Key)
 }
 
 // counts says whether a vote's caster has a vote now.

@@ -52,7 +52,7 @@ func (x *execution) refuseSeated(account abi.Hash) error {
 		return refuseUnless(ok, abi.CodeUnknownAccount, err)
 	}
 	set, err := x.validators()
-	_, sits := seatOf(set, record.Key)
+	_, sits := set.ID(record.Key)
 	return refuseUnless(!sits, abi.CodeNeedsApproval, err)
 }
 

@@ -74,7 +74,7 @@ func checkSet(set chain.ValidatorSet) error {
 		return abi.CodeBadValidatorSet
 	}
 	for i := range set {
-		if id, _ := seatOf(set, set[i].Key); id != set[i].ID {
+		if id, _ := set.ID(set[i].Key); id != set[i].ID {
 			return abi.CodeBadValidatorSet
 		}
 	}
@@ -128,7 +128,7 @@ func (r *running) seat(set chain.ValidatorSet, statement []byte, roles abi.Role)
 	if err != nil {
 		return nil, err
 	}
-	if _, sits := seatOf(set, key); sits {
+	if _, sits := set.ID(key); sits {
 		return nil, abi.CodeBadValidatorSet
 	}
 	if err := r.enable(key, account, roles|abi.RoleValidator); err != nil {
@@ -195,7 +195,7 @@ func (r *running) swap(set chain.ValidatorSet, a *chain.ReplaceValidator) (chain
 	if err != nil {
 		return nil, err
 	}
-	if _, sits := seatOf(set, key); sits {
+	if _, sits := set.ID(key); sits {
 		return nil, abi.CodeBadValidatorSet
 	}
 	if set, err = r.unseat(set, a.ID); err != nil {
