@@ -128,6 +128,19 @@ func vectorGenesis() *Genesis {
 	}
 }
 
+// vectorSuccessor goes on with the state of the block of vectorHeader, with two
+// of its validators and a new one.
+func vectorSuccessor(t testing.TB) *Genesis {
+	h := vectorHeader()
+	c, _ := vectorCertificate(t, &h)
+	set := append(vectorSet()[:2], Validator{8, newEd("validator-8").Public()})
+	return &Genesis{
+		Name: "example-2", Time: 1_700_009_000_000, Params: DefaultParams(), Validators: set,
+		Accounts: []Grant{{Key: newEd("validator-8").Public(), Roles: abi.RoleValidator}},
+		Origin:   &Origin{Header: h, Certificate: c, Steps: [][]byte{{0xa0}}, State: hash("state of block 0")},
+	}
+}
+
 func vectorSet() ValidatorSet {
 	return ValidatorSet{{1, newEd("validator-1").Public()}, {2, newEd("validator-2").Public()}, {5, newEd("validator-5").Public()}, {7, newEd("validator-7").Public()}}
 }
@@ -174,6 +187,11 @@ func buildVectors(t testing.TB) (list []vector) {
 	genesis := vectorGenesis().Append(nil)
 	chain := ChainID(genesis)
 	add(vector{Name: "genesis", Kind: "genesis", ID: hexOf(chain[:])}, genesis)
+	successor := vectorSuccessor(t)
+	add(vector{Name: "origin", Kind: "origin"}, successor.Origin.Append(nil))
+	continued := successor.Append(nil)
+	id := ChainID(continued)
+	add(vector{Name: "genesis/origin", Kind: "genesis", ID: hexOf(id[:])}, continued)
 	for _, signer := range []struct {
 		seed string
 		Signer
