@@ -209,8 +209,8 @@ func (n *node) openPeering(cfg config) (err error) {
 	p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
 	if err == nil {
 		p.sync, err = blocksync.New(blocksync.Config{
-			Peers: p.network, Chain: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Behind: p.heads.Behind,
-			Logger: n.log, Streams: maxServed,
+			Peers: p.network, Ledger: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Behind: p.heads.Behind,
+			Logger: n.log, MaxRequests: maxServed,
 		})
 	}
 	if err != nil {

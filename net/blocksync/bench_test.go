@@ -14,7 +14,7 @@ import (
 	"github.com/seed79541315/postern/net/peer"
 )
 
-// weightless is a Chain whose own work is next to nothing: what is measured
+// weightless is a Ledger whose own work is next to nothing: what is measured
 // with it is this package's.
 type weightless struct {
 	set  chain.ValidatorSet

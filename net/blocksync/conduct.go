@@ -44,10 +44,10 @@ func (c *conduct) judge(key peer.Key, why error) {
 	case why == nil || errors.Is(why, context.Canceled):
 		return
 	case isLie(why):
-		c.log.Warn("a peer sent what is wrong", "peer", name(key), "err", why)
+		c.log.Warn("a peer sent what is wrong", "peer", key.String(), "error", why)
 		c.peers.Misbehaved(key, why)
 	default:
-		c.log.Info("leaving a peer for others", "peer", name(key), "err", why)
+		c.log.Info("leaving a peer for others", "peer", key.String(), "error", why)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,14 +79,4 @@ func (c *conduct) patience(key peer.Key) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return min(patience<<min(c.records[key].failures, 10), maxPatience)
-}
-
-// name is how logs name a peer: the first bytes of its key.
-func name(key peer.Key) string {
-	const digits = "0123456789abcdef"
-	b := make([]byte, 0, 16)
-	for _, x := range key[:8] {
-		b = append(b, digits[x>>4], digits[x&15])
-	}
-	return string(b)
 }

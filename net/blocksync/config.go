@@ -12,7 +12,7 @@ import (
 
 // Errors that a caller tells apart.
 var (
-	// ErrLedger wraps what Chain.Commit said of a block that a quorum has
+	// ErrLedger wraps what Ledger.Commit said of a block that a quorum has
 	// certified: this node cannot go on.
 	ErrLedger = errors.New("the ledger refused a certified block")
 	// ErrFork comes when two certified blocks contradict one another: more
@@ -35,8 +35,9 @@ type Peers interface {
 	Misbehaved(key peer.Key, why error)
 }
 
-// Chain is the ledger. Its methods are called from several goroutines.
-type Chain interface {
+// Ledger is what is brought up to date. Its methods are called from several
+// goroutines.
+type Ledger interface {
 	ChainID() abi.Hash
 	Head() chain.Header
 	ValidatorSet() chain.ValidatorSet // signs the next block
@@ -48,10 +49,11 @@ type Chain interface {
 	Committed() <-chan struct{} // closed at the next commit
 }
 
-// Config is what a Syncer works with. Peers, Chain and Logger are required.
+// Config is what a Syncer works with. Peers and Ledger are required; a zero
+// limit stands for its default.
 type Config struct {
 	Peers     Peers
-	Chain     Chain
+	Ledger    Ledger
 	Snapshots SnapshotSource // nil: none are served
 	// Ahead is told of verified blocks before their turn to be committed, from
 	// several goroutines: whoever checks their transactions' signatures there
@@ -61,8 +63,25 @@ type Config struct {
 	// above this node's, if there is one. It is a hint that the peer which
 	// Follow listens to keeps something back. May be nil.
 	Behind func() (height uint64, ok bool)
-	Logger *slog.Logger
+	Logger *slog.Logger // nil: none
 
-	Memory  int // bytes of fetched blocks that wait to be committed; 0 = 4 MiB
-	Streams int // requests that are served at a time; the next are refused; 0 = 64
+	WindowBytes int // of fetched blocks that wait to be committed; 4 MiB
+	MaxRequests int // served at a time; the next are refused; 64
+}
+
+// validate checks c and fills in the defaults.
+func (c *Config) validate() error {
+	if c.Peers == nil || c.Ledger == nil {
+		return errors.New("blocksync: Peers and Ledger are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.WindowBytes <= 0 {
+		c.WindowBytes = 4 << 20
+	}
+	if c.MaxRequests <= 0 {
+		c.MaxRequests = 64
+	}
+	return nil
 }

@@ -166,11 +166,11 @@ func (s *Syncer) fetch(ctx context.Context, w *window, c *source, o *order) (run
 
 // readRun reads blocks and checks those whose validators are known.
 func (s *Syncer) readRun(pairs []pair, from uint64) ([]certified, error) {
-	run, err := parseRun(pairs, from, s.cfg.Chain.ChainID())
+	run, err := parseRun(pairs, from, s.cfg.Ledger.ChainID())
 	if err != nil {
 		return nil, err
 	}
-	if err := prove(run, s.cfg.Chain.ValidatorSet()); err != nil {
+	if err := prove(run, s.cfg.Ledger.ValidatorSet()); err != nil {
 		return nil, err
 	}
 	if s.cfg.Ahead != nil {

@@ -50,7 +50,7 @@ func (s *Syncer) Follow(ctx context.Context) error {
 		case missing.IsZero():
 			missing = time.Now()
 			s.cfg.Logger.Warn("the peers in reach have pruned the blocks that this node needs next",
-				"height", s.cfg.Chain.Head().Height)
+				"height", s.cfg.Ledger.Head().Height)
 		case time.Since(missing) > prunedFor:
 			return err
 		}
@@ -104,7 +104,7 @@ func (s *Syncer) listenable() []peer.Info {
 
 // stream commits what a peer sends as it comes. It returns why it ended.
 func (s *Syncer) stream(ctx context.Context, key peer.Key) error {
-	head := s.cfg.Chain.Head().Height
+	head := s.cfg.Ledger.Head().Height
 	a, err := s.ask(ctx, key, &request{kind: kindLive, height: head + 1}, silence)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func (s *Syncer) stream(ctx context.Context, key peer.Key) error {
 	if at.height < head {
 		return fmt.Errorf("at height %d of %d: %w", at.height, head, errLagging)
 	}
-	s.cfg.Logger.Info("following", "peer", name(key), "height", head)
+	s.cfg.Logger.Info("following", "peer", key.String(), "height", head)
 	s.told.Store(at.height)
 	s.living.Store(true)
 	defer s.living.Store(false)
@@ -188,14 +188,14 @@ func (s *Syncer) commitLive(ctx context.Context, runs <-chan []certified) error 
 
 // watch looks now and then whether others are further, while nothing comes.
 func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
-	before, behind := s.cfg.Chain.Head().Height, 0
+	before, behind := s.cfg.Ledger.Head().Height, 0
 	for turn := 0; ; turn++ {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(lookAround):
 		}
-		now := s.cfg.Chain.Head().Height
+		now := s.cfg.Ledger.Head().Height
 		if now > before || !s.othersAhead(ctx, key, now, turn) {
 			before, behind = now, 0
 		} else if behind++; behind > 1 {

@@ -134,7 +134,7 @@ func (h *history) sets() map[abi.Hash]chain.ValidatorSet {
 	return sets
 }
 
-// ledger is a Chain that takes what it must and complains of anything else.
+// ledger is a Ledger that takes what it must and complains of anything else.
 type ledger struct {
 	t    testing.TB
 	id   abi.Hash
@@ -397,8 +397,8 @@ func (s *fakeStream) Close() error {
 var quiet = slog.New(slog.DiscardHandler)
 
 // syncer makes a Syncer over a ledger and peers.
-func syncer(t testing.TB, n Peers, l Chain) *Syncer {
-	s, err := New(Config{Peers: n, Chain: l, Logger: quiet})
+func syncer(t testing.TB, n Peers, l Ledger) *Syncer {
+	s, err := New(Config{Peers: n, Ledger: l, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

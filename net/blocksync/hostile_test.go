@@ -201,7 +201,7 @@ func TestFollowDespiteLiars(t *testing.T) {
 }
 
 // follow runs Follow until stop is called.
-func follow(t *testing.T, n Peers, l Chain) (stop func()) {
+func follow(t *testing.T, n Peers, l Ledger) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	s := syncer(t, n, l)

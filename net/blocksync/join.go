@@ -32,25 +32,13 @@ const (
 // peer that is at fault.
 const attempts = 8
 
-// JoinConfig is what Join works with. Peers, Genesis, Sink and Logger are
-// required.
+// JoinConfig is what Join works with. Peers, Genesis and Sink are required.
 type JoinConfig struct {
 	Peers   Peers
 	Genesis []byte // encoded chain.Genesis, the root of all trust
 	Sink    SnapshotSink
-	Above   uint64             // snapshots at or below this height are of no use
-	Report  func(JoinProgress) // told about once a second; may be nil
-	Logger  *slog.Logger
-}
-
-// JoinProgress is how far a Join is.
-type JoinProgress struct {
-	Height  uint64  // of the snapshot
-	Covered float64 // of the state: 0 to 1
-	Keys    uint64  // fetched in this attempt
-	Bytes   uint64  // likewise
-	Guards  uint64  // likewise
-	Peers   int     // that chunks are fetched from
+	Above   uint64       // snapshots at or below this height are of no use
+	Logger  *slog.Logger // nil: none
 }
 
 // joining is one Join.
@@ -60,7 +48,7 @@ type joining struct {
 	conduct conduct
 	failed  map[abi.Hash]int // how often the snapshot of a block could not be completed
 
-	keys, bytes, guards atomic.Uint64
+	keys, bytes atomic.Uint64 // fetched
 }
 
 // Join makes a ledger out of the newest snapshot in reach that verifies, from
@@ -69,8 +57,11 @@ type joining struct {
 // begun or what was begun cannot be completed now; any other error is the
 // sink's, or ctx has ended.
 func Join(ctx context.Context, cfg JoinConfig) error {
-	if cfg.Peers == nil || cfg.Sink == nil || cfg.Logger == nil {
-		return errors.New("blocksync: Peers, Genesis, Sink and Logger are required")
+	if cfg.Peers == nil || cfg.Sink == nil {
+		return errors.New("blocksync: Peers, Genesis and Sink are required")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	genesis, err := chain.ParseGenesis(cfg.Genesis)
 	if err != nil {
@@ -419,28 +410,22 @@ func (j *joining) guardsOf(ctx context.Context, m *Manifest, key peer.Key) error
 		if len(guards) > 0 {
 			last = guards[len(guards)-1].Key()
 		}
-		j.guards.Add(uint64(len(guards)))
 		if err := j.cfg.Sink.Guards(page); err != nil {
 			return err
 		}
 	}
 }
 
-// report tells how far the join is.
+// report logs now and then how far the join is.
 func (j *joining) report(ctx context.Context, m *Manifest, p *plan) {
-	for turn := 1; ; turn++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Second):
+		case <-time.After(reportEvery):
 		}
 		covered, peers := p.figures()
-		at := JoinProgress{Height: m.Header.Height, Covered: covered, Keys: j.keys.Load(), Bytes: j.bytes.Load(), Guards: j.guards.Load(), Peers: peers}
-		if j.cfg.Report != nil {
-			j.cfg.Report(at)
-		}
-		if turn%int(reportEvery/time.Second) == 0 {
-			j.cfg.Logger.Info("joining by a snapshot", "height", at.Height, "percent", int(100*covered), "keys", at.Keys, "bytes", at.Bytes, "peers", peers)
-		}
+		j.cfg.Logger.Info("joining by a snapshot", "height", m.Header.Height, "percent", int(100*covered),
+			"keys", j.keys.Load(), "bytes", j.bytes.Load(), "peers", peers)
 	}
 }

@@ -32,7 +32,7 @@ type piece struct {
 type plan struct {
 	have func(prefix uint64, depth uint8) bool // from an earlier attempt
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // guards what follows
 	changed chan struct{} // closed and replaced at each change
 	wanted  []piece       // the last comes first, so that halves do not pile up
 	taken   int           // pieces that are being fetched

@@ -28,7 +28,7 @@ type Progress struct {
 
 // Progress tells how far this Syncer is.
 func (s *Syncer) Progress() Progress {
-	p := Progress{Height: s.cfg.Chain.Head().Height, Pruned: s.pruned.Load(), Serving: s.serving.count()}
+	p := Progress{Height: s.cfg.Ledger.Head().Height, Pruned: s.pruned.Load(), Serving: s.serving.count()}
 	p.Rate, p.Fetched = s.meter.rate(time.Now())
 	if w := s.window.Load(); w != nil {
 		p.CatchUp = true
@@ -50,16 +50,16 @@ func (s *Syncer) report(ctx context.Context, w *window) {
 		}
 		target, peers, _ := w.figures()
 		rate, _ := s.meter.rate(time.Now())
-		height := s.cfg.Chain.Head().Height
+		height := s.cfg.Ledger.Head().Height
 		s.cfg.Logger.Info("catching up", "height", height, "of", max(target, height), "peers", peers, "blocks/s", int(rate))
 	}
 }
 
 // meter counts blocks over the last seconds.
 type meter struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
 	total uint64
-	marks [8]mark // the newest first; guarded by mu
+	marks [8]mark // the newest first
 }
 
 // mark is how many blocks there were at a time.

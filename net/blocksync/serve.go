@@ -41,7 +41,7 @@ func (s *Syncer) Serve(ctx context.Context, from peer.Key, raw []byte, st peer.S
 }
 
 func (s *Syncer) standing() standing {
-	return standing{base: s.cfg.Chain.Base(), height: s.cfg.Chain.Head().Height}
+	return standing{base: s.cfg.Ledger.Base(), height: s.cfg.Ledger.Head().Height}
 }
 
 func (s *Syncer) serveBlocks(q *request, st peer.Stream) error {
@@ -64,7 +64,7 @@ func (s *Syncer) sendBlocks(from, end, bytes uint64, st peer.Stream) (next uint6
 	var pairs []pair
 	total, packed := uint64(0), 0
 	for next = from; next <= end && (next == from || total < bytes); next++ {
-		block, certificate, _, err := s.cfg.Chain.Block(next)
+		block, certificate, _, err := s.cfg.Ledger.Block(next)
 		if err != nil {
 			return next, fmt.Errorf("reading block %d: %w", next, err)
 		}
@@ -90,7 +90,7 @@ func (s *Syncer) serveLive(ctx context.Context, from uint64, st peer.Stream) err
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for tell := true; ; {
-		committed, at := s.cfg.Chain.Committed(), s.standing()
+		committed, at := s.cfg.Ledger.Committed(), s.standing()
 		if from < max(at.base, 1) {
 			return abi.CodeNotFound
 		}
@@ -121,9 +121,9 @@ func (s *Syncer) serveLive(ctx context.Context, from uint64, st peer.Stream) err
 type serving struct {
 	most int
 
-	mu  sync.Mutex
-	all int              // guarded by mu
-	of  map[peer.Key]int // guarded by mu; no zeros
+	mu  sync.Mutex // guards what follows
+	all int
+	of  map[peer.Key]int // no zeros
 }
 
 // enter takes a place. It says false when there is none.

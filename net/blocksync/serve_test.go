@@ -159,7 +159,7 @@ func TestFetchedBlocksAreBounded(t *testing.T) {
 				most = max(most, s.Progress().Waiting)
 			}
 		}
-		if limit := s.cfg.Memory + 2*partBytes; most > limit || most < s.cfg.Memory/2 {
+		if limit := s.cfg.WindowBytes + 2*partBytes; most > limit || most < s.cfg.WindowBytes/2 {
 			t.Errorf("%d bytes waited, the limit is %d", most, limit)
 		}
 		n.stop()

@@ -27,17 +27,11 @@ type Syncer struct {
 
 // New checks the configuration. Nothing runs before Sync, Follow or Serve.
 func New(cfg Config) (*Syncer, error) {
-	if cfg.Peers == nil || cfg.Chain == nil || cfg.Logger == nil {
-		return nil, errors.New("blocksync: Peers, Chain and Logger are required")
-	}
-	if cfg.Memory <= 0 {
-		cfg.Memory = 4 << 20
-	}
-	if cfg.Streams <= 0 {
-		cfg.Streams = 64
+	if err := cfg.validate(); err != nil {
+		return nil, err
 	}
 	s := &Syncer{cfg: cfg, turn: make(chan struct{}, 1)}
-	s.serving = serving{most: cfg.Streams, of: map[peer.Key]int{}}
+	s.serving = serving{most: cfg.MaxRequests, of: map[peer.Key]int{}}
 	s.conduct = conduct{peers: cfg.Peers, log: cfg.Logger, records: map[peer.Key]record{}}
 	return s, nil
 }
@@ -47,7 +41,7 @@ func New(cfg Config) (*Syncer, error) {
 // validators. ErrNoPeers and ErrPruned may pass; ErrLedger and ErrFork do not.
 // Where one validator makes all blocks nobody needs to be there.
 func (s *Syncer) Sync(ctx context.Context) error {
-	others := s.cfg.Chain.ValidatorSet().Quorum() - 1
+	others := s.cfg.Ledger.ValidatorSet().Quorum() - 1
 	err := s.catchUp(ctx, others)
 	if others == 0 && errors.Is(err, ErrNoPeers) {
 		return nil
@@ -63,8 +57,8 @@ func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.turn }()
-	before, begun := s.cfg.Chain.Head().Height, time.Now()
-	w := newWindow(before+1, s.cfg.Memory, quorum)
+	before, begun := s.cfg.Ledger.Head().Height, time.Now()
+	w := newWindow(before+1, s.cfg.WindowBytes, quorum)
 	s.window.Store(w)
 	defer s.window.Store(nil)
 
@@ -77,7 +71,7 @@ func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
 	group.Wait()
 
 	s.pruned.Store(errors.Is(err, ErrPruned))
-	if after := s.cfg.Chain.Head().Height; err == nil && after >= before+worthALine {
+	if after := s.cfg.Ledger.Head().Height; err == nil && after >= before+worthALine {
 		s.cfg.Logger.Info("caught up", "height", after, "blocks", after-before, "took", time.Since(begun).Round(time.Millisecond))
 	}
 	return err
@@ -110,7 +104,7 @@ func (s *Syncer) drain(ctx context.Context, w *window) error {
 // sent the blocks.
 func (s *Syncer) commit(ctx context.Context, run []certified) (height uint64, err error) {
 	for i := range run {
-		c, head := &run[i], s.cfg.Chain.Head()
+		c, head := &run[i], s.cfg.Ledger.Head()
 		height = c.height()
 		if height <= head.Height {
 			continue // consensus was faster
@@ -120,7 +114,7 @@ func (s *Syncer) commit(ctx context.Context, run []certified) (height uint64, er
 			return height, lies("block %d is signed by other validators than the chain's", height)
 		}
 		if !c.proven {
-			if err := prove(run[i:], s.cfg.Chain.ValidatorSet()); err != nil {
+			if err := prove(run[i:], s.cfg.Ledger.ValidatorSet()); err != nil {
 				return height, err
 			}
 		}
@@ -131,7 +125,7 @@ func (s *Syncer) commit(ctx context.Context, run []certified) (height uint64, er
 			return height, fmt.Errorf("block %d %x, whose parent is %x, after block %d %x: %w",
 				height, c.hash[:8], h.Parent[:8], head.Height, head.Hash(), ErrFork)
 		}
-		if err := s.cfg.Chain.Commit(ctx, c.block, &c.certificate); err != nil {
+		if err := s.cfg.Ledger.Commit(ctx, c.block, &c.certificate); err != nil {
 			if ctx.Err() != nil {
 				return height, context.Cause(ctx)
 			}

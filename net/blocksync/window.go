@@ -58,7 +58,7 @@ type window struct {
 	memory int // bytes that parts may hold
 	quorum int // validators whose word is waited for at first
 
-	mu      sync.Mutex
+	mu      sync.Mutex    // guards what follows
 	changed chan struct{} // closed and replaced at each change
 	begun   time.Time
 	next    uint64 // the height that is popped next
