@@ -12,17 +12,13 @@ import (
 
 // Init commits block 0 of the chain that begins with the encoded genesis to
 // an empty store: the parameters, the validators, and the accounts with their
-// roles. Only here may a grant carry the validator role.
+// roles. Only here may a grant carry the validator role. Where the genesis goes
+// on with the state of another chain, the store must hold that; else the error
+// is ErrNoState.
 func Init(store *storage.Store, genesis []byte) (chain.Header, error) {
 	g, err := chain.ParseGenesis(genesis)
 	if err != nil {
 		return chain.Header{}, err
-	}
-	if err := validateParams(&g.Params); err != nil {
-		return chain.Header{}, fmt.Errorf("genesis: %w", err)
-	}
-	if err := checkSet(g.Validators); err != nil {
-		return chain.Header{}, fmt.Errorf("genesis: %w", err)
 	}
 	if !store.Head().Empty {
 		return chain.Header{}, errors.New("the store holds a chain already")
@@ -32,22 +28,21 @@ func Init(store *storage.Store, genesis []byte) (chain.Header, error) {
 		return chain.Header{}, err
 	}
 	defer v.Release()
-	s, err := genesisState(v, g)
-	if err != nil {
-		return chain.Header{}, fmt.Errorf("genesis: %w", err)
-	}
-	update, err := v.Update(s.top.changes(nil))
+	update, err := genesisUpdate(v, g)
 	if err != nil {
 		return chain.Header{}, err
 	}
-	k := chain.Block{Header: genesisHeader(genesis, g, update.Root()), Txs: [][]byte{genesis}}
-	err = store.Commit(storage.Block{
-		Block:       chain.AppendBlock(nil, &k),
-		Certificate: []byte{},
-		Outcomes:    chain.AppendOutcomes(nil, nil),
-		Update:      update,
-	})
-	return k.Header, err
+	if g.Origin != nil && update.Root() != g.Origin.State {
+		return chain.Header{}, fmt.Errorf("genesis: block 0 comes to root %x, not %x: %w", update.Root(), g.Origin.State, abi.CodeBadProof)
+	}
+	header, r := firstBlock(genesis, g, update.Root())
+	return header, store.Commit(storage.Block{Block: r.Block, Certificate: r.Certificate, Outcomes: r.Outcomes, Update: update})
+}
+
+// firstBlock is block 0 as a store keeps it.
+func firstBlock(raw []byte, g *chain.Genesis, root abi.Hash) (chain.Header, storage.Record) {
+	k := chain.Block{Header: genesisHeader(raw, g, root), Txs: [][]byte{raw}}
+	return k.Header, storage.Record{Block: chain.AppendBlock(nil, &k), Certificate: []byte{}, Outcomes: chain.AppendOutcomes(nil, nil)}
 }
 
 func genesisHeader(raw []byte, g *chain.Genesis, root abi.Hash) chain.Header {
@@ -59,8 +54,28 @@ func genesisHeader(raw []byte, g *chain.Genesis, root abi.Hash) chain.Header {
 	}
 }
 
-func genesisState(v *storage.View, g *chain.Genesis) (*state, error) {
-	s := newState(cold{v})
+// genesisUpdate makes the state of block 0, over that of another chain if the
+// genesis goes on with one.
+func genesisUpdate(v *storage.View, g *chain.Genesis) (*storage.Update, error) {
+	begin, from := genesisState, abi.Hash{}
+	if g.Origin != nil {
+		begin, from = succession, g.Origin.Header.State
+	}
+	if v.Root() != from {
+		return nil, fmt.Errorf("genesis: the store has the state %x, block 0 changes the state %x: %w", v.Root(), from, ErrNoState)
+	}
+	if err := errors.Join(validateParams(&g.Params), checkSet(g.Validators)); err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	s, err := begin(cold{v}, g)
+	if err != nil {
+		return nil, fmt.Errorf("genesis: %w", err)
+	}
+	return v.Update(s.top.changes(nil))
+}
+
+func genesisState(from reader, g *chain.Genesis) (*state, error) {
+	s := newState(from)
 	err := errors.Join(
 		s.set(chain.ParamsKey(), g.Params.Append(nil)),
 		s.set(chain.ValidatorsKey(), g.Validators.Append(nil)))

@@ -388,11 +388,15 @@ func (x *execution) executed(number uint64, p *chain.Proposal, was []byte, code 
 
 // close gives a proposal its final status.
 func (x *execution) close(number uint64, p *chain.Proposal, status chain.ProposalStatus) error {
+	return closeProposal(x.state, number, p, status)
+}
+
+func closeProposal(s *state, number uint64, p *chain.Proposal, status chain.ProposalStatus) error {
 	p.Status = status
 	return errors.Join(
-		x.state.deleteFree(timerOf(p)),
-		x.state.deleteFree(chain.OpenProposalKey(p.Proposer, number)),
-		x.state.setFree(chain.ProposalKey(number), p.Append(nil)))
+		s.deleteFree(timerOf(p)),
+		s.deleteFree(chain.OpenProposalKey(p.Proposer, number)),
+		s.setFree(chain.ProposalKey(number), p.Append(nil)))
 }
 
 // proposalTimer ends a proposal whose time is over, or carries out one that was

@@ -54,7 +54,7 @@ func (r *running) changeSet(change func(chain.ValidatorSet) (chain.ValidatorSet,
 	if err := checkSet(next); err != nil {
 		return nil, err
 	}
-	last, err := r.x.lastSeat(old)
+	last, err := lastSeat(r.x.state, old)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,8 @@ func checkSet(set chain.ValidatorSet) error {
 
 // lastSeat is the highest id that a validator ever had. Before the first
 // change of the set that is the highest of the genesis.
-func (x *execution) lastSeat(set chain.ValidatorSet) (uint64, error) {
-	last, _, err := load(x.state, chain.ValidatorNumberKey(), parseUint)
+func lastSeat(r reader, set chain.ValidatorSet) (uint64, error) {
+	last, _, err := load(r, chain.ValidatorNumberKey(), parseUint)
 	for i := range set {
 		last = max(last, set[i].ID)
 	}
@@ -97,7 +97,7 @@ func (x *execution) nextSeat() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	last, err := x.lastSeat(set)
+	last, err := lastSeat(x.state, set)
 	return last + 1, err
 }
 

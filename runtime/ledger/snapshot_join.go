@@ -111,8 +111,17 @@ func (j *Join) Close() error {
 	return imp.Close()
 }
 
-// genesisRecord makes block 0 as Init commits it.
+// genesisRecord makes block 0 as Init commits it. A chain that began with the
+// state of another one tells the root that it came to.
 func genesisRecord(log *slog.Logger, genesis []byte) (storage.Record, error) {
+	g, err := chain.ParseGenesis(genesis)
+	if err != nil {
+		return storage.Record{}, err
+	}
+	if g.Origin != nil {
+		_, k := firstBlock(genesis, g, g.Origin.State)
+		return k, nil
+	}
 	store, err := storage.Open(storage.Config{Dir: "genesis", Memory: true, Logger: log})
 	if err != nil {
 		return storage.Record{}, err
