@@ -206,7 +206,7 @@ func (n *node) openPeering(cfg config) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
 	}
-	p.heads, err = heads.New(heads.Config{Chain: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
+	p.heads, err = heads.New(heads.Config{Ledger: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
 	if err == nil {
 		p.sync, err = blocksync.New(blocksync.Config{
 			Peers: p.network, Ledger: n.ledger, Snapshots: served{n.snapshots}, Ahead: n.ledger.CheckSignatures, Behind: p.heads.Behind,

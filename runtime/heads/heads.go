@@ -19,12 +19,10 @@ package heads
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +31,8 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 )
 
-// Chain is the ledger.
-type Chain interface {
+// Ledger is whose heads are signed, and what those of others are compared with.
+type Ledger interface {
 	ChainID() abi.Hash
 	// Head is the header of the last committed block.
 	Head() chain.Header
@@ -45,8 +43,8 @@ type Chain interface {
 	Block(height uint64) (block, certificate, outcomes []byte, err error)
 }
 
-// Interval is how often a validator signs a head.
-const Interval = 10 * time.Second
+// interval is how often a validator signs a head.
+const interval = 10 * time.Second
 
 // Limits of what is taken.
 const (
@@ -56,7 +54,7 @@ const (
 
 // Config is what a Tracker works with. All but Key and Send are required.
 type Config struct {
-	Chain  Chain
+	Ledger Ledger
 	Key    chain.Signer // this node's; nil signs nothing
 	Clock  func() (ms int64, trusted bool)
 	Send   func(head []byte) // broadcasts; must not block
@@ -89,36 +87,12 @@ type said struct {
 	verdict verdict
 }
 
-// verdict is whether a head's block is in this node's chain.
-type verdict uint8
-
-const (
-	ahead    verdict = iota // not known yet
-	ours                    // it counts
-	gone                    // its block is pruned: it tells nothing that the last block does not
-	disputed                // this node holds another block
-)
-
-// standing is what Staleness needs, made anew with every block and head.
-type standing struct {
-	height uint64
-	time   int64     // ms, of the head block
-	seen   time.Time // when this node first knew it
-	own    bool      // this node alone is a quorum
-
-	quorum   bool // whether enough validators' heads count
-	heads    int64
-	received time.Time
-
-	claimed uint64 // height that at least one honest validator claims
-}
-
 // New checks the configuration.
 func New(cfg Config) (*Tracker, error) {
-	if cfg.Chain == nil || cfg.Clock == nil || cfg.Logger == nil || (cfg.Key != nil && cfg.Send == nil) {
-		return nil, errors.New("heads: Chain, Clock, Logger and, with a Key, Send are needed")
+	if cfg.Ledger == nil || cfg.Clock == nil || cfg.Logger == nil || (cfg.Key != nil && cfg.Send == nil) {
+		return nil, errors.New("heads: Ledger, Clock, Logger and, with a Key, Send are required")
 	}
-	t := &Tracker{cfg: cfg, chain: cfg.Chain.ChainID(), list: map[uint64]*voice{}}
+	t := &Tracker{cfg: cfg, chain: cfg.Ledger.ChainID(), list: map[uint64]*voice{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.renew()
@@ -128,7 +102,7 @@ func New(cfg Config) (*Tracker, error) {
 // Run signs and sends this node's heads until ctx ends, and returns nil.
 // While the node is no validator, or its clock is not trusted, it sends none.
 func (t *Tracker) Run(ctx context.Context) error {
-	ticker := time.NewTicker(Interval)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		if err := t.send(); err != nil {
@@ -143,12 +117,12 @@ func (t *Tracker) Run(ctx context.Context) error {
 }
 
 func (t *Tracker) send() error {
-	id := t.id(t.cfg.Chain.ValidatorSet())
+	id := t.id(t.cfg.Ledger.ValidatorSet())
 	now, trusted := t.cfg.Clock()
 	if id == 0 || !trusted {
 		return nil
 	}
-	block := t.cfg.Chain.Head()
+	block := t.cfg.Ledger.Head()
 	head := chain.SignedHead{Chain: t.chain, Height: block.Height, Block: block.Hash(), Time: now, Validator: id}
 	if err := head.Sign(t.cfg.Key); err != nil {
 		return fmt.Errorf("heads: signing: %w", err)
@@ -183,7 +157,7 @@ func (t *Tracker) Take(raw []byte) (fresh bool, err error) {
 	if h.Time < 0 || h.Time > now+maxAhead {
 		return false, fmt.Errorf("head of validator %d has time %d, this node's clock %d: %w", h.Validator, h.Time, now, abi.CodeBadArgument)
 	}
-	set := t.cfg.Chain.ValidatorSet()
+	set := t.cfg.Ledger.ValidatorSet()
 	if t.known(&h, set) {
 		return false, nil
 	}
@@ -224,140 +198,4 @@ func (t *Tracker) keep(h chain.SignedHead, set chain.ValidatorSet) (bool, error)
 		return true, fmt.Errorf("validator %d holds another block at height %d: %w", h.Validator, h.Height, abi.CodeBadProof)
 	}
 	return true, nil
-}
-
-// Staleness is for how long (ms) this node may have missed blocks at now (ms
-// since 1970, by its clock): the age of the newest quorum of heads that are not
-// ahead of its chain, or of the last block where that is younger. Setting the
-// clock back does not shrink it below what has passed since they came.
-func (t *Tracker) Staleness(now int64) uint64 {
-	s := t.standing()
-	if s.own {
-		return 0
-	}
-	age := ageOf(now, s.time, s.seen)
-	if s.quorum {
-		age = min(age, ageOf(now, s.heads, s.received))
-	}
-	return age
-}
-
-func ageOf(now, then int64, at time.Time) uint64 {
-	return uint64(max(now-then, time.Since(at).Milliseconds(), 0))
-}
-
-// Behind returns the height that the chain has by the word of more validators
-// than may lie, if that is above this node's. It is a hint: blocks prove
-// themselves.
-func (t *Tracker) Behind() (height uint64, ok bool) {
-	s := t.standing()
-	return s.claimed, s.claimed > s.height
-}
-
-// standing is that of the chain as it is now.
-func (t *Tracker) standing() *standing {
-	if s := t.now.Load(); s.height == t.cfg.Chain.Head().Height {
-		return s
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if s := t.now.Load(); s.height == t.cfg.Chain.Head().Height {
-		return s // another's doing
-	}
-	return t.renew()
-}
-
-// renew makes the standing. It needs mu.
-func (t *Tracker) renew() *standing {
-	head, set := t.cfg.Chain.Head(), t.cfg.Chain.ValidatorSet()
-	s := &standing{height: head.Height, time: head.Time, seen: time.Now()}
-	if old := t.now.Load(); old != nil && old.height == s.height {
-		s.seen = old.seen
-	}
-	t.forget(set)
-	need := set.Quorum()
-	if t.id(set) != 0 {
-		need-- // this node's own head is where it stands now
-	}
-	s.own = need == 0 && len(set) > 0
-	t.count(s, &head, need)
-	t.claim(s, set.Faults())
-	t.now.Store(s)
-	return s
-}
-
-// forget drops what validators said who are gone or have another key.
-func (t *Tracker) forget(set chain.ValidatorSet) {
-	for id, v := range t.list {
-		if key, ok := set.Key(id); !ok || !bytes.Equal(key, v.key) {
-			delete(t.list, id)
-		}
-	}
-}
-
-// count finds the youngest quorum among the heads that are not ahead.
-func (t *Tracker) count(s *standing, head *chain.Header, need int) {
-	var counted []said
-	for _, v := range t.list {
-		if v.newest.verdict == ahead && v.newest.head.Height <= head.Height {
-			v.newest.verdict = t.judge(head, &v.newest.head)
-		}
-		if v.newest.verdict == ours {
-			v.counted = v.newest
-		}
-		if v.counted.verdict == ours {
-			counted = append(counted, v.counted)
-		}
-	}
-	if need <= 0 || len(counted) < need {
-		return
-	}
-	slices.SortFunc(counted, func(a, b said) int { return cmp.Compare(b.head.Time, a.head.Time) })
-	s.quorum, s.heads = true, counted[need-1].head.Time
-	slices.SortFunc(counted, func(a, b said) int { return b.at.Compare(a.at) })
-	s.received = counted[need-1].at
-}
-
-// claim finds the height that f of the validators cannot have made up.
-func (t *Tracker) claim(s *standing, faults int) {
-	var heights []uint64
-	for _, v := range t.list {
-		heights = append(heights, v.newest.head.Height)
-	}
-	if len(heights) > faults {
-		slices.Sort(heights)
-		s.claimed = heights[len(heights)-1-faults]
-	}
-}
-
-// judge compares a head, which is not ahead, with this node's chain.
-func (t *Tracker) judge(head *chain.Header, h *chain.SignedHead) verdict {
-	hash := head.Hash()
-	if h.Height < head.Height {
-		raw, _, _, err := t.cfg.Chain.Block(h.Height)
-		if err != nil {
-			return gone
-		}
-		k, err := chain.ParseBlock(raw)
-		if err != nil {
-			return gone
-		}
-		hash = k.Header.Hash()
-	}
-	if h.Block != hash {
-		return disputed
-	}
-	return ours
-}
-
-// Heads are the newest of the current validators', in ascending order of id.
-func (t *Tracker) Heads() []chain.SignedHead {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := make([]chain.SignedHead, 0, len(t.list))
-	for _, v := range t.list {
-		list = append(list, v.newest.head)
-	}
-	slices.SortFunc(list, func(a, b chain.SignedHead) int { return cmp.Compare(a.Validator, b.Validator) })
-	return list
 }

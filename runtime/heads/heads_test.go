@@ -111,7 +111,7 @@ func follower(t *testing.T, ids ...uint64) *fixture {
 
 func tracker(t *testing.T, l *ledger, k chain.Signer, clock func() (int64, bool), send func([]byte)) *Tracker {
 	t.Helper()
-	tr, err := New(Config{Chain: l, Key: k, Clock: clock, Send: send, Logger: slog.New(slog.DiscardHandler)})
+	tr, err := New(Config{Ledger: l, Key: k, Clock: clock, Send: send, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestSetChanges(t *testing.T) {
 		f.chain.set = setOf(5, 6)
 		f.chain.grow(f.at(-time.Minute))
 		f.stale(time.Minute)
-		if n := len(f.Heads()); n != 0 {
+		if n := len(f.list); n != 0 {
 			t.Fatalf("%d heads of former validators are kept", n)
 		}
 	})
@@ -389,8 +389,8 @@ func TestConfig(t *testing.T) {
 	l := newLedger(1, setOf(1))
 	clock := func() (int64, bool) { return 0, true }
 	log := slog.New(slog.DiscardHandler)
-	for _, c := range []Config{{}, {Chain: l, Clock: clock}, {Chain: l, Logger: log}, {Clock: clock, Logger: log},
-		{Chain: l, Clock: clock, Logger: log, Key: newKey(1)}} {
+	for _, c := range []Config{{}, {Ledger: l, Clock: clock}, {Ledger: l, Logger: log}, {Clock: clock, Logger: log},
+		{Ledger: l, Clock: clock, Logger: log, Key: newKey(1)}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v was taken", c)
 		}
@@ -423,7 +423,7 @@ func TestConcurrent(t *testing.T) {
 		}
 	})
 	all.Wait()
-	if n := len(f.Heads()); n != 4 {
+	if n := len(f.list); n != 4 {
 		t.Fatalf("%d heads", n)
 	}
 }
@@ -447,7 +447,7 @@ func FuzzTake(f *testing.F) {
 func BenchmarkStaleness(b *testing.B) {
 	l := newLedger(1, setOf(1, 2, 3, 4))
 	clock := func() (int64, bool) { return time.Now().UnixMilli(), true }
-	t, err := New(Config{Chain: l, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
+	t, err := New(Config{Ledger: l, Clock: clock, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
