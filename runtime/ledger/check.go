@@ -172,6 +172,19 @@ func (l *Ledger) VerifyRelayed(raws [][]byte) {
 	}
 }
 
+// CheckSignatures verifies the signatures in a block that is to be committed
+// soon, so that Commit need not: other cores can do it while the blocks before
+// are executed. What does not verify is left to Commit to find.
+func (l *Ledger) CheckSignatures(k *chain.Block) {
+	txs := make([]*chain.Tx, 0, len(k.Txs))
+	for _, raw := range k.Txs {
+		if t, err := chain.ParseTx(raw); err == nil {
+			txs = append(txs, t)
+		}
+	}
+	_ = l.verifyAll(txs)
+}
+
 // verifyAll checks the signatures that were not checked before, in batch.
 func (l *Ledger) verifyAll(txs []*chain.Tx) error {
 	var digests []abi.Hash

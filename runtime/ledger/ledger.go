@@ -248,6 +248,12 @@ func (l *Ledger) Genesis() *chain.Genesis { return l.genesis }
 // ValidatorSet is the set that signs the next block.
 func (l *Ledger) ValidatorSet() chain.ValidatorSet { return l.head.Load().validators }
 
+// Params are the chain's parameters at the newest height.
+func (l *Ledger) Params() chain.Params { return l.head.Load().params }
+
+// Base is the lowest block above 0 that this node keeps.
+func (l *Ledger) Base() uint64 { return max(1, l.store.Base()) }
+
 // NextTimer is when the first timer is due, in ms of header time.
 func (l *Ledger) NextTimer() (due int64, ok bool) {
 	t := l.head.Load()

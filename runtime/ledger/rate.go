@@ -28,10 +28,10 @@ type bucket struct {
 	time  int64 // ms, up to which it was filled
 }
 
-// rateLimit is how many payers each half of the memory holds, some 100 bytes
+// payerLimit is how many payers each half of the memory holds, some 100 bytes
 // each. Of the two halves the older is dropped when the newer is full; a payer
 // that is forgotten has a full bucket, as has one that never sent.
-const rateLimit = 4096
+const payerLimit = 4096
 
 // relayShare is how many times as much passes of what other nodes let in: each
 // of at most 16 validators admits a payer's full rate, and a leader that
@@ -79,7 +79,7 @@ func (r *rates) fill(payer abi.Hash, now int64) *bucket {
 	b := r.find(payer)
 	if b == nil {
 		b = &bucket{milli: r.burst, time: now}
-		if len(r.newer) >= rateLimit {
+		if len(r.newer) >= payerLimit {
 			r.old, r.newer = r.newer, make(map[abi.Hash]*bucket)
 		}
 		r.newer[payer] = b
@@ -97,7 +97,7 @@ func (r *rates) find(payer abi.Hash) *bucket {
 	if b != nil {
 		return b
 	}
-	if b = r.old[payer]; b != nil && len(r.newer) < rateLimit {
+	if b = r.old[payer]; b != nil && len(r.newer) < payerLimit {
 		r.newer[payer] = b
 		delete(r.old, payer)
 	}

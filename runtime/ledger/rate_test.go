@@ -55,14 +55,14 @@ func TestRatesAreBounded(t *testing.T) {
 	r := newRates(1, 5)
 	busy := abi.Hash{0xff}
 	r.taken(busy, 0)
-	for n := range uint64(10 * rateLimit) {
+	for n := range uint64(10 * payerLimit) {
 		var p abi.Hash
 		binary.BigEndian.PutUint64(p[:], n)
 		r.take(p, 0)
 		if n%100 == 0 && r.has(busy, 0) {
 			t.Fatalf("forgotten after %d others", n)
 		}
-		if len(r.newer)+len(r.old) > 2*rateLimit {
+		if len(r.newer)+len(r.old) > 2*payerLimit {
 			t.Fatalf("%d buckets", len(r.newer)+len(r.old))
 		}
 	}

@@ -21,10 +21,10 @@ import (
 const maxStepBytes = 48 << 10
 
 // Steps gives the encoded changes of the validator set above a height, at most
-// max and in order; more says that there are others behind them. At least one
+// limit and in order; more says that there are others behind them. At least one
 // is given if there is one.
-func (l *Ledger) Steps(after uint64, max int) (steps [][]byte, more bool, err error) {
-	if max <= 0 {
+func (l *Ledger) Steps(after uint64, limit int) (steps [][]byte, more bool, err error) {
+	if limit <= 0 {
 		return nil, false, abi.CodeBadArgument
 	}
 	v, _, err := l.take()
@@ -35,7 +35,7 @@ func (l *Ledger) Steps(after uint64, max int) (steps [][]byte, more bool, err er
 	size := 0
 	err = eachStep(v, after, func(_ uint64, step []byte) bool {
 		size += len(step)
-		if more = len(steps) == max || len(steps) > 0 && size > maxStepBytes; more {
+		if more = len(steps) == limit || len(steps) > 0 && size > maxStepBytes; more {
 			return false
 		}
 		steps = append(steps, step)
