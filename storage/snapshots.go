@@ -118,7 +118,7 @@ func (s *Snapshots) closeOne(height uint64) bool {
 		if store.current.Load() != nil && store.Err() == nil {
 			return false
 		}
-		s.cfg.Logger.Warn("closing a snapshot", "height", height, "error", err)
+		s.cfg.Logger.Warn("closing a snapshot", "height", height, "err", err)
 	}
 	delete(s.open, height)
 	delete(s.used, height)
@@ -144,11 +144,11 @@ func (s *Snapshots) Read(height uint64, fn func(*Store, *View) error) error {
 func (s *Snapshots) drop(height uint64, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cfg.Logger.Warn("a snapshot is damaged and will not be served", "height", height, "error", why)
+	s.cfg.Logger.Warn("a snapshot is damaged and will not be served", "height", height, "err", why)
 	s.forget(height)
 	if s.closeOne(height) {
 		if err := s.cfg.FS.RemoveAll(s.path(height)); err != nil {
-			s.cfg.Logger.Warn("a damaged snapshot was not removed", "height", height, "error", err)
+			s.cfg.Logger.Warn("a damaged snapshot was not removed", "height", height, "err", err)
 		}
 	}
 }

@@ -44,10 +44,10 @@ func (c *conduct) judge(key peer.Key, why error) {
 	case why == nil || errors.Is(why, context.Canceled):
 		return
 	case isLie(why):
-		c.log.Warn("a peer sent what is wrong", "peer", key.String(), "error", why)
+		c.log.Warn("a peer sent what is wrong", "peer", key.String(), "err", why)
 		c.peers.Misbehaved(key, why)
 	default:
-		c.log.Info("leaving a peer for others", "peer", key.String(), "error", why)
+		c.log.Info("leaving a peer for others", "peer", key.String(), "err", why)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -142,7 +142,7 @@ func (st *stream) failed(what string, err error) abi.Code {
 	errors.As(err, &own)
 	st.abort = uint16(own)
 	if code == abi.CodeInternal {
-		st.conn.server.config.Logger.Error("request failed", "operation", what, "error", err)
+		st.conn.server.config.Logger.Error("request failed", "operation", what, "err", err)
 	}
 	return code
 }

@@ -63,7 +63,7 @@ func (n *Network) connect(ctx context.Context, address string, turn int, key Key
 	c, err := n.dial(dialing, address, turn, key, kept)
 	if err != nil {
 		n.stats.dialsFailed.Add(1)
-		n.log.Debug("dialling a peer", "addr", address, "error", err)
+		n.log.Debug("dialling a peer", "addr", address, "err", err)
 		return c, err
 	}
 	if n.config.Learn && !kept && c.standing() != Stranger {
@@ -116,7 +116,7 @@ func (n *Network) keep(ctx context.Context, address string) {
 			pause(ctx, selfPause)
 		case ctx.Err() == nil && codeOf(err) != said:
 			said = codeOf(err)
-			n.log.Warn("a configured node is not reached; trying on", "addr", address, "error", err)
+			n.log.Warn("a configured node is not reached; trying on", "addr", address, "err", err)
 		}
 		if time.Since(start) >= lived {
 			wait, fails = backoff{}, 0

@@ -34,7 +34,7 @@ const (
 func (n *Network) findLocal(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := n.local(ctx, n.foundLocal); err != nil {
-			n.log.Warn("nodes on the local network cannot be found", "error", err)
+			n.log.Warn("nodes on the local network cannot be found", "err", err)
 			pause(ctx, localRetry)
 		}
 	}

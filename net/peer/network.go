@@ -173,7 +173,7 @@ func (n *Network) accept(ctx context.Context, listener *quic.Listener) error {
 			err := n.greet(ctx, c, 0)
 			n.admission.settle(q.Context())
 			if err != nil {
-				n.log.Debug("a peer was refused", "addr", q.RemoteAddr(), "error", err)
+				n.log.Debug("a peer was refused", "addr", q.RemoteAddr(), "err", err)
 				return
 			}
 			n.serve(ctx, c)

@@ -145,7 +145,7 @@ func (n *Network) recall() {
 		s, err = parseState(raw)
 	}
 	if err != nil {
-		n.log.Warn("what was known of other nodes is lost: the file cannot be read", "file", n.config.StateFile, "error", err)
+		n.log.Warn("what was known of other nodes is lost: the file cannot be read", "file", n.config.StateFile, "err", err)
 		return
 	}
 	for k, e := range s.known {
@@ -175,7 +175,7 @@ func (n *Network) remember(ctx context.Context) {
 		}
 		s := state{known: n.book.list(), bans: n.bans.list()}
 		if err := replaceFile(n.config.StateFile, appendState(nil, &s)); err != nil {
-			n.log.Warn("saving what is known of other nodes", "error", err)
+			n.log.Warn("saving what is known of other nodes", "err", err)
 			continue
 		}
 		saved = version

@@ -40,7 +40,7 @@ func NewJoin(cfg storage.Config, genesis []byte) *Join {
 // are there already.
 func (j *Join) Begin(n *Snapshot) (done func(prefix uint64, depth uint8) bool, err error) {
 	if err := j.Close(); err != nil {
-		j.log.Warn("the last join was not closed", "error", err)
+		j.log.Warn("the last join was not closed", "err", err)
 	}
 	k, err := chain.ParseBlock(n.Block)
 	if err != nil || k.Header != n.Header || n.Header.Chain != chain.ChainID(j.genesis) || n.Header.Height == 0 {

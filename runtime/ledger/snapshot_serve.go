@@ -58,7 +58,7 @@ func (s *Snapshots) committed(k *chain.Block) {
 		return
 	}
 	if err := s.kept.Take(s.ledger.store); err != nil {
-		s.cfg.Logger.Warn("no snapshot was taken", "height", k.Header.Height, "error", err)
+		s.cfg.Logger.Warn("no snapshot was taken", "height", k.Header.Height, "err", err)
 		return
 	}
 	select {
@@ -79,7 +79,7 @@ func (s *Snapshots) Run(ctx context.Context) error {
 func (s *Snapshots) run(ctx context.Context) error {
 	for {
 		if err := s.prune(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Warn("blocks were not pruned", "error", err)
+			s.cfg.Logger.Warn("blocks were not pruned", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -114,7 +114,7 @@ func (s *Snapshots) Newest() (n *Snapshot, ok bool) {
 		return err
 	})
 	if err != nil {
-		s.cfg.Logger.Warn("the newest snapshot cannot be read", "height", height, "error", err)
+		s.cfg.Logger.Warn("the newest snapshot cannot be read", "height", height, "err", err)
 		return nil, false
 	}
 	s.newest.Store(n)
@@ -151,6 +151,6 @@ func (s *Snapshots) outside(err error) error {
 	if _, coded := refusal(err); err == nil || coded {
 		return err
 	}
-	s.cfg.Logger.Warn("a snapshot cannot be read", "error", err)
+	s.cfg.Logger.Warn("a snapshot cannot be read", "err", err)
 	return fmt.Errorf("%w: %w", abi.CodeInternal, err)
 }
