@@ -10,19 +10,19 @@ import (
 	"github.com/seed79541315/postern/abi/proof"
 )
 
-// Checkpoint keeps the store as it is now in a new folder: table files are
+// checkpoint keeps the store as it is now in a new folder: table files are
 // linked, not copied, so that it costs the flash little until the store has
 // replaced them. It is whole and durable once the folder has its name.
 // Commits wait meanwhile. An error leaves the store as it is, unless it wraps
 // ErrFatal.
-func (s *Store) Checkpoint(dir string) error {
+func (s *Store) checkpoint(dir string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.usable(); err != nil {
 		return err
 	}
 	err := s.engine.wait(func() error {
-		err := s.checkpoint(dir, dir+"-new")
+		err := s.writeCheckpoint(dir, dir+"-new")
 		if err != nil {
 			err = errors.Join(err, s.cfg.FS.RemoveAll(dir+"-new"))
 		}
@@ -34,7 +34,7 @@ func (s *Store) Checkpoint(dir string) error {
 	return nil
 }
 
-func (s *Store) checkpoint(dir, aside string) error {
+func (s *Store) writeCheckpoint(dir, aside string) error {
 	disk := s.cfg.FS
 	if err := errors.Join(disk.RemoveAll(aside), disk.MkdirAll(aside, 0o700)); err != nil {
 		return err
@@ -56,8 +56,8 @@ func (s *Store) checkpoint(dir, aside string) error {
 	return syncDir(disk, filepath.Dir(dir))
 }
 
-// OpenCheckpoint opens a checkpoint to read it. Commit and Prune are refused.
-func OpenCheckpoint(cfg Config) (*Store, error) {
+// openCheckpoint opens a checkpoint to read it. Commit and Prune are refused.
+func openCheckpoint(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

@@ -62,10 +62,10 @@ type Import struct {
 type piece struct {
 	prefix  uint64
 	depth   uint8
-	records []record
+	records []pair
 }
 
-type record struct{ key, value []byte }
+type pair struct{ key, value []byte }
 
 // ErrIncomplete comes from Finish when chunks are missing.
 var ErrIncomplete = errors.New("chunks of the state are missing")
@@ -128,15 +128,15 @@ func (i *Import) Put(prefix uint64, depth uint8, c *proof.Chunk) error {
 }
 
 func newPiece(prefix uint64, depth uint8, c *proof.Chunk) piece {
-	p := piece{prefix: prefix, depth: depth, records: make([]record, len(c.Entries))}
+	p := piece{prefix: prefix, depth: depth, records: make([]pair, len(c.Entries))}
 	for n, e := range c.Entries {
 		var hash abi.Hash // stored beside long values only
 		if len(e.Value) >= hashedFrom {
 			hash = proof.ValueHash(e.Value)
 		}
-		p.records[n] = record{appendStateKey(nil, proof.KeyHash(e.Key), e.Key), appendStored(nil, e.Value, hash)}
+		p.records[n] = pair{appendStateKey(nil, proof.KeyHash(e.Key), e.Key), appendStored(nil, e.Value, hash)}
 	}
-	slices.SortFunc(p.records, func(a, b record) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(p.records, func(a, b pair) int { return bytes.Compare(a.key, b.key) })
 	return p
 }
 

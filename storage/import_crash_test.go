@@ -33,6 +33,53 @@ func (f boundaryFS) step(do func() error) error {
 	return f.stepFS.step(do)
 }
 
+// failAt is a disk that fails one step, "not done" or "done all the same".
+func failAt(disk *vfs.MemFS, at int64, done bool) boundaryFS {
+	fs := boundaryFS{&stepFS{FS: disk}}
+	fs.at = func(step int64, do func() error) error {
+		switch {
+		case step != at:
+			return do()
+		case done:
+			return errors.Join(do(), syscall.EIO)
+		}
+		return syscall.ENOSPC
+	}
+	return fs
+}
+
+// losePowerAt is a disk that syncs nothing from a step on.
+func losePowerAt(disk *vfs.MemFS, crash int64) boundaryFS {
+	fs := boundaryFS{&stepFS{FS: disk}}
+	fs.at = func(step int64, do func() error) error {
+		if step == crash {
+			disk.SetIgnoreSyncs(true)
+		}
+		return do()
+	}
+	return fs
+}
+
+// left is what a process that ends now leaves on its disk, where nothing comes
+// to it any more.
+func (f boundaryFS) left(t *testing.T, disk *vfs.MemFS) vfs.FS {
+	t.Helper()
+	f.dead.Store(true)
+	disk.SetIgnoreSyncs(true)
+	disk.ResetToSyncedState()
+	left := vfs.NewMem()
+	names, err := disk.List("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if _, err := vfs.Clone(disk, left, name, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return left
+}
+
 // joinScript is a node that has block 0, or nothing at first, and takes a
 // state over. The source stays as it is.
 type joinScript struct {
@@ -131,18 +178,11 @@ func TestImportPowerLoss(t *testing.T) {
 	for first, old := range []bool{false, true} {
 		for crash := int64(1 + first); ; crash += 2 * slower {
 			disk := vfs.NewStrictMem()
-			finished := false
-			fs := boundaryFS{&stepFS{FS: disk}}
-			fs.at = func(step int64, do func() error) error {
-				if step == crash {
-					disk.SetIgnoreSyncs(true)
-				}
-				return do()
-			}
+			fs := losePowerAt(disk, crash)
 			if err := j.run(crashConfig(fs), old); err != nil {
 				t.Fatal(err)
 			}
-			finished = fs.steps.Load() < crash
+			finished := fs.steps.Load() < crash
 			disk.ResetToSyncedState()
 			disk.SetIgnoreSyncs(false)
 			j.recovered(t, disk, crash, finished)
@@ -169,16 +209,7 @@ func TestImportFailedSteps(t *testing.T) {
 func (j *joinScript) failStep(t *testing.T, at int64, done, old bool) bool {
 	t.Helper()
 	disk := vfs.NewStrictMem()
-	fs := boundaryFS{&stepFS{FS: disk}}
-	fs.at = func(step int64, do func() error) error {
-		switch {
-		case step != at:
-			return do()
-		case done:
-			return errors.Join(do(), syscall.EIO)
-		}
-		return syscall.ENOSPC
-	}
+	fs := failAt(disk, at, done)
 	err := j.run(crashConfig(fs), old)
 	if fs.steps.Load() < at {
 		if err != nil {
@@ -186,20 +217,7 @@ func (j *joinScript) failStep(t *testing.T, at int64, done, old bool) bool {
 		}
 		return false
 	}
-	fs.dead.Store(true)
-	disk.SetIgnoreSyncs(true)
-	disk.ResetToSyncedState()
-	left := vfs.NewMem()
-	names, listErr := disk.List("")
-	if listErr != nil {
-		t.Fatal(listErr)
-	}
-	for _, name := range names {
-		if _, err := vfs.Clone(disk, left, name, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	j.recovered(t, left, at, err == nil)
+	j.recovered(t, fs.left(t, disk), at, err == nil)
 	return true
 }
 

@@ -128,7 +128,7 @@ func (w *snapshotWay) checkpoint(keys int) {
 	w.target, w.final = targetOf(source), finalOf(w.b, source)
 	m := newMeter(w.b, w.disk)
 	at := filepath.Join(w.dir, "checkpoint")
-	if err := source.Checkpoint(at); err != nil {
+	if err := source.checkpoint(at); err != nil {
 		w.b.Fatal(err)
 	}
 	m.report(w.b, "checkpoint")
@@ -142,7 +142,7 @@ func (w *snapshotWay) export() {
 	m := newMeter(w.b, w.disk)
 	cfg := w.config("checkpoint")
 	cfg.HotCacheBytes, cfg.BlockCacheBytes = 64<<10, 1<<20
-	s, err := OpenCheckpoint(cfg)
+	s, err := openCheckpoint(cfg)
 	if err != nil {
 		w.b.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func (s *Snapshots) Take(store *Store) error {
 	if err := s.removeOld(keptSnapshots - 1); err != nil {
 		return err
 	}
-	if err := store.Checkpoint(s.path(height)); err != nil {
+	if err := store.checkpoint(s.path(height)); err != nil {
 		return err
 	}
 	s.heights = append(s.heights, height)
@@ -172,7 +172,7 @@ func (s *Snapshots) take(height uint64) (*Store, *View, error) {
 		cfg := s.cfg
 		cfg.Dir = s.path(height)
 		var err error
-		if store, err = OpenCheckpoint(cfg); err != nil {
+		if store, err = openCheckpoint(cfg); err != nil {
 			return nil, nil, fmt.Errorf("snapshot of block %d: %w", height, err)
 		}
 		s.open[height] = store

@@ -297,7 +297,7 @@ func TestCheckpointRefusesWrites(t *testing.T) {
 		if err := c.Prune(0, nil); !errors.Is(err, errReadOnly) {
 			t.Errorf("prune: %v", err)
 		}
-		if err := c.Checkpoint("elsewhere"); !errors.Is(err, errReadOnly) {
+		if err := c.checkpoint("elsewhere"); !errors.Is(err, errReadOnly) {
 			t.Errorf("checkpoint: %v", err)
 		}
 		return nil
@@ -309,7 +309,7 @@ func TestCheckpointRefusesWrites(t *testing.T) {
 	mustClose(t, s)
 	cfg := testConfig(fs)
 	cfg.Dir = "nowhere"
-	if _, err := OpenCheckpoint(cfg); err == nil {
+	if _, err := openCheckpoint(cfg); err == nil {
 		t.Error("a checkpoint was made by opening it")
 	}
 }
@@ -383,13 +383,7 @@ func TestSnapshotPowerLoss(t *testing.T) {
 	roots := crashRoots(t)
 	for crash := int64(1); ; crash += slower {
 		disk := strictDisk(t)
-		fs := boundaryFS{&stepFS{FS: disk}}
-		fs.at = func(step int64, do func() error) error {
-			if step == crash {
-				disk.SetIgnoreSyncs(true)
-			}
-			return do()
-		}
+		fs := losePowerAt(disk, crash)
 		if _, err := snapshotScript(crashConfig(fs)); err != nil {
 			t.Fatal(err)
 		}
@@ -415,16 +409,7 @@ func TestSnapshotFailedSteps(t *testing.T) {
 func failSnapshotStep(t *testing.T, roots []abi.Hash, at int64, done bool) bool {
 	t.Helper()
 	disk := strictDisk(t)
-	fs := boundaryFS{&stepFS{FS: disk}}
-	fs.at = func(step int64, do func() error) error {
-		switch {
-		case step != at:
-			return do()
-		case done:
-			return errors.Join(do(), syscall.EIO)
-		}
-		return syscall.ENOSPC
-	}
+	fs := failAt(disk, at, done)
 	committed, err := snapshotScript(crashConfig(fs))
 	if fs.steps.Load() < at {
 		if err != nil {
@@ -432,20 +417,7 @@ func failSnapshotStep(t *testing.T, roots []abi.Hash, at int64, done bool) bool 
 		}
 		return false
 	}
-	fs.dead.Store(true)
-	disk.SetIgnoreSyncs(true)
-	disk.ResetToSyncedState()
-	left := vfs.NewMem()
-	names, err := disk.List("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		if _, err := vfs.Clone(disk, left, name, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	snapshotsAfter(t, left, roots, committed)
+	snapshotsAfter(t, fs.left(t, disk), roots, committed)
 	return true
 }
 
