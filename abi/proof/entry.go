@@ -46,16 +46,8 @@ func (e *Entry) Append(b []byte) []byte {
 // ParseEntry reads an entry's proof; it aliases b and proves nothing yet.
 func ParseEntry(b []byte) (Entry, error) {
 	var e Entry
-	r := cbor.NewReader(b)
-	seen := 0
-	for f := r.Fields(); f.Next(); {
-		seen++
-		raw := r.Raw()
-		if r.Err() != nil {
-			break
-		}
-		var err error
-		switch f.Key() {
+	err := parseParts(b, 4, func(field uint64, raw []byte) (err error) {
+		switch field {
 		case 1:
 			e.Header, err = chain.ParseHeader(raw)
 		case 2:
@@ -64,20 +56,40 @@ func ParseEntry(b []byte) (Entry, error) {
 			e.Validators, err = chain.ParseValidatorSet(raw)
 		case 4:
 			e.State, err = ParseState(raw)
-		default:
-			err = abi.CodeMalformed
+		}
+		return err
+	})
+	if err != nil {
+		return Entry{}, err
+	}
+	return e, nil
+}
+
+// parseParts reads a map of the fields 1 to n, all of which must be there, and
+// hands on the encoding of each.
+func parseParts(b []byte, n uint64, part func(field uint64, raw []byte) error) error {
+	r := cbor.NewReader(b)
+	seen := uint64(0)
+	for f := r.Fields(); f.Next(); seen++ {
+		raw := r.Raw()
+		if r.Err() != nil {
+			break
+		}
+		err := error(abi.CodeMalformed)
+		if f.Key() >= 1 && f.Key() <= n {
+			err = part(f.Key(), raw)
 		}
 		if err != nil {
 			r.Fail(err)
 		}
 	}
 	if err := r.Done(); err != nil {
-		return Entry{}, asMalformed(err)
+		return asMalformed(err)
 	}
-	if seen != 4 {
-		return Entry{}, fmt.Errorf("%w: parts of the proof are missing", abi.CodeMalformed)
+	if seen != n {
+		return fmt.Errorf("%w: parts of the proof are missing", abi.CodeMalformed)
 	}
-	return e, nil
+	return nil
 }
 
 // Verify checks the whole way from a trusted validator set over certificate

@@ -34,34 +34,19 @@ func (s *Step) Append(b []byte) []byte {
 // ParseStep reads a step; it aliases b and proves nothing yet.
 func ParseStep(b []byte) (Step, error) {
 	var s Step
-	r := cbor.NewReader(b)
-	seen := 0
-	for f := r.Fields(); f.Next(); {
-		seen++
-		raw := r.Raw()
-		if r.Err() != nil {
-			break
-		}
-		var err error
-		switch f.Key() {
+	err := parseParts(b, 3, func(field uint64, raw []byte) (err error) {
+		switch field {
 		case 1:
 			s.Header, err = chain.ParseHeader(raw)
 		case 2:
 			s.Certificate, err = chain.ParseCertificate(raw)
 		case 3:
 			s.Next, err = chain.ParseValidatorSet(raw)
-		default:
-			err = abi.CodeMalformed
 		}
-		if err != nil {
-			r.Fail(err)
-		}
-	}
-	if err := r.Done(); err != nil {
-		return Step{}, asMalformed(err)
-	}
-	if seen != 3 {
-		return Step{}, fmt.Errorf("%w: parts of the step are missing", abi.CodeMalformed)
+		return err
+	})
+	if err != nil {
+		return Step{}, err
 	}
 	return s, nil
 }
