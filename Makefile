@@ -64,9 +64,11 @@ campaign: ## thousands of random modules on amd64, arm64 and armv7
 contracts: ## rebuild the standard contracts' Wasm (Debian's rustc, see contracts/build.sh)
 	contracts/build.sh
 
-bench: ## every benchmark, one package after another; the last is a whole node against a bare echo
+bench: ## every benchmark, one package after another; then a whole node against a bare echo, networks of processes, and a join
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m $$($(GO) list ./... | grep -v /cmd/)
 	$(GO) test -run '^$$' -bench Ratios -benchtime 1x -timeout 20m ./cmd/postern
+	$(GO) test -run '^$$' -bench Agreement -benchtime 5000x -timeout 20m ./cmd/postern
+	$(GO) test -run '^$$' -bench 'Network|Join' -benchtime 1x -timeout 40m ./cmd/postern
 
 fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \
