@@ -56,8 +56,9 @@ func (s *Store) writeCheckpoint(dir, aside string) error {
 	return syncDir(disk, filepath.Dir(dir))
 }
 
-// openCheckpoint opens a checkpoint to read it. Commit and Prune are refused.
-func openCheckpoint(cfg Config) (*Store, error) {
+// OpenCheckpoint opens a checkpoint, a folder of Snapshots, to read it. Commit
+// and Prune are refused.
+func OpenCheckpoint(cfg Config) (*Store, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

@@ -142,7 +142,7 @@ func (w *snapshotWay) export() {
 	m := newMeter(w.b, w.disk)
 	cfg := w.config("checkpoint")
 	cfg.HotCacheBytes, cfg.BlockCacheBytes = 64<<10, 1<<20
-	s, err := openCheckpoint(cfg)
+	s, err := OpenCheckpoint(cfg)
 	if err != nil {
 		w.b.Fatal(err)
 	}

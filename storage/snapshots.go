@@ -172,7 +172,7 @@ func (s *Snapshots) take(height uint64) (*Store, *View, error) {
 		cfg := s.cfg
 		cfg.Dir = s.path(height)
 		var err error
-		if store, err = openCheckpoint(cfg); err != nil {
+		if store, err = OpenCheckpoint(cfg); err != nil {
 			return nil, nil, fmt.Errorf("snapshot of block %d: %w", height, err)
 		}
 		s.open[height] = store

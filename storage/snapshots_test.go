@@ -309,7 +309,7 @@ func TestCheckpointRefusesWrites(t *testing.T) {
 	mustClose(t, s)
 	cfg := testConfig(fs)
 	cfg.Dir = "nowhere"
-	if _, err := openCheckpoint(cfg); err == nil {
+	if _, err := OpenCheckpoint(cfg); err == nil {
 		t.Error("a checkpoint was made by opening it")
 	}
 }
