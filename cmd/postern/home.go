@@ -195,10 +195,13 @@ func (h home) genesis() ([]byte, *chain.Genesis, error) {
 	}
 	g, err := chain.ParseGenesis(raw)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", h.path("genesis.cbor"), err)
+		return nil, nil, fmt.Errorf("%s: %w; %s", h.path("genesis.cbor"), err, genesisRemedy)
 	}
 	return raw, g, nil
 }
+
+// genesisRemedy is for a genesis that is not what it was.
+const genesisRemedy = "put it back from a backup or from another node of the chain: they all have the same"
 
 // writeNew writes a file that must not exist yet, durably.
 func writeNew(path string, data []byte, mode fs.FileMode) error {

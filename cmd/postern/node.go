@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -86,7 +87,10 @@ func (n *node) open(ctx context.Context, cfg config) (err error) {
 	if n.lock, err = n.home.lock(); err != nil {
 		return err
 	}
-	if n.key, err = key.Load(n.home.path(nodeKeyFile)); err != nil {
+	if n.key, err = key.Load(n.home.path(nodeKeyFile)); errors.Is(err, abi.CodeBadKey) {
+		return fmt.Errorf("%w; put it back from a backup; without one, the other validators can give this one a new key (postern validator propose replace)", err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := n.openLedger(ctx, cfg); err != nil {
@@ -120,7 +124,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	place := cfg.store
 	place.Dir, place.Logger = n.home.path("data"), n.log
 	if n.store, err = storage.Open(place); err != nil {
-		return fmt.Errorf("opening the database: %w", err)
+		return fmt.Errorf("opening the database in %s: %w", place.Dir, err)
 	}
 	if err := syncDir(string(n.home)); err != nil { // the data folder may be new
 		return err
@@ -129,6 +133,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		if _, err := ledger.Init(n.store, raw); err != nil {
 			return fmt.Errorf("writing the genesis block: %w", err)
 		}
+	}
+	if err := n.checkGenesis(raw); err != nil {
+		return err
 	}
 	code, pool := guestBudgets(cfg.Memory)
 	n.runtime, err = wasm.New(ctx, wasm.Config{
@@ -142,6 +149,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	if err := n.openOutbox(chain.ChainID(raw)); err != nil {
+		if _, known, _ := accountOn(n.store, n.key.Public()); !known {
+			err = fmt.Errorf("%w; or put %s back: the ledger knows no account of the key in it", err, n.home.path(nodeKeyFile))
+		}
 		return err
 	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
@@ -153,6 +163,20 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	place = cfg.store
 	place.Dir, place.Logger = n.home.path("snapshots"), n.log
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: place, KeepBlocks: cfg.KeepBlocks, Logger: n.log})
+	return err
+}
+
+// checkGenesis refuses a genesis that the ledger did not begin with, before
+// anything else that belongs to another chain is found and blamed.
+func (n *node) checkGenesis(raw []byte) error {
+	block, _, _, err := n.store.Block(0)
+	if err != nil {
+		return err
+	}
+	k, err := chain.ParseBlock(block)
+	if err == nil && len(k.Txs) == 1 && !bytes.Equal(k.Txs[0], raw) {
+		err = fmt.Errorf("%s is not what the ledger in %s began with: %s", n.home.path("genesis.cbor"), n.home.path("data"), genesisRemedy)
+	}
 	return err
 }
 

@@ -27,6 +27,7 @@ func (r *role) up() {
 
 // runRole takes part in the chain until ctx ends.
 func (n *node) runRole(ctx context.Context) error {
+	go n.answerAnyway(ctx)
 	for ctx.Err() == nil {
 		var err error
 		if id, votes := n.validatorID(); votes {
@@ -46,6 +47,19 @@ func (n *node) runRole(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// answerAnyway calls the node up after a while, though it may not vote yet: a
+// validator that follows at first, since its record of votes is lost, answers
+// devices meanwhile.
+func (n *node) answerAnyway(ctx context.Context) {
+	timeout := time.NewTimer(alone)
+	defer timeout.Stop()
+	select {
+	case <-timeout.C:
+		n.role.up()
+	case <-ctx.Done():
+	}
 }
 
 // currentRole is what the node does at this moment.
@@ -106,8 +120,9 @@ func (n *node) follow(ctx context.Context) error {
 	return err
 }
 
-// alone is how long a follower waits for company before it answers devices: a
-// gateway that is cut off decides as well, and says how stale it is.
+// alone is how long a node waits for company, or for its vote, before it
+// answers devices: a gateway that is cut off decides as well, and says how
+// stale it is.
 const alone = 5 * time.Second
 
 // awaitPeers calls the node up when it has a peer, or has waited for one.
@@ -153,10 +168,13 @@ func (n *node) untilVotedIn(ctx context.Context) {
 const resubmit = 2 * time.Second
 
 // submit brings a transaction on its way into a block: into this validator's
-// own line, or to all validators.
+// own line, or to all validators from one that may not vote yet or follows.
 func (n *node) submit(ctx context.Context, raw []byte) (abi.Hash, error) {
 	if engine := n.role.engine.Load(); engine != nil {
-		return engine.Submit(ctx, raw)
+		id, err := engine.Submit(ctx, raw)
+		if !isCode(err, abi.CodeNotReady) || n.peering == nil {
+			return id, err
+		}
 	}
 	if n.peering == nil {
 		return abi.Hash{}, abi.CodeNotReady

@@ -1,25 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os/exec"
-	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/sdk/client"
-	"github.com/seed79541315/postern/sdk/key"
 )
 
 var (
@@ -63,10 +56,7 @@ func TestSurvival(t *testing.T) {
 
 // survival is a network under load.
 type survival struct {
-	t     *testing.T
-	dir   string
-	nodes []testnetMember
-
+	*fleet
 	acks     chan ack
 	load     *errgroup.Group
 	stopLoad func()
@@ -82,53 +72,9 @@ type ack struct {
 
 func startSurvival(t *testing.T) *survival {
 	t.Helper()
-	s := &survival{t: t, dir: t.ArtifactDir(), acks: make(chan ack)}
-	program, err := exec.LookPath("postern") // where TestMain put it
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "testnet", "--json", "--home", s.dir)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = t.Output()
-	runtime.LockOSThread() // it ends with the test's goroutine, and the network with it, whatever ends the test
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.end(cmd) })
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ready testnetOutput
-	if err := json.Unmarshal(line, &ready); err != nil || !ready.Ready {
-		t.Fatalf("%s: %v", line, err)
-	}
-	s.nodes = ready.Nodes
+	s := &survival{fleet: startFleet(t, t.ArtifactDir()), acks: make(chan ack)}
 	s.startLoad()
 	return s
-}
-
-func (s *survival) end(cmd *exec.Cmd) {
-	cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		s.t.Errorf("the network ended with %v", err)
-	}
-	if s.t.Failed() {
-		for _, n := range s.nodes {
-			s.t.Logf("%s: %s", n.Name, lastLines(home(n.Home).path(nodeLog), 20))
-		}
-	}
-}
-
-func (s *survival) all() (nodes []int) {
-	for i := range s.nodes {
-		nodes = append(nodes, i)
-	}
-	return nodes
 }
 
 // chooseFault begins with the leader's death; every tenth round all die.
@@ -150,13 +96,6 @@ func (s *survival) chooseFault(rng *rand.Rand, round int) (fault string, nodes [
 // other is a node that has no fault.
 func (s *survival) other(nodes []string) int {
 	return slices.IndexFunc(s.nodes, func(n testnetMember) bool { return !slices.Contains(nodes, n.Name) })
-}
-
-func (s *survival) order(do string, nodes ...string) {
-	s.t.Helper()
-	if _, err := give(s.t.Context(), s.dir, order{do, nodes}); err != nil {
-		s.t.Fatalf("%s %v: %v", do, nodes, err)
-	}
 }
 
 // startLoad has every node take one transaction after another.
@@ -187,12 +126,8 @@ func (s *survival) feed(ctx context.Context, node int) {
 	}
 	defer cl.Close()
 	for {
-		k, err := key.Generate()
-		if err != nil {
-			panic(err)
-		}
 		within, cancel := context.WithTimeout(ctx, feedWithin)
-		done, err := cl.Transact(within, chain.OpGrant, &chain.Grant{Key: k.Public(), Roles: abi.RoleAuditor}, 0)
+		done, err := s.write(within, cl)
 		cancel()
 		if err != nil {
 			return
@@ -273,15 +208,6 @@ func (s *survival) top() (height uint64) {
 	return height
 }
 
-func (s *survival) status(i int) abi.NodeStatus {
-	s.t.Helper()
-	status, err := askNode(s.t.Context(), home(s.nodes[i].Home), s.nodes[i].Quic)
-	if err != nil {
-		s.t.Fatalf("%s: %v", s.nodes[i].Name, err)
-	}
-	return status
-}
-
 // copyOfChain is what a node holds, from height 1 on.
 type copyOfChain struct {
 	hashes []abi.Hash
@@ -298,15 +224,10 @@ func (s *survival) read(i int, height uint64) (*copyOfChain, error) {
 		return nil, err
 	}
 	defer cl.Close()
-	for {
-		status, err := cl.Status(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%s at height %d, not %d: %w", n.Name, status.Height, height, err)
-		}
-		if status.Height >= height {
-			return readChain(ctx, cl, height)
-		}
+	if err := s.reach(ctx, cl, height); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.Name, err)
 	}
+	return readChain(ctx, cl, height)
 }
 
 func readChain(ctx context.Context, cl *client.Client, height uint64) (*copyOfChain, error) {

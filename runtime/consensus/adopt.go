@@ -12,6 +12,7 @@ import (
 
 // restoreRemedy ends every refusal that AdoptLedger can lift.
 const restoreRemedy = "put the directory back as it was last, never an older copy of it; " +
+	"or, with other validators, move it away, and this one follows them until it may vote again; " +
 	"the only validator of a chain can go on without, on purpose: postern start --adopt-ledger"
 
 // CheckLedger returns the greatest height that the validator with this
