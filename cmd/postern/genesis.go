@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -57,6 +58,8 @@ type genesisOutput struct {
 	Quorum     int          `json:"quorum"`
 	Validators []genesisRow `json:"validators"`
 	Followers  []genesisRow `json:"followers"`
+
+	From *originOutput `json:"from,omitempty"` // the chain whose state it takes
 }
 
 type genesisRow struct {
@@ -170,10 +173,13 @@ func showGenesis(c *cli.Context, g *chain.Genesis, id abi.Hash, cards []*card) e
 		File: c.String("out"), Name: g.Name, Chain: id[:], Time: time.UnixMilli(g.Time).UTC(),
 		Quorum: g.Validators.Quorum(), Validators: []genesisRow{}, Followers: []genesisRow{},
 	}
+	if g.Origin != nil {
+		v.From = originOf(g.Origin)
+	}
 	for _, card := range byName(cards) {
 		row := genesisRow{Name: card.Name, Key: card.Keys.Node, Peer: card.Peer}
 		if card.Role == roleValidator {
-			row.ID = uint64(len(v.Validators) + 1)
+			row.ID, _ = g.Validators.ID(card.node())
 			v.Validators = append(v.Validators, row)
 		} else {
 			v.Followers = append(v.Followers, row)
@@ -186,6 +192,9 @@ func (v *genesisOutput) text() string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "chain    %s %s\ntime     %s\nquorum   %d of %d validators\nfile     %s\n",
 		v.Name, v.Chain, v.Time.Format(time.RFC3339), v.Quorum, len(v.Validators), v.File)
+	if v.From != nil {
+		b.WriteString("\n" + v.From.text() + "\n")
+	}
 	for _, row := range v.Validators {
 		fmt.Fprintf(&b, "\nvalidator %-2d  %s  %s  %s", row.ID, row.Name, row.Peer, row.Key)
 	}
@@ -198,7 +207,11 @@ func (v *genesisOutput) text() string {
 	if ahead := time.Until(v.Time); ahead > time.Minute {
 		fmt.Fprintf(&b, "\n\nnote: the chain makes no block before %s, in %s", v.Time.Format(time.RFC3339), ahead.Round(time.Second))
 	}
-	b.WriteString("\n\ncompare the chain's id with the other operators; then each of them runs:\npostern init --home DIR --genesis " + shellWord(v.File) + " CARD ...")
+	from := ""
+	if v.From != nil {
+		from = " --from OLDHOME"
+	}
+	b.WriteString("\n\ncompare the chain's id with the other operators; then each of them runs:\npostern init --home DIR --genesis " + shellWord(v.File) + from + " CARD ...")
 	return b.String()
 }
 
@@ -217,6 +230,7 @@ func fewText(n int) string {
 var genesisFlags = []cli.Flag{
 	&cli.StringFlag{Name: "genesis", Usage: "make the home of a node of the chain of this genesis `FILE` (genesis.cbor or bundle.json), instead of a new chain; arguments are the cards of its nodes"},
 	&cli.StringSliceFlag{Name: "peers", Usage: "with --genesis: address `HOST:PORT` of another node; may be given several times"},
+	&cli.StringFlag{Name: "from", Usage: "with --genesis of a chain that goes on from another: `DIR` of a home or a backup of that one, to take the state from"},
 	&cli.BoolFlag{Name: "later", Usage: "with --genesis: the chain admits this node later, so its genesis need not name it"},
 }
 
@@ -224,7 +238,7 @@ var genesisFlags = []cli.Flag{
 var (
 	soleInitFlags   = []string{"name", "clock", "profile", "block-gas", "tx-gas"}
 	cardInitFlags   = []string{"card", "name", "role", "address", "gateway"}
-	memberInitFlags = []string{"genesis", "peers", "later", "clock"}
+	memberInitFlags = []string{"genesis", "from", "peers", "later", "clock"}
 )
 
 // checkInit refuses flags and arguments that belong to another way of init.
@@ -258,14 +272,14 @@ func initMember(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m := membership{raw: raw, peers: c.StringSlice("peers"), gateways: hints, clock: c.String("clock"), later: c.Bool("later")}
+	m := membership{raw: raw, peers: c.StringSlice("peers"), gateways: hints, clock: c.String("clock"), later: c.Bool("later"), from: c.String("from")}
 	if m.genesis, err = chain.ParseGenesis(raw); err != nil {
 		return fmt.Errorf("%s: %w", c.String("genesis"), err)
 	}
 	if m.clock != "auto" && m.clock != "trusted" {
 		return usagef("--clock %q: auto or trusted", m.clock)
 	}
-	made, err := m.initHome(h, cards)
+	made, err := m.initHome(c.Context, h, cards)
 	if err != nil {
 		return err
 	}
@@ -293,13 +307,14 @@ type membership struct {
 	gateways []string
 	clock    string
 	later    bool
+	from     string // home or backup of the chain that this one goes on from
 	settings string // more lines of postern.toml
 
 	role string // of the node that was made
 }
 
 // initHome makes the home and takes addresses from the cards of others.
-func (m *membership) initHome(h home, cards []*card) (*initOutput, error) {
+func (m *membership) initHome(ctx context.Context, h home, cards []*card) (*initOutput, error) {
 	if h.exists() {
 		return nil, fmt.Errorf("%s holds a node already; choose another --home", h)
 	}
@@ -315,6 +330,11 @@ func (m *membership) initHome(h home, cards []*card) (*initOutput, error) {
 	}
 	if err := m.addresses(cards, keys.node.Public()); err != nil {
 		return nil, err
+	}
+	if m.from != "" {
+		if err := takeState(ctx, h, m.raw, m.genesis, m.from); err != nil {
+			return nil, err
+		}
 	}
 	n := newHome{name: m.genesis.Name, clock: m.clock, peers: m.peers, gateways: m.gateways, settings: m.settings, params: m.genesis.Params}
 	if err := writeHomeFiles(h, m.raw, &n); err != nil {
@@ -373,6 +393,9 @@ func (m *membership) text(made *initOutput, h home) string {
 	}
 	if len(m.peers) == 0 && len(m.genesis.Validators) > 1 {
 		text += "\nnote: it knows no address of another node: set peers in " + h.path("postern.toml")
+	}
+	if m.genesis.Origin != nil && m.from == "" {
+		text += "\nnote: without --from it waits for another node's snapshot, every " + fmt.Sprint(m.genesis.Params.SnapshotInterval()) + " blocks"
 	}
 	return text + "\nstart it with: postern start --home " + shellWord(string(h))
 }

@@ -314,7 +314,7 @@ func (t *testnet) addMember(i int, raw []byte) error {
 		return err
 	}
 	made := membership{raw: raw, genesis: t.genesis, clock: "trusted", settings: testnetSettings}
-	_, err := made.initHome(m.home, nil)
+	_, err := made.initHome(context.Background(), m.home, nil)
 	return err
 }
 

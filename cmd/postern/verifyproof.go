@@ -39,6 +39,7 @@ Examples:
 		},
 		verifyEntryCommand("entry", "check that a state entry has a value, and show it", true),
 		verifyEntryCommand("absence", "check that a state entry has no value", false),
+		verifyOriginCommand(),
 	}
 }
 
