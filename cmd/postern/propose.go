@@ -77,12 +77,20 @@ func addValidator(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return proposeKey(c, chain.ProposeAddValidator, func(statement []byte) client.Args {
+		return &chain.AddValidator{Statement: statement, Roles: roles}
+	})
+}
+
+// proposeKey proposes something about a key that begins an account or is one's
+// already, with that key's consent.
+func proposeKey(c *cli.Context, kind chain.ProposalKind, args func(statement []byte) client.Args) error {
 	return onNodeAs(c, nodeKeyFile, func(ctx context.Context, cl *client.Client) error {
 		statement, err := consent(c, cl, chain.StatementValidator, nil)
 		if err != nil {
 			return err
 		}
-		return propose(ctx, c, cl, chain.ProposeAddValidator, &chain.AddValidator{Statement: statement, Roles: roles})
+		return propose(ctx, c, cl, kind, args(statement))
 	})
 }
 
@@ -101,12 +109,8 @@ func replaceValidator(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return onNodeAs(c, nodeKeyFile, func(ctx context.Context, cl *client.Client) error {
-		statement, err := consent(c, cl, chain.StatementValidator, nil)
-		if err != nil {
-			return err
-		}
-		return propose(ctx, c, cl, chain.ProposeReplaceValidator, &chain.ReplaceValidator{ID: id, Statement: statement})
+	return proposeKey(c, chain.ProposeReplaceValidator, func(statement []byte) client.Args {
+		return &chain.ReplaceValidator{ID: id, Statement: statement}
 	})
 }
 
@@ -197,26 +201,8 @@ func proposeDeploy(c *cli.Context) error {
 }
 
 func proposeUpgrade(c *cli.Context) error {
-	name, file := c.Args().Get(0), c.Args().Get(1)
-	blob, err := moduleBytes(file)
-	if err != nil {
-		return err
-	}
-	migrate, err := message(c, c.String("migrate-hex"), c.String("migrate"))
-	if err != nil {
-		return err
-	}
-	return onNodeWithin(c, changeTimeout, func(ctx context.Context, cl *client.Client) error {
-		if _, err := upgradable(ctx, cl, name); err != nil {
-			return err
-		}
-		if err := admittedBy(cl, file, blob); err != nil {
-			return err
-		}
-		out := printer(c)
-		number, err := cl.ProposeUpgrade(ctx, client.Upgrade{
-			Name: name, Code: blob, Migrate: migrate, Note: c.String("note"), Progress: uploadProgress(out),
-		}, c.String("reason"))
+	return prepareUpgrade(c, func(ctx context.Context, cl *client.Client, out output, u client.Upgrade) error {
+		number, err := cl.ProposeUpgrade(ctx, u, c.String("reason"))
 		if err != nil {
 			return err
 		}

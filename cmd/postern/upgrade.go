@@ -76,6 +76,12 @@ func contractUpgrade(c *cli.Context) error {
 	if c.NArg() != 2 {
 		return usagef("name a contract and a module: postern contract upgrade NAME FILE")
 	}
+	return prepareUpgrade(c, runUpgrade)
+}
+
+// prepareUpgrade makes an upgrade of the arguments NAME FILE and the flags, and
+// hands it on if nothing speaks against it.
+func prepareUpgrade(c *cli.Context, then func(context.Context, *client.Client, output, client.Upgrade) error) error {
 	name, file := c.Args().Get(0), c.Args().Get(1)
 	blob, err := moduleBytes(file)
 	if err != nil {
@@ -96,9 +102,8 @@ func contractUpgrade(c *cli.Context) error {
 			return err
 		}
 		out := printer(c)
-		return runUpgrade(ctx, cl, out, client.Upgrade{
-			Name: name, Code: blob, Migrate: migrate, Note: c.String("note"),
-			Progress: uploadProgress(out),
+		return then(ctx, cl, out, client.Upgrade{
+			Name: name, Code: blob, Migrate: migrate, Note: c.String("note"), Progress: uploadProgress(out),
 		})
 	})
 }

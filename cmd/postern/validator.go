@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -232,7 +231,7 @@ const statementLife = 7 * 24 * time.Hour
 func statementCommand(name, usage string, kind chain.StatementKind) *cli.Command {
 	defaultKey, example := nodeKeyFile, "postern validator statement > candidate.json"
 	if kind == chain.StatementRotate {
-		defaultKey, example = "", "postern account statement --key new.key --account "+strings.Repeat("5e", 4)+"… > new.json"
+		defaultKey, example = "", "postern account statement --key new.key --account 5e0c… > new.json"
 	}
 	return &cli.Command{
 		Name: name, Usage: usage,
