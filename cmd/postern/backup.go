@@ -165,7 +165,7 @@ func restoreCommand() *cli.Command {
 		Name:      "restore",
 		Usage:     "make a home of a backup",
 		ArgsUsage: "DIR",
-		Description: `The home must not exist. The backup is verified first. What the chain did since
+		Description: `The home must not exist, or be an empty directory. The backup is verified first. What the chain did since
 comes from the peers when the node starts.
 
 A validator that was restored follows at first: it may have voted for blocks
@@ -205,16 +205,26 @@ func restore(c *cli.Context, dir string, h home) (*backupInfo, error) {
 	if err := json.Unmarshal(text, &said); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, backupFile), err)
 	}
-	if h.exists() {
-		return nil, fmt.Errorf("%s holds a node already; choose another --home, or move it away", h)
+	if list, err := os.ReadDir(string(h)); len(list) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("%s is no empty directory; choose another --home, or move it away", h), err)
 	}
-	if !said.Keys {
-		return nil, fmt.Errorf("%s holds no keys: copy the node's keys into it first, and set \"keys\" to true in %s", dir, backupFile)
+	if !fileExists(filepath.Join(dir, nodeKeyFile)) {
+		return nil, fmt.Errorf("%s holds no keys: copy those of the node into it first, %s at least", dir, nodeKeyFile)
 	}
+	info, err := fillHome(c, dir, h, &said)
+	if err != nil { // nothing was there before
+		return nil, errors.Join(fmt.Errorf("restoring the backup in %s: %w", dir, err), os.RemoveAll(string(h)))
+	}
+	info.Keys = true
+	return info, nil
+}
+
+// fillHome copies a backup into a home and verifies what came of it.
+func fillHome(c *cli.Context, dir string, h home, said *backupInfo) (*backupInfo, error) {
 	if err := os.MkdirAll(string(h), 0o700); err != nil {
 		return nil, err
 	}
-	if err := copyFiles(dir, string(h), append(backupKeys, "bundle.json", "postern.toml")); err != nil {
+	if err := copyFiles(dir, string(h), append(slices.Clone(backupKeys), "bundle.json", "postern.toml")); err != nil {
 		return nil, err
 	}
 	if err := copyTree(filepath.Join(dir, "data"), h.path("data")); err != nil {
@@ -230,11 +240,7 @@ func restore(c *cli.Context, dir string, h home) (*backupInfo, error) {
 	if err == nil && (info.Height != said.Height || info.Chain != said.Chain) {
 		err = fmt.Errorf("it is of block %d, not %d", info.Height, said.Height)
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("the backup in %s is not good: %w", dir, err), os.RemoveAll(string(h)))
-	}
-	info.Keys = true
-	return info, nil
+	return info, err
 }
 
 // regain is what a validator does before it votes whose record of votes is
