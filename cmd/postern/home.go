@@ -53,6 +53,7 @@ func defaultHome() string {
 type config struct {
 	adoptLedger bool                            // for this start only, so it is no setting
 	pruned      bool                            // likewise: no peer keeps the blocks that follow this node's
+	asNext      bool                            // likewise: the node shows its peers its next key
 	above       uint64                          // likewise: the height at which that was found
 	store       storage.Config                  // tests inject a disk
 	listen      listenFunc                      // tests inject a network; nil is the host's

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -83,6 +85,48 @@ func (n *node) rekeyed() (bool, error) {
 	}
 	_, _, ok, err := n.nextKey()
 	return ok, err
+}
+
+// errShutOut ends a run in which no peer knew the node's key while another one
+// waits to replace it.
+var errShutOut = errors.New("the peers do not know the node's key; trying its other one")
+
+// shutOutCheck is how often a node looks whether its peers still know it.
+const shutOutCheck = 10 * time.Second
+
+// untilShutOut watches for peers that refuse this node's key. A node that was
+// down while it got its next key cannot learn that from its own ledger, and
+// its peers know the former key no more: it asks them under the next one.
+func (n *node) untilShutOut(ctx context.Context) error {
+	tick := time.NewTicker(shutOutCheck)
+	defer tick.Stop()
+	for before := uint64(0); ; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		refused := n.peering.network.Stats().Unknown
+		if refused > before && n.staleness() > levelWithin {
+			if _, err := os.Stat(n.home.path(nextKeyFile)); err == nil {
+				n.log.Warn(errShutOut.Error())
+				return errShutOut
+			}
+		}
+		before = refused
+	}
+}
+
+// peerKey is the key that the node shows its peers.
+func (n *node) peerKey(cfg config) (*key.Key, error) {
+	if !cfg.asNext {
+		return n.key, nil
+	}
+	next, err := key.Load(n.home.path(nextKeyFile))
+	if errors.Is(err, fs.ErrNotExist) { // it has become the node's
+		return n.key, nil
+	}
+	return next, err
 }
 
 // accountOn finds the account of a key in the newest state. A key that is no

@@ -198,9 +198,13 @@ func (n *node) openPeering(cfg config) (err error) {
 		return portError("peer", cfg.Peer, err)
 	}
 	n.peerAddr = conn.LocalAddr().String()
+	shown, err := n.peerKey(cfg)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
 	p := &peering{n: n, failed: make(chan error, 1), relayed: make(chan relayed, maxRelayed), stopped: make(chan struct{})}
 	p.network, err = peer.New(peer.Config{
-		Conn: conn, Key: n.key.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
+		Conn: conn, Key: shown.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
 		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
 	})
 	if err != nil {
@@ -251,6 +255,7 @@ func (p *peering) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return p.syncFailure(ctx) })
 	group.Go(func() error { return p.recheck(ctx) })
 	group.Go(func() error { return p.takeIn(ctx) })
+	group.Go(func() error { return p.n.untilShutOut(ctx) })
 }
 
 // staleness is for how long this node may have missed blocks, in ms. A node

@@ -31,7 +31,7 @@ func (n *node) runRole(ctx context.Context) error {
 	for ctx.Err() == nil {
 		var err error
 		if id, votes := n.validatorID(); votes {
-			if err = n.regain(ctx); err == nil {
+			if err = n.regain(ctx); err == nil && ctx.Err() == nil {
 				err = n.validate(ctx, id)
 			}
 		} else {

@@ -66,7 +66,15 @@ func (n *node) again(err error, cfg *config) bool {
 	if cfg.pruned = errors.Is(err, blocksync.ErrPruned) && !cfg.pruned; cfg.pruned {
 		cfg.above = n.ledger.Head().Height
 	}
-	return cfg.pruned || errors.Is(err, errReopen)
+	switch {
+	case errors.Is(err, errShutOut):
+		cfg.asNext = !cfg.asNext
+		return true
+	case errors.Is(err, errReopen):
+		cfg.asNext = false
+		return true
+	}
+	return cfg.pruned
 }
 
 func overridePorts(c *cli.Context, cfg *config) {

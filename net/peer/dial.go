@@ -63,6 +63,7 @@ func (n *Network) connect(ctx context.Context, address string, turn int, key Key
 	c, err := n.dial(dialing, address, turn, key, kept)
 	if err != nil {
 		n.stats.dialsFailed.Add(1)
+		n.noteUnknown(err)
 		n.log.Debug("dialling a peer", "addr", address, "err", err)
 		return c, err
 	}
@@ -85,6 +86,14 @@ func (n *Network) dial(ctx context.Context, address string, turn int, key Key, k
 	c := n.newConn(q)
 	c.outbound, c.address, c.isKept, c.key = true, address, kept, key
 	return c, n.greet(ctx, c, n.dials.Add(1))
+}
+
+// noteUnknown counts an error by which another side says that it does not know
+// this node.
+func (n *Network) noteUnknown(err error) {
+	if errors.Is(err, abi.CodeUnknownKey) {
+		n.stats.unknown.Add(1)
+	}
 }
 
 // codeSilent is no code of an error.

@@ -67,7 +67,9 @@ func (s *stream) write(frame []byte) error {
 func (s *stream) Receive() ([]byte, error) {
 	frame, err := readFrame(s.in, MaxFrame)
 	if err != nil {
-		return nil, explain(err)
+		err = explain(err)
+		s.conn.network.noteUnknown(err)
+		return nil, err
 	}
 	s.conn.network.stats.traffic[kindRequest].in(len(frame))
 	return frame, nil

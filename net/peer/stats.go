@@ -47,6 +47,7 @@ type Stats struct {
 	RefusedPending               uint64 // handshakes not begun: too many at a time
 	Retries                      uint64 // addresses made to prove themselves
 	RefusedStrangers             uint64
+	Unknown                      uint64 // connections and requests that others refused since they do not know this node's key
 	RefusedBanned                uint64
 	RefusedFull                  uint64
 	Duplicates                   uint64 // connections closed for another with the same peer
@@ -67,7 +68,7 @@ func (t *trafficCounters) in(bytes int)  { t.received.Add(1); t.receivedBytes.Ad
 type counters struct {
 	dials, dialsFailed, accepted, refusedPending, retries    atomic.Uint64
 	refusedStrangers, refusedBanned, refusedFull, duplicates atomic.Uint64
-	lost, misbehaved                                         atomic.Uint64
+	lost, misbehaved, unknown                                atomic.Uint64
 	traffic                                                  [kindCount]trafficCounters
 }
 
@@ -78,7 +79,7 @@ func (n *Network) Stats() Stats {
 		Dials: c.dials.Load(), DialsFailed: c.dialsFailed.Load(), Accepted: c.accepted.Load(),
 		RefusedPending: c.refusedPending.Load(), Retries: c.retries.Load(),
 		RefusedStrangers: c.refusedStrangers.Load(), RefusedBanned: c.refusedBanned.Load(), RefusedFull: c.refusedFull.Load(),
-		Duplicates: c.duplicates.Load(), Lost: c.lost.Load(), Misbehaved: c.misbehaved.Load(),
+		Unknown: c.unknown.Load(), Duplicates: c.duplicates.Load(), Lost: c.lost.Load(), Misbehaved: c.misbehaved.Load(),
 		Banned: n.bans.count(time.Now()), Known: n.book.count(),
 	}
 	for k := kindControl; k < kindCount; k++ {
