@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -154,7 +155,8 @@ type simulatedNode struct {
 	disk  *vfs.MemFS
 	cfg   config
 	skew  atomic.Int64  // ns, of its clock
-	lives atomic.Uint64 // one more with each crash
+	lives atomic.Uint64 // one more with each crash and each start after it: odd while it dies
+	keep  uint64        // its keep_blocks
 	stop  context.CancelFunc
 	ended chan error
 	seen  uint64 // height up to which its blocks were compared
@@ -245,6 +247,7 @@ func (n *simulatedNode) config() config {
 			cfg.Peers = append(cfg.Peers, other.peerAddr())
 		}
 	}
+	cfg.KeepBlocks = n.keep
 	if n.sim.tune != nil {
 		n.sim.tune(&cfg)
 	}
@@ -284,6 +287,7 @@ func (n *simulatedNode) begin() <-chan struct{} {
 // the context, and runs it.
 func (n *simulatedNode) open(within context.Context) (<-chan struct{}, error) {
 	n.sim.air.silence(n.host, false)
+	n.lives.Add(n.lives.Load() % 2)
 	ctx, cancel := context.WithCancel(context.Background())
 	unbind := context.AfterFunc(within, cancel)
 	opened, err := openNode(ctx, n.home, n.cfg, newLogger("error").With("node", n.name))
@@ -301,6 +305,12 @@ func (n *simulatedNode) open(within context.Context) (<-chan struct{}, error) {
 	return ready, nil
 }
 
+// votes says whether a running node takes part in consensus.
+func (n *simulatedNode) votes() bool {
+	engine := n.node.role.engine.Load()
+	return engine != nil && engine.Stats().Leader != 0
+}
+
 // end stops a node as a signal does.
 func (n *simulatedNode) end() {
 	n.sim.t.Helper()
@@ -316,19 +326,45 @@ func (n *simulatedNode) end() {
 // keeps what was synced, and the consensus log is what it was at that moment.
 func (n *simulatedNode) crash() {
 	n.sim.t.Helper()
-	aside := n.home.path("wal-at-crash")
+	wal, aside := n.home.path("wal"), n.home.path("wal-at-crash")
 	n.lives.Add(1)
 	n.sim.air.silence(n.host, true)
 	n.disk.SetIgnoreSyncs(true)
-	n.sim.check(os.CopyFS(aside, os.DirFS(n.home.path("wal"))))
+	err := os.CopyFS(aside, os.DirFS(wal))
+	if !errors.Is(err, fs.ErrNotExist) { // a restored node has none at first
+		n.sim.check(err)
+	}
 	n.stop()
 	<-n.ended // it may well complain
 	n.set(nil)
 	n.disk.ResetToSyncedState()
 	n.disk.SetIgnoreSyncs(false)
-	n.sim.check(os.RemoveAll(n.home.path("wal")))
-	n.sim.check(os.Rename(aside, n.home.path("wal")))
+	n.sim.check(os.RemoveAll(wal))
+	if err == nil {
+		n.sim.check(os.Rename(aside, wal))
+	}
 	n.seen = 0
+}
+
+// reopen does for nodes what start does.
+func (s *simulation) reopen() {
+	for _, n := range s.nodes {
+		if n.node == nil {
+			continue
+		}
+		select {
+		case err := <-n.ended:
+			again := n.node.again(err, &n.cfg)
+			s.t.Logf("%s ended: %v", n.name, err)
+			n.set(nil)
+			if !again {
+				s.t.Errorf("%s ended by itself", n.name)
+			}
+			_, err = n.open(s.t.Context())
+			s.check(err)
+		default:
+		}
+	}
 }
 
 // startAll runs the nodes at the same time.
