@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/net/peer"
 )
 
 // metric is one figure of the node that is read when Prometheus asks.
@@ -46,12 +47,34 @@ var (
 	metricInstBytes    = newMetric("contract_idle_instance_bytes", "Memory that they have to themselves.", gauge)
 	metricConnections  = newMetric("gateway_connections", "Open connections on the device port.", gauge)
 	metricAccepted     = newMetric("gateway_handshakes_total", "Handshakes on the device port.", counter, "result")
+	metricStaleness    = newMetric("staleness_seconds", "For how long this node may have missed blocks.", gauge)
+	metricVotes        = newMetric("validator", "1 while this node votes, 0 while it follows.", gauge)
+	metricTarget       = newMetric("sync_target_height", "Height that the chain has by the word of others; below the node's own while it is level.", gauge)
+	metricBase         = newMetric("base_height", "Lowest block above the genesis that this node keeps.", gauge)
+	metricPeers        = newMetric("peers", "Connected nodes.", gauge, "class")
+	metricBanned       = newMetric("peers_banned", "Keys of nodes refused now because they misbehaved.", gauge)
+	metricMisbehaved   = newMetric("peer_misbehaviour_total", "Times that a node misbehaved.", counter)
+	metricPeerBytes    = newMetric("peer_bytes_total", "Bytes of messages between nodes.", counter, "kind", "direction")
+	metricPeerDropped  = newMetric("peer_dropped_total", "Messages that a slow or absent node did not get.", counter, "kind")
 	metricRequests     = newMetric("gateway_requests_total", "Requests on the device port.", counter, "operation", "code")
+	metricStaleness    = newMetric("staleness_seconds", "For how long this node may have missed blocks.", gauge)
+	metricTarget       = newMetric("sync_target_height", "Highest block that another node has told of, not below this node's own.", gauge)
+	metricFetched      = newMetric("sync_blocks_total", "Blocks taken from other nodes instead of being voted for.", counter)
+	metricServing      = newMetric("sync_requests_served", "Requests of other nodes that are being answered.", gauge)
+	metricPeers        = newMetric("peers", "Connected nodes.", gauge, "class")
+	metricDials        = newMetric("peer_dials_total", "Tries to reach another node.", counter, "result")
+	metricRefused      = newMetric("peer_connections_refused_total", "Connections of others that were refused.", counter, "why")
+	metricLost         = newMetric("peer_connections_lost_total", "Connections given up because nothing came back.", counter)
+	metricMisbehaved   = newMetric("peer_misbehaviour_total", "Times that a node sent what an honest one never sends.", counter)
+	metricMessages     = newMetric("peer_messages_total", "Messages between nodes.", counter, "kind", "what")
+	metricPeerBytes    = newMetric("peer_bytes_total", "Bytes of the messages that were sent and received.", counter, "kind", "what")
+	metricWaiting      = newMetric("peer_waiting_bytes", "Bytes of messages in line for other nodes.", gauge, "kind")
 )
 
 var nodeMetrics = []metric{metricHeight, metricBlockTime, metricBlocks, metricTransactions, metricTimers, metricDecisions, metricPermits,
 	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten,
-	metricCodes, metricLoads, metricCodeBytes, metricInstances, metricInstBytes, metricConnections, metricAccepted, metricRequests}
+	metricCodes, metricLoads, metricCodeBytes, metricInstances, metricInstBytes, metricConnections, metricAccepted, metricRequests,
+	metricStaleness, metricVotes, metricTarget, metricBase, metricPeers, metricBanned, metricMisbehaved, metricPeerBytes, metricPeerDropped}
 
 // collector makes metrics of a node's figures.
 type collector struct{ n *node }
@@ -63,11 +86,24 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// put hands over the value of a metric.
+type put func(m metric, v float64, labels ...string)
+
 // Collect implements prometheus.Collector.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	put := func(m metric, v float64, labels ...string) {
+	put := put(func(m metric, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+	})
+	c.ledger(put)
+	c.storage(put)
+	c.contracts(put)
+	c.gateway(put)
+	if c.n.peering != nil {
+		c.peers(put)
 	}
+}
+
+func (c collector) ledger(put put) {
 	l := c.n.ledger.Stats()
 	put(metricHeight, float64(l.Height))
 	put(metricBlockTime, float64(l.Time)/1000)
@@ -77,9 +113,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	put(metricDecisions, float64(l.Decisions))
 	put(metricPermits, float64(l.Permits))
 	put(metricFailures, float64(l.Failures))
+	put(metricStaleness, float64(c.n.staleness())/1000)
 	if engine := c.n.role.engine.Load(); engine != nil {
 		put(metricQueue, float64(engine.Stats().Waiting))
 	}
+}
+
+func (c collector) storage(put put) {
 	s := c.n.store.Stats()
 	put(metricKeys, float64(s.Keys))
 	put(metricCache, float64(s.CacheHits), "hit")
@@ -89,12 +129,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	put(metricWritten, float64(s.LogBytes), "log")
 	put(metricWritten, float64(s.FlushedBytes), "flush")
 	put(metricWritten, float64(s.CompactedBytes), "compaction")
+}
+
+func (c collector) contracts(put put) {
 	h := c.n.runtime.Stats()
 	put(metricCodes, float64(h.Codes))
 	put(metricLoads, float64(h.Loads))
 	put(metricCodeBytes, float64(h.CodeBytes))
 	put(metricInstances, float64(h.Idle))
 	put(metricInstBytes, float64(h.IdleBytes))
+}
+
+func (c collector) gateway(put put) {
 	g := c.n.gateway.Stats()
 	put(metricConnections, float64(g.Connections))
 	put(metricAccepted, float64(g.Accepted), "accepted")
@@ -102,6 +148,34 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	put(metricAccepted, float64(g.RefusedAddress), "refused")
 	for _, r := range g.Requests {
 		put(metricRequests, float64(r.Count), operationName(r.Op), r.Code.Name())
+	}
+}
+
+func (c collector) peers(put put) {
+	p := c.n.peering.sync.Progress()
+	put(metricTarget, float64(p.Target))
+	put(metricFetched, float64(p.Fetched))
+	put(metricServing, float64(p.Serving))
+	s := c.n.peering.network.Stats()
+	put(metricPeers, float64(s.Validators), peer.Validator.String())
+	put(metricPeers, float64(s.Nodes), peer.Node.String())
+	put(metricPeers, float64(s.Strangers), peer.Stranger.String())
+	put(metricDials, float64(s.Dials-s.DialsFailed), "connected")
+	put(metricDials, float64(s.DialsFailed), "failed")
+	put(metricRefused, float64(s.RefusedPending), "handshakes")
+	put(metricRefused, float64(s.RefusedStrangers), "stranger")
+	put(metricRefused, float64(s.RefusedBanned), "misbehaved")
+	put(metricRefused, float64(s.RefusedFull), "full")
+	put(metricLost, float64(s.Lost))
+	put(metricMisbehaved, float64(s.Misbehaved))
+	for _, t := range s.Traffic {
+		put(metricMessages, float64(t.Sent), t.Kind, "sent")
+		put(metricMessages, float64(t.Received), t.Kind, "received")
+		put(metricMessages, float64(t.Dropped), t.Kind, "dropped")
+		put(metricMessages, float64(t.Ignored), t.Kind, "ignored")
+		put(metricPeerBytes, float64(t.SentBytes), t.Kind, "sent")
+		put(metricPeerBytes, float64(t.ReceivedBytes), t.Kind, "received")
+		put(metricWaiting, float64(t.WaitingBytes), t.Kind)
 	}
 }
 
