@@ -78,11 +78,11 @@ func (n *node) join(ctx context.Context, cfg config, raw []byte, genesis *chain.
 	if err != nil {
 		return portError("peer", cfg.Peer, err)
 	}
-	network, err := peer.New(peer.Config{
 	shown, err := n.peerKey(cfg)
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	network, err := peer.New(peer.Config{
 		Conn: conn, Key: shown.Private(), Chain: chain.ChainID(raw), Peers: cfg.Peers, Class: genesisClass(genesis), Handler: noSnapshots{},
 		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
 	})
