@@ -47,17 +47,10 @@ var (
 	metricInstBytes    = newMetric("contract_idle_instance_bytes", "Memory that they have to themselves.", gauge)
 	metricConnections  = newMetric("gateway_connections", "Open connections on the device port.", gauge)
 	metricAccepted     = newMetric("gateway_handshakes_total", "Handshakes on the device port.", counter, "result")
-	metricStaleness    = newMetric("staleness_seconds", "For how long this node may have missed blocks.", gauge)
-	metricVotes        = newMetric("validator", "1 while this node votes, 0 while it follows.", gauge)
-	metricTarget       = newMetric("sync_target_height", "Height that the chain has by the word of others; below the node's own while it is level.", gauge)
-	metricBase         = newMetric("base_height", "Lowest block above the genesis that this node keeps.", gauge)
-	metricPeers        = newMetric("peers", "Connected nodes.", gauge, "class")
-	metricBanned       = newMetric("peers_banned", "Keys of nodes refused now because they misbehaved.", gauge)
-	metricMisbehaved   = newMetric("peer_misbehaviour_total", "Times that a node misbehaved.", counter)
-	metricPeerBytes    = newMetric("peer_bytes_total", "Bytes of messages between nodes.", counter, "kind", "direction")
-	metricPeerDropped  = newMetric("peer_dropped_total", "Messages that a slow or absent node did not get.", counter, "kind")
 	metricRequests     = newMetric("gateway_requests_total", "Requests on the device port.", counter, "operation", "code")
 	metricStaleness    = newMetric("staleness_seconds", "For how long this node may have missed blocks.", gauge)
+	metricVotes        = newMetric("validator", "1 while this node votes, 0 while it follows.", gauge)
+	metricBase         = newMetric("base_height", "Lowest block above the genesis that this node keeps.", gauge)
 	metricTarget       = newMetric("sync_target_height", "Highest block that another node has told of, not below this node's own.", gauge)
 	metricFetched      = newMetric("sync_blocks_total", "Blocks taken from other nodes instead of being voted for.", counter)
 	metricServing      = newMetric("sync_requests_served", "Requests of other nodes that are being answered.", gauge)
@@ -66,6 +59,7 @@ var (
 	metricRefused      = newMetric("peer_connections_refused_total", "Connections of others that were refused.", counter, "why")
 	metricLost         = newMetric("peer_connections_lost_total", "Connections given up because nothing came back.", counter)
 	metricMisbehaved   = newMetric("peer_misbehaviour_total", "Times that a node sent what an honest one never sends.", counter)
+	metricBanned       = newMetric("peers_banned", "Keys of nodes refused now because they misbehaved.", gauge)
 	metricMessages     = newMetric("peer_messages_total", "Messages between nodes.", counter, "kind", "what")
 	metricPeerBytes    = newMetric("peer_bytes_total", "Bytes of the messages that were sent and received.", counter, "kind", "what")
 	metricWaiting      = newMetric("peer_waiting_bytes", "Bytes of messages in line for other nodes.", gauge, "kind")
@@ -74,7 +68,8 @@ var (
 var nodeMetrics = []metric{metricHeight, metricBlockTime, metricBlocks, metricTransactions, metricTimers, metricDecisions, metricPermits,
 	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten,
 	metricCodes, metricLoads, metricCodeBytes, metricInstances, metricInstBytes, metricConnections, metricAccepted, metricRequests,
-	metricStaleness, metricVotes, metricTarget, metricBase, metricPeers, metricBanned, metricMisbehaved, metricPeerBytes, metricPeerDropped}
+	metricStaleness, metricVotes, metricBase, metricTarget, metricFetched, metricServing, metricPeers, metricDials, metricRefused,
+	metricLost, metricMisbehaved, metricBanned, metricMessages, metricPeerBytes, metricWaiting}
 
 // collector makes metrics of a node's figures.
 type collector struct{ n *node }
@@ -114,9 +109,14 @@ func (c collector) ledger(put put) {
 	put(metricPermits, float64(l.Permits))
 	put(metricFailures, float64(l.Failures))
 	put(metricStaleness, float64(c.n.staleness())/1000)
-	if engine := c.n.role.engine.Load(); engine != nil {
-		put(metricQueue, float64(engine.Stats().Waiting))
+	put(metricBase, float64(c.n.ledger.Base()))
+	engine := c.n.role.engine.Load()
+	if engine == nil {
+		put(metricVotes, 0)
+		return
 	}
+	put(metricVotes, 1)
+	put(metricQueue, float64(engine.Stats().Waiting))
 }
 
 func (c collector) storage(put put) {
@@ -168,6 +168,7 @@ func (c collector) peers(put put) {
 	put(metricRefused, float64(s.RefusedFull), "full")
 	put(metricLost, float64(s.Lost))
 	put(metricMisbehaved, float64(s.Misbehaved))
+	put(metricBanned, float64(s.Banned))
 	for _, t := range s.Traffic {
 		put(metricMessages, float64(t.Sent), t.Kind, "sent")
 		put(metricMessages, float64(t.Received), t.Kind, "received")
