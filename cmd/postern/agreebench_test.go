@@ -113,7 +113,7 @@ func (s *simulation) deployAccess() {
 func (s *simulation) entities(count int) [][]byte {
 	raws := make([][]byte, count)
 	for i := range raws {
-		e := access.Entity{Ref: access.Ref{Type: "badge", ID: fmt.Sprintf("%08x", s.rng.Uint32())}, Roles: []string{"staff"}}
+		e := access.Entity{Ref: access.Ref{Type: "badge", ID: fmt.Sprintf("badge of the north gate, holder number %014d", s.rng.Uint32())}, Roles: []string{"staff"}}
 		call := chain.Call{Contract: devContract, Message: access.PutEntity(1, &e)}
 		raws[i] = s.sign(chain.OpCall, call.Append(nil), 2_000_000)
 	}
