@@ -33,7 +33,8 @@ import (
 //	o account id | number (8)        empty: an undecided proposal of the account
 //	O                                number of the newest proposal (uint)
 //	I                                highest validator id ever given (uint),
-//	                                 from the first change of the set on
+//	                                 from the first change of the set on, and
+//	                                 in a chain that goes on from another
 //	g account id                     Guardians
 //
 // Integers are big-endian. Outside the state root ("plain") stand the window
