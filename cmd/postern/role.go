@@ -25,9 +25,24 @@ func (r *role) up() {
 	}
 }
 
+// beside does something while its caller is at work. Deferred, what it returns
+// ends that and waits for it.
+func beside(ctx context.Context, do func(ctx context.Context)) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do(ctx)
+	}()
+	return func() {
+		stop()
+		<-done
+	}
+}
+
 // runRole takes part in the chain until ctx ends.
 func (n *node) runRole(ctx context.Context) error {
-	go n.answerAnyway(ctx)
+	defer beside(ctx, n.answerAnyway)()
 	for ctx.Err() == nil {
 		var err error
 		if id, votes := n.validatorID(); votes {
@@ -49,9 +64,14 @@ func (n *node) runRole(ctx context.Context) error {
 	return nil
 }
 
-// answerAnyway calls the node up after a while, though it may not vote yet: a
-// validator that follows at first, since its record of votes is lost, answers
-// devices meanwhile.
+// alone is how long a node waits for company, or for its vote, before it
+// answers devices: a gateway that is cut off decides as well, and says how
+// stale it is.
+const alone = 5 * time.Second
+
+// answerAnyway calls the node up after a while, though it may not vote yet or
+// has no peer: a validator that follows at first, since its record of votes is
+// lost, answers devices meanwhile.
 func (n *node) answerAnyway(ctx context.Context) {
 	timeout := time.NewTimer(alone)
 	defer timeout.Stop()
@@ -88,15 +108,13 @@ func (n *node) validate(ctx context.Context, id uint64) error {
 	warnOfSlowBlocks(n.log, n.runtime.Engine(), n.ledger.Params().BlockGas)
 	n.role.engine.Store(engine)
 	defer n.role.engine.Store(nil)
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
+	defer beside(ctx, func(ctx context.Context) {
 		select {
 		case <-engine.Ready():
 			n.role.up()
 		case <-ctx.Done():
 		}
-	}()
+	})()
 	return engine.Run(ctx)
 }
 
@@ -107,12 +125,11 @@ func (n *node) follow(ctx context.Context) error {
 	}
 	n.log.Info("following the chain without a vote", "height", n.ledger.Head().Height)
 	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	go func() {
+	defer beside(ctx, func(ctx context.Context) {
 		defer stop()
 		n.untilVotedIn(ctx)
-	}()
-	go n.awaitPeers(ctx)
+	})()
+	defer beside(ctx, n.awaitPeers)()
 	err := n.peering.sync.Follow(ctx)
 	if ctx.Err() != nil {
 		return nil
@@ -120,15 +137,8 @@ func (n *node) follow(ctx context.Context) error {
 	return err
 }
 
-// alone is how long a node waits for company, or for its vote, before it
-// answers devices: a gateway that is cut off decides as well, and says how
-// stale it is.
-const alone = 5 * time.Second
-
-// awaitPeers calls the node up when it has a peer, or has waited for one.
+// awaitPeers calls the node up when it has a peer.
 func (n *node) awaitPeers(ctx context.Context) {
-	timeout := time.NewTimer(alone)
-	defer timeout.Stop()
 	for {
 		changed := n.peering.network.Changed()
 		if len(n.peering.network.Connected()) > 0 {
@@ -137,9 +147,6 @@ func (n *node) awaitPeers(ctx context.Context) {
 		}
 		select {
 		case <-changed:
-		case <-timeout.C:
-			n.role.up()
-			return
 		case <-ctx.Done():
 			return
 		}
@@ -192,9 +199,7 @@ func (n *node) submitAndWait(ctx context.Context, raw []byte) (abi.TxResult, err
 	if err != nil && !errors.Is(err, errNoValidator) {
 		return abi.TxResult{ID: id}, err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	go n.repeat(ctx, raw)
+	defer beside(ctx, func(ctx context.Context) { n.repeat(ctx, raw) })()
 	return n.ledger.Wait(ctx, id)
 }
 
