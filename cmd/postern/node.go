@@ -121,6 +121,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 			return err
 		}
 	}
+	if genesis.Origin != nil && n.storeIsNew(cfg) {
+		return noStateError(n.home, genesis.Origin)
+	}
 	place := cfg.store
 	place.Dir, place.Logger = n.home.path("data"), n.log
 	if n.store, err = storage.Open(place); err != nil {

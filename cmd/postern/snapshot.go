@@ -52,14 +52,15 @@ func (noSnapshots) Serve(context.Context, peer.Key, []byte, peer.Stream) error {
 }
 
 // joinsFirst says whether a node asks its peers for a snapshot before it opens
-// its ledger: one that follows does when it is new, any other when it found
-// that nobody keeps the blocks which it needs next.
+// its ledger: one that follows does when it is new, and so does one whose chain
+// began with a state that it has not; any other when it found that nobody keeps
+// the blocks which it needs next.
 func (n *node) joinsFirst(cfg config, genesis *chain.Genesis) bool {
 	if cfg.Peer == "off" || cfg.Join == "blocks" || len(cfg.Peers) == 0 && !cfg.Local {
 		return false
 	}
 	_, votes := genesis.Validators.ID(n.key.Public())
-	return cfg.pruned || cfg.Join == "snapshot" && n.storeIsNew(cfg) || !votes && n.storeIsNew(cfg)
+	return cfg.pruned || n.storeIsNew(cfg) && (cfg.Join == "snapshot" || !votes || genesis.Origin != nil)
 }
 
 // storeIsNew says whether the node has no database yet.
@@ -104,7 +105,7 @@ func (n *node) joinBy(ctx context.Context, cfg config, network *peer.Network, ra
 	place.Dir, place.Logger = n.home.path("data"), n.log
 	sink := joining{ledger.NewJoin(place, raw)}
 	above := cfg.above
-	if cfg.Join == "auto" && !cfg.pruned {
+	if cfg.Join == "auto" && !cfg.pruned && genesis.Origin == nil {
 		above += genesis.Params.SnapshotInterval() // fewer blocks are executed as fast
 	}
 	err := blocksync.Join(ctx, blocksync.JoinConfig{
