@@ -69,17 +69,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.state.Store(stateStopped)
 	for {
 		err := e.attempt(ctx)
-		if !errors.Is(err, errStalled) || ctx.Err() != nil {
+		if !errors.Is(err, errAnew) || ctx.Err() != nil {
 			return err
 		}
-		e.cfg.Logger.Warn("starting consensus anew: no block came while transactions waited", "for", stallAfter,
-			"height", e.cfg.App.Head().Height)
+		e.cfg.Logger.Warn("starting consensus anew", "height", e.cfg.App.Head().Height, "err", err)
 		e.queue.restart()
 	}
 }
 
-// errStalled ends an attempt, not Run.
-var errStalled = errors.New("no block came while transactions waited")
+// errAnew ends an attempt, not Run.
+var errAnew = errors.New("SmartBFT has to start anew")
 
 // attempt runs SmartBFT once, from what the write-ahead log says.
 func (e *Engine) attempt(ctx context.Context) error {
@@ -94,9 +93,9 @@ func (e *Engine) attempt(ctx context.Context) error {
 		}
 	}
 	switch {
-	case err == nil && (cause == nil || cause == errStalled):
+	case err == nil && (cause == nil || errors.Is(cause, errAnew)):
 		return cause
-	case errors.Is(err, errStalled):
+	case errors.Is(err, errAnew):
 		err = nil // it is the cause
 	}
 	if err = errors.Join(cause, err); err != nil {
@@ -147,7 +146,7 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 	e.open(r)
 	e.cfg.Logger.Info("consensus is up", "validator", e.cfg.ID, "validators", len(r.Nodes()), "height", e.cfg.App.Head().Height)
 	r.pump(ctx, e.wake)
-	if !errors.Is(context.Cause(ctx), errStalled) {
+	if !errors.Is(context.Cause(ctx), errAnew) {
 		e.state.Store(stateStopped)
 	}
 	return e.close(r)
@@ -440,9 +439,14 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 		case <-r.ctx.Done():
 			return
 		case m := <-line:
-			if !r.heard(from, m) && !r.stale(m) {
-				r.bft.HandleMessage(from, m)
+			if r.heard(from, m) || r.stale(m) {
+				continue
 			}
+			if err := r.believe(from, m); err != nil {
+				r.log.Info("dropped a message of a change of view", "from", from, "err", err)
+				continue
+			}
+			r.bft.HandleMessage(from, m)
 		}
 	}
 }

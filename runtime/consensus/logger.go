@@ -30,6 +30,14 @@ func (l *logger) Warnf(format string, args ...any)  { l.printf(slog.LevelInfo, f
 func (l *logger) Errorf(format string, args ...any) { l.printf(slog.LevelError, format, args) }
 
 func (l *logger) Panicf(format string, args ...any) {
-	l.fail(fmt.Errorf(format, args...))
+	err := fmt.Errorf(format, args...)
+	if format == overtaken {
+		err = fmt.Errorf("%w: %w", err, errAnew)
+	}
+	l.fail(err)
 	runtime.Goexit()
 }
+
+// overtaken is what SmartBFT says of a new view that was right when it came,
+// and waited for a sync that has brought the ledger beyond what was in flight.
+const overtaken = "Node %d got an in flight proposal with sequence %d while its last decision was on sequence %d"

@@ -92,12 +92,15 @@ func (m *promises) allowVote(p *proposal) error {
 // was left in the meantime ends the view's goroutine, before it can send what
 // it wanted to record.
 func (r *replica) Append(entry []byte, truncate bool) error {
-	if r.ctx.Err() != nil {
-		return errors.New("the engine is stopping")
-	}
 	m := &smartbftprotos.SavedMessage{}
 	if err := proto.Unmarshal(entry, m); err != nil {
 		return err
+	}
+	if m.GetCommit() != nil {
+		defer r.voteSaved()
+	}
+	if r.ctx.Err() != nil {
+		return errors.New("the engine is stopping")
 	}
 	r.recording.Lock()
 	defer r.recording.Unlock()

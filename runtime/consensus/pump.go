@@ -2,6 +2,7 @@ package consensus
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
@@ -73,7 +74,7 @@ func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 		return 0, false
 	}
 	if waiting && left <= 0 {
-		r.fail(errStalled)
+		r.fail(fmt.Errorf("no block came in %v while transactions waited: %w", stallAfter, errAnew))
 	}
 	return left, waiting
 }

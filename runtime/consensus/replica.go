@@ -62,6 +62,7 @@ type replica struct {
 	askedAt   time.Time                   // when
 	sent      sentMessage                 // the last message sent
 	outbox    outbox
+	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 
 // sentMessage saves encoding a broadcast again for every receiver.
@@ -360,6 +361,9 @@ func (r *replica) SignProposal(raw types.Proposal, prepares []byte) *types.Signa
 	if inFlight {
 		defer r.hurry()
 	}
+	if !inFlight {
+		r.beginVote(raw)
+	}
 	if r.ctx.Err() != nil {
 		return sig
 	}
@@ -370,6 +374,46 @@ func (r *replica) SignProposal(raw types.Proposal, prepares []byte) *types.Signa
 	}
 	sig.Value = value
 	return sig
+}
+
+// beginVote keeps a sync from ending before the vote is recorded: at its end
+// SmartBFT forgets the proposal if the ledger has its height, and does not
+// survive a vote for a proposal that it has forgotten. If the ledger has it by
+// now, there is nothing to vote for, and the view's goroutine ends.
+func (r *replica) beginVote(raw types.Proposal) {
+	p, err := parseProposal(raw)
+	if err != nil {
+		r.end(fmt.Errorf("voting: %w", err))
+	}
+	saved := make(chan struct{})
+	r.mu.Lock()
+	r.unsaved = saved
+	r.mu.Unlock()
+	if p.height <= r.cfg.App.Head().Height {
+		r.voteSaved()
+		r.log.Debug("too late for a vote", "height", p.height)
+		runtime.Goexit()
+	}
+}
+
+// voteSaved lets a sync end that waits for the vote.
+func (r *replica) voteSaved() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unsaved != nil {
+		close(r.unsaved)
+		r.unsaved = nil
+	}
+}
+
+// awaitVote waits until the vote that is being given is recorded, or refused.
+func (r *replica) awaitVote() {
+	r.mu.Lock()
+	saved := r.unsaved
+	r.mu.Unlock()
+	if saved != nil {
+		<-saved
+	}
 }
 
 // vote signs a proposal that this node has executed: one that VerifyProposal
@@ -459,7 +503,8 @@ func (r *replica) commit(p *proposal, votes []types.Signature) error {
 
 // settle clears the queue and the pool of what a committed block makes
 // pointless, and lets the next requests in. SmartBFT itself removes the
-// block's own requests if it knows them: not after recovery.
+// block's own requests if it knows them: not after recovery, and not if the
+// block was in flight while views changed.
 func (r *replica) settle(p *proposal, raw types.Proposal) {
 	ids, known := r.knownIDs(raw)
 	if !known {
@@ -469,12 +514,13 @@ func (r *replica) settle(p *proposal, raw types.Proposal) {
 		}
 	}
 	r.unpool(r.queue.settle(ids, p.block.Header.Time))
+	r.mu.Lock()
 	if r.cfg.App.Head().Height == p.height {
-		r.mu.Lock()
 		r.sequence = sequenceAfter(&p.block.Header, p.sequence)
-		r.mu.Unlock()
 	}
-	if !known {
+	inFlight := r.flight.height == p.height
+	r.mu.Unlock()
+	if !known || inFlight {
 		for _, id := range ids {
 			r.remove(id)
 		}
@@ -538,6 +584,7 @@ func (r *replica) Sync() types.SyncResponse {
 	r.mu.Lock()
 	r.sequence = sequence
 	r.mu.Unlock()
+	r.awaitVote()
 	if r.cfg.App.Head().Height > before {
 		r.unpool(r.queue.prune(func(raw []byte) bool { _, _, err := r.cfg.App.CheckRelayed(raw); return err != nil }))
 		poke(r.wake)

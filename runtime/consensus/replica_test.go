@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -186,5 +188,55 @@ func TestResubmittedDuringRecovery(t *testing.T) {
 		if err := r.stop(); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// A sync does not end between a vote and its record, and a vote for what a sync
+// has brought is not given: SmartBFT survives neither.
+func TestVoteMeetsSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, a := testReplica(t)
+		journal, err := openJournal(t.TempDir(), &logger{testLogger(t), r.fail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer journal.Close()
+		r.journal, r.queue = journal, newQueue(r.cfg)
+		r.members = members(a.ValidatorSet())
+		head := a.Head()
+		block := a.execute(&head, time.Now().UnixMilli(), [][]byte{transaction(t, 2)})
+		raw := newProposal(block, metadata(t, 2), 0)
+		if sig := r.SignProposal(raw, []byte{1}); len(sig.Value) == 0 {
+			t.Fatal("there is no vote")
+		}
+		a.store(block, &chain.Certificate{Metadata: metadata(t, 2)})
+		synced := make(chan struct{})
+		go func() { r.Sync(); close(synced) }()
+		synctest.Wait()
+		select {
+		case <-synced:
+			t.Fatal("the sync ended before the vote was recorded")
+		default:
+		}
+		record, err := proto.Marshal(&smartbftprotos.SavedMessage{Content: &smartbftprotos.SavedMessage_Commit{
+			Commit: &smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{Seq: 2}}}}})
+		if err == nil {
+			err = r.Append(record, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-synced
+		late := make(chan bool)
+		go func() {
+			ended := true
+			defer func() { late <- ended }()
+			r.SignProposal(raw, []byte{1})
+			ended = false
+		}()
+		if !<-late {
+			t.Error("a block of the ledger gets a vote")
+		}
+		r.Sync() // it does not wait for what is not given
 	})
 }

@@ -720,9 +720,10 @@ func (s *simulation) revive() {
 // not said to be down, from the node at on.
 func (s *simulation) decided(at *validator, within time.Duration) time.Duration {
 	s.t.Helper()
-	c := s.newClient()
+	c, p := s.newClient(), at.alive()
+	<-p.engine.Ready()
 	begin := time.Now()
-	if _, err := at.alive().engine.Submit(s.t.Context(), c.raw); err != nil {
+	if _, err := p.engine.Submit(s.t.Context(), c.raw); err != nil {
 		s.t.Fatal(err)
 	}
 	for s.height(c.id) == 0 {

@@ -1,0 +1,101 @@
+package consensus
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hyperledger-labs/SmartBFT/pkg/types"
+)
+
+// believe says why SmartBFT must not see a message by which views change. It
+// concludes from what validators say there which blocks cannot have been
+// decided, and v1.0.1 believes what nobody has signed: what the leader says
+// that others said, if they are behind, and whatever comes under a name for the
+// second time. A lying leader could have a second block of a height certified,
+// or end every honest validator by a message of the past.
+func (r *replica) believe(from uint64, m *smartbftprotos.Message) error {
+	switch c := m.GetContent().(type) {
+	case *smartbftprotos.Message_NewView:
+		return r.believeNewView(from, c.NewView.GetSignedViewData())
+	case *smartbftprotos.Message_ViewData:
+		return r.believeViewData(from, c.ViewData)
+	}
+	return nil
+}
+
+// believeViewData checks what a validator sends to a new leader: what it says
+// before the first block is not checked by SmartBFT, and the others would
+// refuse a new view that holds a forgery.
+func (r *replica) believeViewData(from uint64, signed *smartbftprotos.SignedViewData) error {
+	said, err := parseViewData(signed)
+	if err != nil {
+		return err
+	}
+	if signed.GetSigner() != from {
+		return fmt.Errorf("it is said to be of validator %d", signed.GetSigner())
+	}
+	if said.decided > 0 {
+		return nil // the key may be of a set that this block brings
+	}
+	return r.VerifySignature(types.Signature{ID: from, Value: signed.Signature, Msg: signed.RawViewData})
+}
+
+// believeNewView checks what the leader of a new view says that others said:
+// each of them once, and signed. Those who have a block have seen a quorum vote
+// for it, and a quorum of words has one of these voters among them, who had the
+// block before it: when none of them is as far, the message is old.
+func (r *replica) believeNewView(from uint64, words []*smartbftprotos.SignedViewData) error {
+	r.mu.Lock()
+	members := r.members
+	r.mu.Unlock()
+	if len(words) > len(members) {
+		return errors.New("there are more words than validators")
+	}
+	heard := make(map[uint64]bool, len(words))
+	var decided uint64
+	for _, signed := range words {
+		said, err := parseViewData(signed)
+		if err != nil {
+			return err
+		}
+		if leader := members[said.view%uint64(len(members))]; leader != from {
+			return fmt.Errorf("validator %d leads view %d", leader, said.view)
+		}
+		if heard[signed.Signer] {
+			return fmt.Errorf("two words of validator %d", signed.Signer)
+		}
+		heard[signed.Signer] = true
+		decided = max(decided, said.decided)
+	}
+	if head := r.cfg.App.Head().Height; decided+1 < head {
+		return fmt.Errorf("its height is %d, this node's %d", decided, head)
+	}
+	for _, signed := range words {
+		if err := r.VerifySignature(types.Signature{ID: signed.Signer, Value: signed.Signature, Msg: signed.RawViewData}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// viewData is the part of a validator's word in a change of view that is looked
+// at here.
+type viewData struct {
+	view    uint64 // the one to be entered
+	decided uint64 // the height of its last block
+}
+
+func parseViewData(signed *smartbftprotos.SignedViewData) (viewData, error) {
+	vd := &smartbftprotos.ViewData{}
+	if err := proto.Unmarshal(signed.GetRawViewData(), vd); err != nil {
+		return viewData{}, fmt.Errorf("view data: %w", err)
+	}
+	if vd.LastDecision == nil {
+		return viewData{}, errors.New("view data without a last decision")
+	}
+	md, err := parseMetadata(vd.LastDecision.Metadata)
+	return viewData{vd.NextView, md.GetLatestSequence()}, err
+}
