@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -147,7 +148,9 @@ func (f *fleet) writeMany(i, count int) {
 // reach waits until a node has a height, and gives up at a failure: a node
 // that cannot be asked has ended.
 func (f *fleet) reach(ctx context.Context, cl *client.Client, height uint64) error {
-	for {
+	again := time.NewTicker(20 * time.Millisecond) // a node answers one key so often only
+	defer again.Stop()
+	for ; ; <-again.C {
 		status, err := cl.Status(ctx)
 		if err != nil {
 			return fmt.Errorf("at height %d, not %d: %w", status.Height, height, err)
@@ -162,6 +165,7 @@ func (f *fleet) reach(ctx context.Context, cl *client.Client, height uint64) err
 // nothing is written: blocks, outcomes and state.
 type contents struct {
 	height uint64
+	answer string     // to a decision: the code has run
 	blocks []abi.Hash // from height 1 on: of header, transactions and outcomes
 	state  abi.Hash
 }
@@ -179,6 +183,9 @@ func (f *fleet) tell(i int, height uint64) (*contents, error) {
 		return nil, err
 	}
 	c := &contents{height: height}
+	if c.answer, err = f.decide(ctx, i); err != nil {
+		return nil, err
+	}
 	for h := uint64(1); h <= height; h++ {
 		b, err := cl.Block(ctx, h)
 		if err != nil {
@@ -199,12 +206,28 @@ func (f *fleet) tell(i int, height uint64) (*contents, error) {
 	return c, nil
 }
 
+// decide asks a node for a decision.
+func (f *fleet) decide(ctx context.Context, i int) (string, error) {
+	cl, err := dialHome(ctx, home(f.nodes[0].Home), f.nodes[i].Quic, enforcementKeyFile)
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	a, err := cl.Decide(ctx, abi.DefaultDomain, &abi.DecisionRequest{
+		Subject: &abi.Entity{Type: "user", ID: "ann"}, Action: abi.Action{Name: "open"}, Resource: abi.Entity{Type: "door", ID: "1"},
+	})
+	return fmt.Sprint(a.Permit, a.Code, a.Reason, a.ReasonID, a.Contract, a.CodeHash), err
+}
+
 // differs is where two nodes say different things, or nil.
 func (c *contents) differs(other *contents) error {
 	for h := range min(len(c.blocks), len(other.blocks)) {
 		if c.blocks[h] != other.blocks[h] {
 			return fmt.Errorf("block %d is another one", h+1)
 		}
+	}
+	if c.answer != other.answer {
+		return fmt.Errorf("it decides %s instead of %s", other.answer, c.answer)
 	}
 	if c.height == other.height && c.state != other.state {
 		return errors.New("the state is another one")

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed79541315/postern/net/blocksync"
+	"github.com/seed79541315/postern/storage"
 )
 
 var portFlags = []cli.Flag{
@@ -50,13 +52,27 @@ func start(ctx context.Context, h home, cfg config, out output) error {
 	for {
 		n, err := openNode(ctx, h, cfg, newLogger(cfg.Log))
 		if err != nil {
-			return err
+			return withRemedy(err)
 		}
 		err = n.run(ctx, func() error { return out.show(n.readyOutput(""), "%s", n.readyText()) })
 		if !n.again(err, &cfg) {
-			return err
+			return withRemedy(err)
 		}
 	}
+}
+
+// withRemedy says what to do about a disk that refuses, where the part that
+// met it does not know that it was one.
+func withRemedy(err error) error {
+	if errors.Is(err, storage.ErrFatal) { // it says so
+		return err
+	}
+	for _, refusal := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO, syscall.EROFS} {
+		if errors.Is(err, refusal) {
+			return fmt.Errorf("%w; free the disk's space or replace it, then start the node again", err)
+		}
+	}
+	return err
 }
 
 // again says whether a run that ended so is to be followed by another one, and

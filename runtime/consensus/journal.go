@@ -71,6 +71,15 @@ func openJournal(dir string, log *logger) (*journal, error) {
 	return j, nil
 }
 
+// Append records an entry durably. SmartBFT passes on no more of an error than
+// its text, so that says what to do.
+func (j *journal) Append(entry []byte, truncate bool) error {
+	if err := j.WriteAheadLogFile.Append(entry, truncate); err != nil {
+		return fmt.Errorf("%w; free the disk's space or replace it, then start the node again", err)
+	}
+	return nil
+}
+
 // openWAL does what wal.InitializeAndReadAll does, which does not mend a last
 // file that a crash left without its first record.
 func openWAL(dir string, log *logger) (*wal.WriteAheadLogFile, [][]byte, error) {
