@@ -12,8 +12,9 @@ import (
 )
 
 // maxBundle bounds what ParseBundle reads, in bytes: a genesis with some
-// thousand accounts.
-const maxBundle = 1 << 20
+// thousand accounts, or that of a chain which goes on from one that has changed
+// 16 validators as often as chain.MaxOriginSteps.
+const maxBundle = 4 << 20
 
 // Bundle is all that a device must hold to trust a chain, as a JSON file:
 //

@@ -47,7 +47,7 @@ func TestBadBundles(t *testing.T) {
 		"another chain's id": {strings.Replace(good, lines[1], otherLines[1], 1), abi.CodeWrongChain},
 		"no chain id":        {strings.Replace(good, lines[1]+"\n", "", 1), abi.CodeWrongChain},
 		"address":            {strings.Replace(good, "127.0.0.1:1", "127.0.0.1", 1), abi.CodeBadArgument},
-		"too large":          {strings.Repeat(" ", 2<<20), abi.CodeTooLarge},
+		"too large":          {strings.Repeat(" ", 4<<20+1), abi.CodeTooLarge},
 	} {
 		if _, err := client.ParseBundle([]byte(test.text)); !errors.Is(err, test.code) {
 			t.Errorf("%s: %v, want %v", name, err, test.code)
