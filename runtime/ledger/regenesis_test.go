@@ -220,6 +220,12 @@ func TestSucceedIsDeterministic(t *testing.T) {
 	if !bytes.Equal(succeeded(t, w), first) {
 		t.Error("another genesis after a restart")
 	}
+	cfg := joinConfig()
+	for range 2 { // an operator may begin anew
+		if err := Continue(t.Context(), cfg, first, w.store); err != nil {
+			t.Fatal(err)
+		}
+	}
 	a, b := continued(t, w, first), continued(t, w, first)
 	if a.l.Head() != b.l.Head() || !maps.Equal(a.entries(), b.entries()) {
 		t.Error("two nodes begin differently")
@@ -245,19 +251,16 @@ func TestContinueTwice(t *testing.T) {
 	}
 }
 
-// TestJoinAContinuedChain joins by a snapshot, without the old state: block 0
-// is known from the genesis.
-func TestJoinAContinuedChain(t *testing.T) {
+// TestBlockZeroWithoutTheState: it cannot be executed, but is known from the
+// genesis to a node that joins by a snapshot.
+func TestBlockZeroWithoutTheState(t *testing.T) {
 	old, _ := forsaken(t)
-	k := &keeper{world: continued(t, old, succeeded(t, old))}
-	if _, err := Init(memoryStore(t), k.genesis); !errors.Is(err, ErrNoState) {
+	w := continued(t, old, succeeded(t, old))
+	if _, err := Init(memoryStore(t), w.genesis); !errors.Is(err, ErrNoState) {
 		t.Fatalf("block 0 without the state: %v", err)
 	}
-	raw, _, _, err := k.l.Block(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	record, err := genesisRecord(discard, k.genesis)
+	raw, _ := genesisBlock(t, w)
+	record, err := genesisRecord(discard, w.genesis)
 	if err != nil || !bytes.Equal(record.Block, raw) {
 		t.Fatalf("a joining node has another block 0: %v", err)
 	}
@@ -336,5 +339,31 @@ func TestSucceedRefused(t *testing.T) {
 		if err := Succeed(w.store, g); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+}
+
+// TestContinueInterrupted is stopped before the first chunk, and between the
+// state and block 0; the next one begins anew.
+func TestContinueInterrupted(t *testing.T) {
+	old, _ := forsaken(t)
+	genesis := succeeded(t, old)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	cfg := joinConfig()
+	if err := Continue(ctx, cfg, genesis, old.store); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := cfg.FS.Stat(cfg.Dir); err == nil {
+		t.Error("something is there already")
+	}
+	imp, err := storage.NewImport(cfg, storage.Target{Height: old.l.Head().Height, Root: old.l.Head().State})
+	if err == nil {
+		err = errors.Join(copyState(t.Context(), old.store, imp), imp.Finish(t.Context(), storage.Final{Carry: true}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Continue(t.Context(), cfg, genesis, old.store); err != nil {
+		t.Fatalf("over a state without a block: %v", err)
 	}
 }
