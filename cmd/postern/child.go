@@ -40,7 +40,7 @@ func newNursery() *nursery {
 
 // run starts what it is given until ctx ends, kills what runs then, and waits
 // for all.
-func (n *nursery) run(ctx context.Context) error {
+func (n *nursery) run(ctx context.Context) {
 	go func() {
 		defer close(n.closed)
 		runtime.LockOSThread() // and never unlock: the thread ends with the goroutine
@@ -55,7 +55,6 @@ func (n *nursery) run(ctx context.Context) error {
 	}()
 	<-n.closed
 	n.grown.Wait()
-	return nil
 }
 
 func (n *nursery) bear(ctx context.Context, b birth) error {

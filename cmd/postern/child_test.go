@@ -64,15 +64,7 @@ func fakeChild(args ...string) *exec.Cmd {
 // startNursery runs one until the test ends.
 func startNursery(t *testing.T) *nursery {
 	n := newNursery()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- n.run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(beside(context.Background(), n.run))
 	return n
 }
 
@@ -130,13 +122,11 @@ func TestChildrenThatFail(t *testing.T) {
 // TestNurseryEndsItsChildren: whoever forgets a child does not keep it.
 func TestNurseryEndsItsChildren(t *testing.T) {
 	n := newNursery()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- n.run(ctx) }()
+	end := beside(t.Context(), n.run)
 	c, log := startFake(t, n, "ready")
-	cancel()
-	if err := <-done; err != nil || !c.gone() {
-		t.Errorf("the nursery ended with %v, its child is gone: %v", err, c.gone())
+	end()
+	if !c.gone() {
+		t.Error("the nursery has ended, its child has not")
 	}
 	if _, err := n.start(fakeChild("ready"), log, func() {}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a birth after the end: %v", err)

@@ -175,13 +175,25 @@ func (h home) exists() bool {
 
 // lock makes this process the only one that runs the home, until it ends.
 func (h home) lock() (*os.File, error) {
-	f, err := os.OpenFile(h.path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := lockFile(h.path("lock"))
+	if errors.Is(err, errLocked) {
+		err = fmt.Errorf("the node of %s is running (its lock is held); stop it first", h)
+	}
+	return f, err
+}
+
+// errLocked says that another process holds a lock.
+var errLocked = errors.New("locked by another process")
+
+// lockFile holds a lock until the file is closed or the process ends.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("the node of %s is running (its lock is held); stop it first", h)
+		return nil, errLocked
 	}
 	return f, nil
 }

@@ -293,7 +293,7 @@ func testShape(validators, followers int) testnetShape {
 func makeTestHomes(t *testing.T, dir string, shape testnetShape) (*testnet, error) {
 	t.Helper()
 	tn := &testnet{dir: dir, out: output{w: t.Output()}}
-	return tn, tn.makeHomes(shape)
+	return tn, tn.makeHomes(t.Context(), shape)
 }
 
 // TestHomesAreMadeOnce: whatever an interruption left is finished, with the
