@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -188,27 +189,45 @@ func (p *peering) Serve(ctx context.Context, from peer.Key, request []byte, s pe
 // maxServed is how many requests of peers are answered at a time.
 const maxServed = 32
 
-// openPeering opens the port between nodes.
+// listenPeers opens the port between nodes.
+func (n *node) listenPeers(cfg config) (net.PacketConn, error) {
+	conn, err := cfg.listen(cfg.Peer)
+	if err != nil {
+		return nil, portError("peer", cfg.Peer, err)
+	}
+	return conn, nil
+}
+
+// newNetwork makes the network of nodes on that port, for a chain and by what
+// class says of keys.
+func (n *node) newNetwork(cfg config, conn net.PacketConn, id abi.Hash, class func(peer.Key) peer.Class, handler peer.Handler) (*peer.Network, error) {
+	shown, err := n.peerKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	network, err := peer.New(peer.Config{
+		Conn: conn, Key: shown.Private(), Chain: id, Peers: cfg.Peers, Class: class, Handler: handler,
+		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the port between nodes: %w", err)
+	}
+	return network, nil
+}
+
+// openPeering puts together what this node does among others.
 func (n *node) openPeering(cfg config) (err error) {
 	if cfg.Peer == "off" {
 		return nil
 	}
-	conn, err := cfg.listen(cfg.Peer)
+	p := &peering{n: n, failed: make(chan error, 1), relayed: make(chan relayed, maxRelayed), stopped: make(chan struct{})}
+	conn, err := n.listenPeers(cfg)
 	if err != nil {
-		return portError("peer", cfg.Peer, err)
+		return err
 	}
 	n.peerAddr = conn.LocalAddr().String()
-	shown, err := n.peerKey(cfg)
-	if err != nil {
+	if p.network, err = n.newNetwork(cfg, conn, n.ledger.ChainID(), n.class, p); err != nil {
 		return errors.Join(err, conn.Close())
-	}
-	p := &peering{n: n, failed: make(chan error, 1), relayed: make(chan relayed, maxRelayed), stopped: make(chan struct{})}
-	p.network, err = peer.New(peer.Config{
-		Conn: conn, Key: shown.Private(), Chain: n.ledger.ChainID(), Peers: cfg.Peers, Class: n.class, Handler: p,
-		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
-	})
-	if err != nil {
-		return errors.Join(fmt.Errorf("opening the port between nodes: %w", err), conn.Close())
 	}
 	p.heads, err = heads.New(heads.Config{Ledger: n.ledger, Key: n.key, Clock: n.clock, Send: p.network.SendHead, Logger: n.log})
 	if err == nil {

@@ -40,14 +40,14 @@ func (j joining) Begin(m *blocksync.Manifest) (func(prefix uint64, depth uint8) 
 	return j.Join.Begin(&ledger.Snapshot{Header: m.Header, Certificate: certificate, Block: m.Block, Outcomes: m.Outcomes, Steps: m.Steps, Keys: m.Keys})
 }
 
-// noSnapshots stands in for an open node while there is no ledger: it hears
+// unopened stands in for an open node while there is no ledger: it hears
 // nobody and has nothing to give.
-type noSnapshots struct{}
+type unopened struct{}
 
-func (noSnapshots) Consensus(peer.Key, []byte)         {}
-func (noSnapshots) Transaction(peer.Key, []byte) error { return abi.CodeNotReady }
-func (noSnapshots) Head(peer.Key, []byte)              {}
-func (noSnapshots) Serve(context.Context, peer.Key, []byte, peer.Stream) error {
+func (unopened) Consensus(peer.Key, []byte)         {}
+func (unopened) Transaction(peer.Key, []byte) error { return abi.CodeNotReady }
+func (unopened) Head(peer.Key, []byte)              {}
+func (unopened) Serve(context.Context, peer.Key, []byte, peer.Stream) error {
 	return abi.CodeNotReady
 }
 
@@ -75,18 +75,11 @@ func (n *node) storeIsNew(cfg config) bool {
 // join makes the node's ledger of a snapshot, if a peer has one that is worth
 // it. It opens the port between nodes for that time only.
 func (n *node) join(ctx context.Context, cfg config, raw []byte, genesis *chain.Genesis) error {
-	conn, err := cfg.listen(cfg.Peer)
+	conn, err := n.listenPeers(cfg)
 	if err != nil {
-		return portError("peer", cfg.Peer, err)
+		return err
 	}
-	shown, err := n.peerKey(cfg)
-	if err != nil {
-		return errors.Join(err, conn.Close())
-	}
-	network, err := peer.New(peer.Config{
-		Conn: conn, Key: shown.Private(), Chain: chain.ChainID(raw), Peers: cfg.Peers, Class: genesisClass(genesis), Handler: noSnapshots{},
-		Advertise: cfg.Advertise, Learn: cfg.Learn, Local: cfg.Local, StateFile: n.home.path("peers.cbor"), Logger: n.log,
-	})
+	network, err := n.newNetwork(cfg, conn, chain.ChainID(raw), genesisClass(genesis), unopened{})
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
