@@ -34,10 +34,10 @@ type fileKind struct {
 
 // fileKinds are all kinds; see TestEveryFileOfAHomeIsDamaged.
 var fileKinds = []fileKind{
-	{"tables of the database", "data/ledger.db/*.sst", []string{"n2/data", "remove the database"}, withoutData},
-	{"log of the database", "data/ledger.db/*.log", []string{"n2/data", "remove the database"}, withoutData},
-	{"manifest of the database", "data/ledger.db/MANIFEST-*", []string{"n2/data", "remove the database"}, withoutData},
-	{"options of the database", "data/ledger.db/OPTIONS-*", []string{"n2/data", "remove the database"}, withoutData},
+	{"tables of the database", "data/ledger.db/*.sst", []string{"database is corrupt", "remove the database"}, withoutData},
+	{"log of the database", "data/ledger.db/*.log", []string{"database is corrupt", "remove the database"}, withoutData},
+	{"manifest of the database", "data/ledger.db/MANIFEST-*", []string{"database is corrupt", "remove the database"}, withoutData},
+	{"options of the database", "data/ledger.db/OPTIONS-*", []string{"database is corrupt", "remove the database"}, withoutData},
 	{"consensus log", "wal/*.wal", []string{"wal", "move it away"}, withoutWAL},
 	{"last signed height", "wal/last-signed", []string{"wal/last-signed", "move it away"}, withoutWAL},
 	{"outbox", "outbox", []string{"outbox", "move it away"}, withoutFile},
@@ -110,7 +110,7 @@ func (d *damage) refuse() {
 	}
 	network, err := peer.New(peer.Config{
 		Conn: conn, Key: keys.node.Private(), Class: func(peer.Key) peer.Class { return peer.Stranger },
-		Handler: noSnapshots{}, StateFile: d.home.path("peers.cbor"), Logger: slog.New(slog.DiscardHandler),
+		Handler: unopened{}, StateFile: d.home.path("peers.cbor"), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		d.t.Fatal(err)
