@@ -25,6 +25,7 @@ import (
 //	genesis.cbor           what the chain began with; its hash is the chain id
 //	bundle.json            the trust bundle that devices and tools are given
 //	node.key               the node's key: it votes, and is the TLS key
+//	node.key.next          the one that a proposal gives it; .former: the one before
 //	operator.key           the operator's account
 //	enforcement-point.key  the account behind the HTTPS tokens
 //	reset.key              makes QUIC stateless resets that survive a restart
@@ -32,6 +33,7 @@ import (
 //	snapshots/             states that joining nodes are given
 //	peers.cbor             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
+//	restored               there until a restored validator may vote again
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs
 type home string
