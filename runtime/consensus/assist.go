@@ -7,8 +7,9 @@ import (
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 )
 
-// assist gives SmartBFT its view changer's ticks, and answers its questions
-// about the others' views, until the attempt ends.
+// assist gives SmartBFT its view changer's ticks, what came early of a change of
+// view, and answers to its questions about the others' views, until the attempt
+// ends.
 func (r *replica) assist() {
 	for {
 		select {
@@ -16,6 +17,8 @@ func (r *replica) assist() {
 			return
 		case <-r.asked:
 			r.answer()
+		case <-r.left:
+			r.catchUp()
 		case now := <-r.tickers[1].C:
 			select {
 			case r.ticks <- now:

@@ -133,7 +133,7 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	}
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
 		journal: j, signed: signed, wake: e.wake, promises: promises, entered: j.entered,
-		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), told: &e.told, states: map[uint64]types.ViewAndSeq{}}
+		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), left: make(chan struct{}, 1), told: &e.told, states: map[uint64]types.ViewAndSeq{}}
 	return e.serve(ctx, r, log)
 }
 
@@ -439,14 +439,9 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 		case <-r.ctx.Done():
 			return
 		case m := <-line:
-			if r.heard(from, m) || r.stale(m) {
-				continue
+			if !r.heard(from, m) {
+				r.take(from, m)
 			}
-			if err := r.believe(from, m); err != nil {
-				r.log.Info("dropped a message of a change of view", "from", from, "err", err)
-				continue
-			}
-			r.bft.HandleMessage(from, m)
 		}
 	}
 }

@@ -26,6 +26,67 @@ func (r *replica) believe(from uint64, m *smartbftprotos.Message) error {
 	return nil
 }
 
+// ahead is a message by which views change that came before this validator has
+// begun to.
+type ahead struct {
+	from uint64
+	kind byte
+}
+
+// maxAhead bounds the view data of one validator that is kept: two blocks and
+// their votes.
+const maxAhead = 1 << 20
+
+// early keeps a message for a view that this validator is not yet about to
+// enter: SmartBFT would drop it, and it is never sent again. A new leader that
+// is the last to leave the old view would wait in vain for a quorum of the
+// others' words. The last of each kind of each validator is kept.
+func (r *replica) early(from uint64, m *smartbftprotos.Message) bool {
+	words, kind := m.GetNewView().GetSignedViewData(), byte('n')
+	if signed := m.GetViewData(); signed != nil && len(signed.RawViewData) <= maxAhead {
+		words, kind = []*smartbftprotos.SignedViewData{signed}, 'd'
+	}
+	if len(words) == 0 {
+		return false
+	}
+	said, err := parseViewData(words[0])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil || said.view <= r.promises.least {
+		return false
+	}
+	if r.ahead == nil {
+		r.ahead = map[ahead]*smartbftprotos.Message{}
+	}
+	r.ahead[ahead{from, kind}] = m
+	return true
+}
+
+// catchUp hands over what came early.
+func (r *replica) catchUp() {
+	r.mu.Lock()
+	kept := r.ahead
+	r.ahead = nil
+	r.mu.Unlock()
+	for a, m := range kept {
+		r.take(a.from, m)
+	}
+}
+
+// take gives SmartBFT a message that it can do something with now.
+func (r *replica) take(from uint64, m *smartbftprotos.Message) {
+	if r.stale(m) {
+		return
+	}
+	if err := r.believe(from, m); err != nil {
+		r.log.Info("dropped a message of a change of view", "from", from, "err", err)
+		return
+	}
+	if !r.early(from, m) {
+		r.bft.HandleMessage(from, m)
+	}
+}
+
 // believeViewData checks what a validator sends to a new leader: what it says
 // before the first block is not checked by SmartBFT, and the others would
 // refuse a new view that holds a forgery.

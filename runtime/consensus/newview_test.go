@@ -205,3 +205,47 @@ func TestOvertakenNewView(t *testing.T) {
 		t.Fatalf("it ends with %v", cause)
 	}
 }
+
+// What the others say before a validator has left the old view itself is not
+// lost: nobody says it twice.
+func TestEarlyWords(t *testing.T) {
+	says := func(t *testing.T, id uint64) *smartbftprotos.SignedViewData {
+		return word(t, id, &smartbftprotos.ViewData{NextView: 1, LastDecision: &smartbftprotos.Proposal{}})
+	}
+	t.Run("view data", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScripted(t, 2)
+			led := make(chan struct{}, 100)
+			s.losing(func(_, _ uint64, m *smartbftprotos.Message) bool {
+				if m.GetNewView() != nil {
+					led <- struct{}{}
+				}
+				return false
+			})
+			for _, id := range []uint64{3, 4} {
+				s.say(id, &smartbftprotos.Message{Content: &smartbftprotos.Message_ViewData{ViewData: says(t, id)}}, 2)
+			}
+			for _, id := range []uint64{3, 4} {
+				s.say(id, viewChange(1), 2)
+			}
+			if len(led) == 0 {
+				t.Error("the new leader has not heard a quorum")
+			}
+		})
+	})
+	t.Run("new view", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			s := newScripted(t, 3)
+			s.say(2, newViewOf(says(t, 2), says(t, 1), says(t, 4)), 3)
+			if leader := s.engine(3).Stats().Leader; leader != 1 {
+				t.Fatalf("validator %d leads before views change", leader)
+			}
+			for _, id := range []uint64{2, 4} {
+				s.say(id, viewChange(1), 3)
+			}
+			if leader := s.engine(3).Stats().Leader; leader != 2 {
+				t.Errorf("validator %d leads", leader)
+			}
+		})
+	})
+}

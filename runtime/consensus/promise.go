@@ -127,7 +127,10 @@ func viewOf(m *smartbftprotos.SavedMessage) (view uint64, ok bool) {
 func (r *replica) leave(m *smartbftprotos.SavedMessage) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.promises.least = max(r.promises.least, leastView(m))
+	if least := leastView(m); least > r.promises.least {
+		r.promises.least = least
+		poke(r.left)
+	}
 	r.entered = max(r.entered, m.GetNewView().GetViewId())
 	return r.promises.least
 }

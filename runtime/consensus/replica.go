@@ -42,6 +42,8 @@ type replica struct {
 	ticks   chan time.Time // of the second ticker, and those that are made up
 	asked   chan struct{}  // capacity one; SmartBFT wants to know the others' views
 
+	left chan struct{} // capacity one; this validator has left a view
+
 	signing sync.Mutex // guards signed
 	signed  *signedFile
 
@@ -62,6 +64,7 @@ type replica struct {
 	askedAt   time.Time                   // when
 	sent      sentMessage                 // the last message sent
 	outbox    outbox
+	ahead     map[ahead]*smartbftprotos.Message
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 
