@@ -203,7 +203,9 @@ func (n *node) submitAndWait(ctx context.Context, raw []byte) (abi.TxResult, err
 	return n.ledger.Wait(ctx, id)
 }
 
-// repeat submits a follower's transaction again until ctx ends.
+// repeat submits a transaction again until ctx ends: what a follower passed on
+// may be lost, and so may what came before this node's vote or its peers did.
+// Who has it already passes over it.
 func (n *node) repeat(ctx context.Context, raw []byte) {
 	tick := time.NewTicker(resubmit)
 	defer tick.Stop()
@@ -212,9 +214,7 @@ func (n *node) repeat(ctx context.Context, raw []byte) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if n.role.engine.Load() == nil && n.peering != nil {
-				_ = n.peering.toValidators(raw) // who waits is told by its own deadline
-			}
+			_, _ = n.submit(ctx, raw) // who waits is told by its own deadline
 		}
 	}
 }

@@ -30,6 +30,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim-seed", 1, "first seed of the simulated networks")
 	simSeeds = flag.Int("sim-seeds", 1, "how many seeds of the simulated networks to play")
+	simLog   = flag.String("sim-log", "error", "what simulated nodes log")
 )
 
 // air is the network between simulated nodes: every packet takes some time,
@@ -290,7 +291,7 @@ func (n *simulatedNode) open(within context.Context) (<-chan struct{}, error) {
 	n.lives.Add(n.lives.Load() % 2)
 	ctx, cancel := context.WithCancel(context.Background())
 	unbind := context.AfterFunc(within, cancel)
-	opened, err := openNode(ctx, n.home, n.cfg, newLogger("error").With("node", n.name))
+	opened, err := openNode(ctx, n.home, n.cfg, newLogger(*simLog).With("node", n.name))
 	if !unbind() && err == nil {
 		err = errors.Join(context.Cause(within), opened.close())
 	}
@@ -298,6 +299,7 @@ func (n *simulatedNode) open(within context.Context) (<-chan struct{}, error) {
 		cancel()
 		return nil, err
 	}
+	n.sim.check(syncAbove(n.disk, string(n.home))) // as the node does on the real disk
 	n.stop, n.ended = cancel, make(chan error, 1)
 	n.set(opened)
 	ready := make(chan struct{})
