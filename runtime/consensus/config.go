@@ -94,7 +94,7 @@ func (c *Config) validate() error {
 		return err
 	}
 	if c.ID == 0 || c.Key == nil || c.WAL == "" || c.App == nil || c.Clock == nil || c.Logger == nil {
-		return errors.New("consensus: ID, Key, WAL, App, Clock and Logger are needed")
+		return errors.New("consensus: ID, Key, WAL, App, Clock and Logger are required")
 	}
 	set := c.App.ValidatorSet()
 	if err := c.member(set); err != nil {
