@@ -27,7 +27,8 @@ var ErrNoState = errors.New("the chain began with the state of another one, whic
 // Succeed completes the genesis of a chain that goes on with the state at the
 // head of an old chain's store: its origin, ids for its validators, and for
 // accounts that are there already what they have beside what g grants them. It
-// depends on the store's head and g alone. The store must have been verified.
+// depends on g and the store's head alone, but for the certificates: nodes hold
+// different quorums of them. The store must have been verified.
 func Succeed(old *storage.Store, g *chain.Genesis) error {
 	v, err := old.HeadView()
 	if err != nil {
