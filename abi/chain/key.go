@@ -41,7 +41,8 @@ import (
 // ids themselves, the index of transactions and the changes of the validator
 // set, which prove themselves:
 //
-//	w minute (8) | transaction id    empty
+//	w minute (8) | transaction id    uvarint height | uvarint number among the
+//	                                 window ids of that block
 //	x transaction id                 height (8) | index of its outcome (4)
 //	S height (8)                     proof.Step of that block
 
