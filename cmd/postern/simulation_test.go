@@ -149,18 +149,19 @@ type simulation struct {
 }
 
 type simulatedNode struct {
-	sim   *simulation
-	name  string
-	host  string
-	home  home
-	disk  *vfs.MemFS
-	cfg   config
-	skew  atomic.Int64  // ns, of its clock
-	lives atomic.Uint64 // one more with each crash and each start after it: odd while it dies
-	keep  uint64        // its keep_blocks
-	stop  context.CancelFunc
-	ended chan error
-	seen  uint64 // height up to which its blocks were compared
+	sim     *simulation
+	name    string
+	host    string
+	home    home
+	disk    *vfs.MemFS
+	cfg     config
+	failing *failingDisk  // over disk; nil: it never fails
+	skew    atomic.Int64  // ns, of its clock
+	lives   atomic.Uint64 // one more with each crash and each start after it: odd while it dies
+	keep    uint64        // its keep_blocks
+	stop    context.CancelFunc
+	ended   chan error
+	seen    uint64 // height up to which its blocks were compared
 
 	mu   sync.Mutex // held by the test to set node, and by others to read it
 	node *node      // nil while it is down
@@ -249,6 +250,9 @@ func (n *simulatedNode) config() config {
 		}
 	}
 	cfg.KeepBlocks = n.keep
+	if n.failing != nil {
+		cfg.store.FS = n.failing
+	}
 	if n.sim.tune != nil {
 		n.sim.tune(&cfg)
 	}
