@@ -336,7 +336,7 @@ func (e *Engine) close(r *replica) error {
 }
 
 // Submit takes a client's transaction: checks it once, puts it in line, and
-// passes it on to the other validators. It returns the transaction's id before
+// passes it on to the other validators, again while it is in no block. It returns the transaction's id before
 // the transaction is in a block. Errors carry an abi.Code: those of App.Check,
 // CodeBusy when the line is full, CodeNotReady before Run is up and
 // CodeShuttingDown after.
@@ -345,14 +345,21 @@ func (e *Engine) Submit(ctx context.Context, raw []byte) (abi.Hash, error) {
 	if err != nil || q == nil {
 		return id, err
 	}
-	if e.cfg.Transport != nil {
-		for _, v := range e.cfg.App.ValidatorSet() {
-			if v.ID != e.cfg.ID {
-				e.cfg.Transport.SendTransaction(v.ID, q.raw)
-			}
+	e.queue.passed(q, time.Now())
+	e.cfg.passOn(q.raw)
+	return id, nil
+}
+
+// passOn sends a transaction to the other validators.
+func (c *Config) passOn(raw []byte) {
+	if c.Transport == nil {
+		return
+	}
+	for _, v := range c.App.ValidatorSet() {
+		if v.ID != c.ID {
+			c.Transport.SendTransaction(v.ID, raw)
 		}
 	}
-	return id, nil
 }
 
 // HandleTransaction takes a transaction that another validator passed on.

@@ -45,6 +45,7 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var blocks watch
+	var passed time.Time
 	for ctx.Err() == nil {
 		timer.Stop()
 		wait, ok := r.feed()
@@ -52,6 +53,9 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 			wait, ok = left, true
 		}
 		if again := r.repeat(); again > 0 && (!ok || again < wait) {
+			wait, ok = again, true
+		}
+		if again, waiting := r.passAgain(&passed); waiting && (!ok || again < wait) {
 			wait, ok = again, true
 		}
 		if ok {
@@ -77,6 +81,24 @@ func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 		r.fail(fmt.Errorf("no block came in %v while transactions waited: %w", stallAfter, errAnew))
 	}
 	return left, waiting
+}
+
+// passAgain passes on what clients gave and no block holds yet, and says when to
+// be called next while anything waits.
+func (r *replica) passAgain(last *time.Time) (wait time.Duration, waiting bool) {
+	queued, pooled := r.queue.sizes()
+	if queued+pooled == 0 || len(r.Nodes()) == 1 {
+		return 0, false
+	}
+	now := time.Now()
+	if wait = last.Add(passAfter).Sub(now); wait > 0 {
+		return wait, true
+	}
+	*last = now
+	for _, raw := range r.queue.overdue(now) {
+		r.cfg.passOn(raw)
+	}
+	return passAfter, true
 }
 
 // feed admits what it may, and says when to be called again if nothing else

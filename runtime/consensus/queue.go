@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -19,6 +20,8 @@ type request struct {
 	expires int64 // ms; 0 never
 	tick    bool
 	state   requestState // guarded by the queue's mu
+	again   time.Time    // when it is passed on again; zero: never; guarded by the queue's mu
+	wait    time.Duration
 }
 
 type requestState uint8
@@ -231,6 +234,47 @@ func (q *queue) drop(r *request) {
 	}
 	r.state = gone
 	delete(q.known, r.id)
+}
+
+// A validator passes a client's transaction on at once, and again when it is in
+// no block after passAfter, twice that, and so on up to passMost: those who should
+// have heard may have been out of reach. It looks every passAfter for those that
+// are due, and passes on so many at a time.
+const (
+	passAfter = time.Second
+	passMost  = 3 * time.Second
+	maxPassed = 64
+)
+
+// passed notes that a client's request was passed on.
+func (q *queue) passed(r *request, now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r.again, r.wait = now.Add(passAfter), passAfter
+}
+
+// overdue is what is to be passed on again, the pool's first.
+func (q *queue) overdue(now time.Time) (raws [][]byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lists := [][]*request{q.pool}
+	for _, s := range q.turn {
+		lists = append(lists, s.list)
+	}
+	for _, list := range lists {
+		for _, r := range list {
+			if len(raws) == maxPassed {
+				return raws
+			}
+			if r.state == gone || r.again.IsZero() || now.Before(r.again) {
+				continue
+			}
+			r.wait = min(2*r.wait, passMost)
+			r.again = now.Add(r.wait)
+			raws = append(raws, r.raw)
+		}
+	}
+	return raws
 }
 
 // batch is the transactions for the next block, one of each payer in turn, at

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 )
@@ -206,5 +207,44 @@ func checkCounts(t *testing.T, q *queue, pooled int) {
 	}
 	if waits != q.waits || pool != q.load || pool.count != pooled || len(q.known) != waits.count+pooled {
 		t.Fatalf("held %+v, pool %+v, known %d; the queue says %+v, %+v", waits, pool, len(q.known), q.waits, q.load)
+	}
+}
+
+// What a client gave is passed on again, ever more rarely, until it is settled,
+// and only so much at a time; what another validator passed on is not.
+func TestPassedAgain(t *testing.T) {
+	q := testQueue(Config{QueueCount: 4096})
+	now := time.Unix(0, 0)
+	var own []abi.Hash
+	for n := range uint64(2 * maxPassed) {
+		r := made("a", n, 1)
+		mustAdd(t, q, r)
+		if n%2 == 0 {
+			q.passed(r, now)
+			own = append(own, r.id)
+		}
+	}
+	q.admit(0)
+	for _, c := range []struct {
+		at    time.Duration
+		count int
+	}{{passAfter - 1, 0}, {passAfter, maxPassed}, {passAfter, 0}, {3*passAfter - 1, 0}, {3 * passAfter, maxPassed}, {3*passAfter + passMost, maxPassed}} {
+		if n := len(q.overdue(now.Add(c.at))); n != c.count {
+			t.Errorf("after %v %d are passed on, want %d", c.at, n, c.count)
+		}
+	}
+	for n := range uint64(maxPassed) {
+		r := made("b", n, 1)
+		mustAdd(t, q, r)
+		q.passed(r, now)
+	}
+	if n := len(q.overdue(now.Add(time.Hour))); n != maxPassed {
+		t.Errorf("%d are passed on at a time", n)
+	}
+	q.settle(own, 0)
+	for _, want := range []int{maxPassed, 0} {
+		if n := len(q.overdue(now.Add(2 * time.Hour))); n != want {
+			t.Errorf("%d are passed on when the first are settled, want %d", n, want)
+		}
 	}
 }

@@ -954,6 +954,36 @@ func TestSimulationLeaderDies(t *testing.T) {
 	})
 }
 
+// What a validator took while it was cut off is in a block soon after it is
+// back, though nobody heard of it, whether it led before or not.
+func TestSimulationCutOff(t *testing.T) {
+	forSeeds(t, 4, 1, func(s *simulation) {
+		for _, of := range []int{0, 2} {
+			s.run(2*time.Second, 100*time.Millisecond)
+			side := make([]int, 4)
+			side[of] = 1
+			s.links.split(side, false)
+			c := s.newClient()
+			c.next = time.Now().Add(time.Hour)
+			if _, err := s.nodes[of].alive().engine.Submit(s.t.Context(), c.raw); err != nil {
+				s.t.Fatal(err)
+			}
+			s.run(time.Duration(1000+s.rng.IntN(9000))*time.Millisecond, 100*time.Millisecond)
+			s.links.heal()
+			begin := time.Now()
+			for s.height(c.id) == 0 && time.Since(begin) < time.Minute {
+				time.Sleep(10 * time.Millisecond)
+			}
+			d := time.Since(begin)
+			s.t.Logf("validator %d: %v", of+1, d)
+			if d > 5*time.Second {
+				s.t.Errorf("what validator %d took while it was cut off took %v", of+1, d)
+			}
+		}
+		s.settle(5 * time.Second)
+	})
+}
+
 // No half of the nodes decides anything; half a minute after they meet again
 // there is progress.
 func TestSimulationMinority(t *testing.T) {
