@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -78,5 +79,32 @@ func TestCopiesWithOtherSignatures(t *testing.T) {
 		if sameButSignatures(mine.Append(nil), g.Append(nil)) || sameButSignatures(g.Append(nil), mine.Append(nil)) {
 			t.Errorf("another %s was accepted", name)
 		}
+	}
+}
+
+// TestNewValidatorWithoutTheState asks for a snapshot first where its chain
+// began with another's state, since no blocks lead there from nothing.
+func TestNewValidatorWithoutTheState(t *testing.T) {
+	_, keys, h := forsaken(t)
+	n := &node{home: home(t.TempDir()), key: keys[0]}
+	g := chain.Genesis{Validators: chain.ValidatorSet{{ID: 1, Key: keys[0].Public()}}}
+	cfg := config{Peer: "0.0.0.0:7423", Peers: []string{"north.example:7423"}, Join: "auto"}
+	if n.joinsFirst(cfg, &g) {
+		t.Error("the first validator of a chain that begins with nothing looks for a snapshot")
+	}
+	g.Origin = &chain.Origin{Header: h}
+	if !n.joinsFirst(cfg, &g) {
+		t.Error("it looks for no snapshot")
+	}
+	cfg.Join = "blocks"
+	if n.joinsFirst(cfg, &g) {
+		t.Error("it looks for a snapshot though it is told not to")
+	}
+	cfg.Join = "auto"
+	if err := os.Mkdir(n.home.path("data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if n.joinsFirst(cfg, &g) {
+		t.Error("it looks for a snapshot though it has a ledger")
 	}
 }
