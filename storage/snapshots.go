@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,8 +51,7 @@ func NewSnapshots(cfg Config) (*Snapshots, error) {
 		return nil, fmt.Errorf("reading the snapshots' folder: %w", err)
 	}
 	for _, name := range names {
-		height, err := strconv.ParseUint(name, 10, 64)
-		if err == nil && name == snapshotName(height) {
+		if height, ok := snapshotHeight(name); ok {
 			s.heights = append(s.heights, height)
 		} else if err := cfg.FS.RemoveAll(filepath.Join(cfg.Dir, name)); err != nil {
 			return nil, fmt.Errorf("removing an incomplete snapshot: %w", err)
@@ -63,9 +64,33 @@ func NewSnapshots(cfg Config) (*Snapshots, error) {
 // snapshotName has a fixed width, so that names sort like heights.
 func snapshotName(height uint64) string { return fmt.Sprintf("%020d", height) }
 
-func (s *Snapshots) path(height uint64) string {
-	return filepath.Join(s.cfg.Dir, snapshotName(height))
+// snapshotHeight is the height of a complete checkpoint's name.
+func snapshotHeight(name string) (height uint64, ok bool) {
+	height, err := strconv.ParseUint(name, 10, 64)
+	return height, err == nil && name == snapshotName(height)
 }
+
+// SnapshotPath is where the checkpoint of a height is in a folder of Snapshots.
+func SnapshotPath(dir string, height uint64) string {
+	return filepath.Join(dir, snapshotName(height))
+}
+
+// NewestSnapshot finds the newest complete checkpoint in a folder of Snapshots,
+// which another process may be using. ok is false if there is none.
+func NewestSnapshot(dir string) (path string, ok bool, err error) {
+	list, err := os.ReadDir(dir) // in ascending order of names
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	for _, entry := range list {
+		if height, complete := snapshotHeight(entry.Name()); complete {
+			path, ok = SnapshotPath(dir, height), true
+		}
+	}
+	return path, ok, err
+}
+
+func (s *Snapshots) path(height uint64) string { return SnapshotPath(s.cfg.Dir, height) }
 
 // Heights are those of the kept checkpoints, the newest last.
 func (s *Snapshots) Heights() []uint64 {

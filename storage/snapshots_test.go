@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -282,6 +283,29 @@ func TestSnapshotsConcurrent(t *testing.T) {
 	wg.Wait()
 	kept.closeIdle(true)
 	mustClose(t, s)
+}
+
+// TestNewestSnapshot finds complete checkpoints alone, by the disk's own names.
+func TestNewestSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"", "none", "00000000000000000007-new", "8", "00000000000000000090x"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, folder := range []string{dir, filepath.Join(dir, "missing")} {
+		if path, ok, err := NewestSnapshot(folder); ok || err != nil {
+			t.Errorf("found %q, %v", path, err)
+		}
+	}
+	for _, height := range []uint64{9, 10} {
+		if err := os.Mkdir(SnapshotPath(dir, height), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if path, ok, err := NewestSnapshot(dir); path != SnapshotPath(dir, 10) || !ok || err != nil {
+		t.Errorf("found %q, %v", path, err)
+	}
 }
 
 // TestCheckpointRefusesWrites: what is served does not change.

@@ -116,12 +116,14 @@ func backupSource(h home) (dir string, release func(), err error) {
 	if err == nil {
 		return h.path("data"), func() { lock.Close() }, nil
 	}
-	list, _ := filepath.Glob(h.path("snapshots/[0-9]*"))
-	list = slices.DeleteFunc(list, func(p string) bool { return len(filepath.Base(p)) != 20 })
-	if len(list) == 0 {
+	dir, ok, listErr := storage.NewestSnapshot(h.path("snapshots"))
+	if listErr != nil {
+		return "", nil, listErr
+	}
+	if !ok {
 		return "", nil, fmt.Errorf("%w: it has no snapshot yet that could be copied while it runs", err)
 	}
-	return slices.Max(list), func() {}, nil
+	return dir, func() {}, nil
 }
 
 // inspectBackup verifies a copied database from its genesis on.

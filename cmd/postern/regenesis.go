@@ -153,7 +153,7 @@ func (p *past) open(h home, height uint64) (err error) {
 		return err
 	}
 	p.store = nil
-	kept := h.path(fmt.Sprintf("snapshots/%020d", height))
+	kept := storage.SnapshotPath(h.path("snapshots"), height)
 	if !fileExists(kept) {
 		return fmt.Errorf("%s ends with block %d and has no snapshot of block %d; take a home or a backup that has", h, head.Height, height)
 	}
