@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -242,7 +243,7 @@ func (l *LightClient) take(f Certified) error {
 // remember keeps f among the newest headers.
 func (l *LightClient) remember(f Certified) {
 	f.Certificate = cloneCertificate(f.Certificate)
-	at, _ := slices.BinarySearchFunc(l.seen, f, func(a, b Certified) int { return compareHeights(&a.Header, &b.Header) })
+	at, _ := slices.BinarySearchFunc(l.seen, f, func(a, b Certified) int { return cmp.Compare(a.Header.Height, b.Header.Height) })
 	l.seen = slices.Insert(l.seen, at, f)
 	if len(l.seen) > maxSeen {
 		l.seen = slices.Delete(l.seen, 0, 1)
@@ -292,16 +293,6 @@ func contradict(a, b *chain.Header) bool {
 		return true
 	}
 	return b.Height == a.Height+1 && b.Parent != a.Hash()
-}
-
-func compareHeights(a, b *chain.Header) int {
-	switch {
-	case a.Height < b.Height:
-		return -1
-	case a.Height > b.Height:
-		return 1
-	}
-	return 0
 }
 
 // Entry verifies an encoded proof.Entry of a state key: its header as Header
