@@ -62,6 +62,32 @@ func TestJoinBySnapshot(t *testing.T) {
 	})
 }
 
+// TestNoEcho: validators that may not vote yet do not tell each other for ever
+// of a transaction.
+func TestNoEcho(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newSimulation(t, *simSeed, 4, 0)
+		s.startAll()
+		s.nodes[0].mustCommit(1, healed)
+		for _, n := range s.nodes[1:3] {
+			n.end()
+			s.check(os.RemoveAll(n.home.path("wal")))
+			n.begin()
+		}
+		time.Sleep(10 * time.Second)
+		before := s.air.sent()
+		if _, err := (service{s.nodes[1].node}).Submit(t.Context(), s.grant(), false); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if sent := s.air.sent() - before; sent > 2000 {
+			t.Errorf("one transaction led to %d packets", sent)
+		}
+		s.await(s.nodes[0].node.ledger.Head().Height, healed)
+		s.agree()
+	})
+}
+
 // TestLostVotes: a validator whose record of votes is gone follows until the
 // chain is past what it may have voted for, and then votes again: the others
 // need it, since another one has stopped.

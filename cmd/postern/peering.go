@@ -104,8 +104,14 @@ const (
 	relayedBatch = 128
 )
 
-// Transaction implements peer.Handler. What is wrong with it shows later.
+// Transaction implements peer.Handler. What is wrong with it shows later. Only
+// a validator that votes has use for it: its sender tells all validators, and
+// two that passed on what they hear while they may not vote would echo it for
+// ever.
 func (p *peering) Transaction(from peer.Key, raw []byte) error {
+	if p.n.role.engine.Load() == nil {
+		return nil
+	}
 	select {
 	case p.relayed <- relayed{from, raw}:
 		return nil
@@ -144,22 +150,17 @@ func (p *peering) admit(ctx context.Context, batch []relayed) {
 	for i := range batch {
 		raws[i] = batch[i].raw
 	}
+	engine := p.n.role.engine.Load()
+	if engine == nil {
+		return
+	}
 	p.n.ledger.VerifyRelayed(raws)
 	for _, r := range batch {
-		err := p.admitOne(ctx, r.raw)
+		err := engine.HandleTransaction(ctx, r.raw)
 		if errors.Is(err, abi.CodeBadSignature) || errors.Is(err, abi.CodeMalformed) {
 			p.network.Misbehaved(r.from, err)
 		}
 	}
-}
-
-// admitOne lets a follower pass on what reaches no validator itself.
-func (p *peering) admitOne(ctx context.Context, raw []byte) error {
-	if engine := p.n.role.engine.Load(); engine != nil {
-		return engine.HandleTransaction(ctx, raw)
-	}
-	_, err := p.n.submit(ctx, raw)
-	return err
 }
 
 // Head implements peer.Handler: what is new is passed on.

@@ -113,6 +113,13 @@ func (a *air) partition(hosts ...string) {
 	}
 }
 
+// sent is how many packets were sent so far.
+func (a *air) sent() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.packets
+}
+
 // silence keeps what a host sends from all others, or no longer.
 func (a *air) silence(host string, silent bool) {
 	a.mu.Lock()
