@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -25,6 +26,9 @@ type fleet struct {
 	t     *testing.T
 	dir   string
 	nodes []testnetMember
+	cut   []string                               // nodes that are cut off
+	bare  bool                                   // there is no contract to ask for decisions
+	conn  func(node int) (net.PacketConn, error) // where clients of a node send from; nil is anywhere
 }
 
 // startFleet starts a network in a directory, which may hold the genesis of
@@ -106,13 +110,26 @@ func (f *fleet) all() (nodes []int) {
 // dial connects to a node by the bundle and the operator's key of n1, whatever
 // has become of its own.
 func (f *fleet) dial(ctx context.Context, i int) (*client.Client, error) {
-	return dialHome(ctx, home(f.nodes[0].Home), f.nodes[i].Quic, operatorKeyFile)
+	if f.conn == nil {
+		return dialHome(ctx, home(f.nodes[0].Home), f.nodes[i].Quic, operatorKeyFile)
+	}
+	conn, err := f.conn(i)
+	if err != nil {
+		return nil, err
+	}
+	f.t.Cleanup(func() { conn.Close() })
+	return dialFrom(ctx, conn, home(f.nodes[0].Home), f.nodes[i].Quic, operatorKeyFile)
 }
 
 // status is what a node says of itself.
 func (f *fleet) status(i int) abi.NodeStatus {
 	f.t.Helper()
-	status, err := askNode(f.t.Context(), home(f.nodes[0].Home), f.nodes[i].Quic)
+	cl, err := f.dial(f.t.Context(), i)
+	if err != nil {
+		f.t.Fatalf("%s: %v", f.nodes[i].Name, err)
+	}
+	defer cl.Close()
+	status, err := cl.Status(f.t.Context())
 	if err != nil {
 		f.t.Fatalf("%s: %v", f.nodes[i].Name, err)
 	}
@@ -161,10 +178,10 @@ func (f *fleet) reach(ctx context.Context, cl *client.Client, height uint64) err
 	}
 }
 
-// contents is all that a node tells of its ledger up to a height at which
-// nothing is written: blocks, outcomes and state.
+// contents is all that a node tells of its ledger: blocks and outcomes up to a
+// height, and the state at that height or later.
 type contents struct {
-	height uint64
+	height uint64     // of the state
 	answer string     // to a decision: the code has run
 	blocks []abi.Hash // from height 1 on: of header, transactions and outcomes
 	state  abi.Hash
@@ -182,9 +199,11 @@ func (f *fleet) tell(i int, height uint64) (*contents, error) {
 	if err := f.reach(ctx, cl, height); err != nil {
 		return nil, err
 	}
-	c := &contents{height: height}
-	if c.answer, err = f.decide(ctx, i); err != nil {
-		return nil, err
+	c := &contents{}
+	if !f.bare {
+		if c.answer, err = f.decide(ctx, i); err != nil {
+			return nil, err
+		}
 	}
 	for h := uint64(1); h <= height; h++ {
 		b, err := cl.Block(ctx, h)
@@ -193,17 +212,33 @@ func (f *fleet) tell(i int, height uint64) (*contents, error) {
 		}
 		c.blocks = append(c.blocks, sha256.Sum256(fmt.Appendf(nil, "%+v %+v", b.Block, b.Outcomes)))
 	}
+	for c.height = 0; c.height < height; {
+		before, err := cl.Status(ctx)
+		if err == nil {
+			c.state, err = readState(ctx, cl)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if after, err := cl.Status(ctx); err == nil && after.Height == before.Height { // else blocks came meanwhile
+			c.height = after.Height
+		}
+	}
+	return c, nil
+}
+
+// readState is a hash of all entries that a node tells.
+func readState(ctx context.Context, cl *client.Client) (hash abi.Hash, err error) {
 	state := sha256.New()
 	for _, first := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" { // every space of keys begins with a letter
 		for p, err := range cl.All(ctx, []byte{byte(first)}) {
 			if err != nil {
-				return nil, fmt.Errorf("state under %c: %w", first, err)
+				return hash, fmt.Errorf("state under %c: %w", first, err)
 			}
 			fmt.Fprintf(state, "%x=%x\n", p.Key, p.Value)
 		}
 	}
-	c.state = abi.Hash(state.Sum(nil))
-	return c, nil
+	return abi.Hash(state.Sum(nil)), nil
 }
 
 // decide asks a node for a decision.
