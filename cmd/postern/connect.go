@@ -21,7 +21,7 @@ var connectFlags = []cli.Flag{
 	homeFlag, jsonFlag,
 	&cli.StringFlag{Name: "node", Usage: "address `ADDR` of the node's device port (default: the node that runs in --home, then the bundle's)"},
 	&cli.StringFlag{Name: "bundle", Aliases: []string{"trust"}, Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"},
-	&cli.StringFlag{Name: "key", Usage: "key `FILE` to act with (default: operator.key in --home)"},
+	&cli.StringFlag{Name: "key", Usage: "key `FILE` to act with (default: operator.key in --home; validators propose and vote with its node.key)"},
 }
 
 // withConnect adds connectFlags to a command's own.

@@ -43,7 +43,8 @@ func testnetCommand() *cli.Command {
 		Description: `Each node is a process of its own, with a home in DIR/n1, DIR/n2 and so on. The
 network has the access contract for domain "default" and a token for HTTPS. It
 runs until a signal, which ends all nodes; run again on the same DIR, it goes on
-where it was. What a node logs stands in its home's node.log.
+where it was. What a node logs stands in its home's node.log. Without --home the
+directory is a temporary one and goes with the network.
 
 In another terminal:
 
