@@ -28,12 +28,13 @@ type Operation uint64
 //	tx      {1: transaction id}                    TxResult with 5: the transaction (bytes)
 //	steps   {1: height}                            Steps: changes of the validator set after the height
 //
-// The height of a hello may be absent, and so are then the steps. The domain may be empty: then it is DefaultDomain. A scan gives keys with the
-// prefix that are not below start, as many as fit into a frame; the next page
-// starts at the last key with a zero byte behind it. A stored block is larger
-// than a frame: what is cut into parts is {1: block, 2: certificate,
-// 3: outcomes} (bytes each), and a part is what follows the offset. An outcome
-// too large for a frame is absent from a TxResult though its height is set;
+// The height of a hello may be absent, and so are then the steps. The domain may
+// be empty: then it is DefaultDomain. A scan gives keys with the prefix that are
+// not below start, as many as fit into a frame; the next page starts at the last
+// key with a zero byte behind it. A stored block is larger than a frame: what is
+// cut into parts is {1: block, 2: certificate, 3: outcomes} (bytes each), and a
+// part is what follows the offset. An outcome too large for a frame is absent
+// from a TxResult though its height is set;
 // it stands in the block.
 const (
 	OpHello  Operation = 1

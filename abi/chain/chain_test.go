@@ -269,6 +269,26 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
+func TestValidatorsByIDAndKey(t *testing.T) {
+	set := vectorSet()
+	for _, v := range set {
+		if key, ok := set.Key(v.ID); !ok || string(key) != string(v.Key) {
+			t.Errorf("key of validator %d: %x, %v", v.ID, key, ok)
+		}
+		if id, ok := set.ID(v.Key); !ok || id != v.ID {
+			t.Errorf("id of key %x: %d, %v", v.Key, id, ok)
+		}
+	}
+	if key, ok := set.Key(3); ok {
+		t.Errorf("nobody has id 3, but key %x was found", key)
+	}
+	for _, other := range [][]byte{nil, set[0].Key[:31], newEd("stranger").Public()} {
+		if id, ok := set.ID(other); ok {
+			t.Errorf("validator %d was found by key %x", id, other)
+		}
+	}
+}
+
 func TestCertificateVerify(t *testing.T) {
 	h, set := vectorHeader(), vectorSet()
 	good, _ := vectorCertificate(t, &h)
