@@ -545,3 +545,36 @@ func TestStaleProposal(t *testing.T) {
 		net.agree()
 	})
 }
+
+// A validator that missed the last block syncs soon after it has heard of it,
+// by signed heads on an idle chain or by what the others say of the next block,
+// which needs its vote.
+func TestUrged(t *testing.T) {
+	for name, heads := range map[string]bool{"by heads": true, "by votes": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := newNetwork(t, 4)
+				net.startAll()
+				net.commit(1, 1, 1, 2, 3, 4)
+				net.losing(func(_, to uint64, _ *smartbftprotos.Message) bool { return to == 4 })
+				net.commit(2, 1, 1, 2, 3)
+				net.nodes[2].kill()
+				net.losing(func(_, to uint64, m *smartbftprotos.Message) bool { return to == 4 && m.GetHeartBeat() != nil })
+				begin := time.Now()
+				if heads {
+					net.engine(4).Behind(2)
+					net.await(txID(t, transaction(t, 2)), 4)
+				} else {
+					net.commit(3, 3, 1, 3, 4)
+				}
+				if d := time.Since(begin); d > 2*time.Second {
+					t.Errorf("it took %v", d)
+				}
+				net.losing(nil)
+				net.nodes[2].start()
+				net.commit(4, 1, 1, 2, 3, 4)
+				net.agree()
+			})
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"slices"
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
@@ -32,7 +33,7 @@ func (r *replica) hurry() {
 // stale tells whether a message belongs to a view that is over here. Of the
 // leader SmartBFT would take it for a fault: a vote for the block in flight
 // that comes after this validator has entered the new view stops that view.
-func (r *replica) stale(m *smartbftprotos.Message) bool {
+func (r *replica) stale(from uint64, m *smartbftprotos.Message) bool {
 	var view, height uint64
 	switch c := m.GetContent().(type) {
 	case *smartbftprotos.Message_PrePrepare:
@@ -46,5 +47,21 @@ func (r *replica) stale(m *smartbftprotos.Message) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if height > r.spoke[from] {
+		r.spoke[from] = height
+		poke(r.wake)
+	}
 	return view < r.entered && r.flight != flight{view, height}
+}
+
+// othersHave is the height that one more has than may lie, by what they work at.
+func (r *replica) othersHave() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var heights []uint64
+	for _, id := range r.members {
+		heights = append(heights, r.spoke[id])
+	}
+	slices.Sort(heights)
+	return max(heights[len(heights)-1-faults(len(heights))], 1) - 1
 }

@@ -20,9 +20,13 @@ type logger struct {
 
 func (l *logger) printf(level slog.Level, format string, args []any) {
 	if l.log.Enabled(context.Background(), level) {
-		l.log.Log(context.Background(), level, fmt.Sprintf(format, args...))
+		text := fmt.Sprintf(format, args...)
+		l.log.Log(context.Background(), level, text[:min(len(text), maxText)])
 	}
 }
+
+// maxText is how much of a message is logged: some name whole blocks.
+const maxText = 300
 
 func (l *logger) Debugf(string, ...any)             {} // every step of every message
 func (l *logger) Infof(format string, args ...any)  { l.printf(levelTrace, format, args) }

@@ -75,7 +75,7 @@ func (r *replica) catchUp() {
 
 // take gives SmartBFT a message that it can do something with now.
 func (r *replica) take(from uint64, m *smartbftprotos.Message) {
-	if r.stale(m) {
+	if r.stale(from, m) {
 		return
 	}
 	if err := r.believe(from, m); err != nil {

@@ -3,7 +3,10 @@ package consensus
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
+
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -28,7 +31,7 @@ type watch struct {
 }
 
 // left is how long a block may still take, or false while nothing waits.
-func (w *watch) left(height uint64, waiting bool, now time.Time) (time.Duration, bool) {
+func (w *watch) left(height uint64, waiting bool, most time.Duration, now time.Time) (time.Duration, bool) {
 	switch {
 	case !waiting:
 		*w = watch{}
@@ -36,7 +39,7 @@ func (w *watch) left(height uint64, waiting bool, now time.Time) (time.Duration,
 	case w.since.IsZero() || w.height != height:
 		*w = watch{height, now}
 	}
-	return w.since.Add(stallAfter).Sub(now), true
+	return w.since.Add(most).Sub(now), true
 }
 
 // pump moves requests from the queue to SmartBFT's pool until ctx ends, makes
@@ -44,13 +47,16 @@ func (w *watch) left(height uint64, waiting bool, now time.Time) (time.Duration,
 func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var blocks watch
+	var blocks, lag watch
 	var passed time.Time
 	for ctx.Err() == nil {
 		timer.Stop()
 		wait, ok := r.feed()
 		if left, waiting := r.stalls(&blocks); waiting && (!ok || left < wait) {
 			wait, ok = left, true
+		}
+		if again, behind := r.urge(&lag); behind && (!ok || again < wait) {
+			wait, ok = again, true
 		}
 		if again := r.repeat(); again > 0 && (!ok || again < wait) {
 			wait, ok = again, true
@@ -73,7 +79,7 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 	_, pooled := r.queue.sizes()
 	height := r.cfg.App.Head().Height
-	left, waiting = w.left(height, pooled > 0 || height < r.told.Load(), time.Now())
+	left, waiting = w.left(height, pooled > 0 || height < r.told.Load(), stallAfter, time.Now())
 	if len(r.Nodes()) == 1 {
 		return 0, false
 	}
@@ -99,6 +105,26 @@ func (r *replica) passAgain(last *time.Time) (wait time.Duration, waiting bool) 
 		r.cfg.passOn(raw)
 	}
 	return passAfter, true
+}
+
+// urgeAfter is how long the ledger may lack a block that others have before
+// SmartBFT is told to sync, and between two times.
+const urgeAfter = 500 * time.Millisecond
+
+// urge has SmartBFT sync when others are known to be further for some time, and
+// says when to be called next while they are. It syncs by itself only when it
+// hears votes for two blocks ahead, or a leader's heartbeats for a second. What
+// it takes to sync at once is a heartbeat of a later view.
+func (r *replica) urge(w *watch) (left time.Duration, behind bool) {
+	height := r.cfg.App.Head().Height
+	left, behind = w.left(height, height < max(r.told.Load(), r.othersHave()), urgeAfter, time.Now())
+	if len(r.Nodes()) == 1 || !behind || left > 0 {
+		return left, behind && len(r.Nodes()) > 1
+	}
+	*w = watch{height, time.Now()}
+	r.bft.HandleMessage(r.bft.GetLeaderID(), &smartbftprotos.Message{Content: &smartbftprotos.Message_HeartBeat{
+		HeartBeat: &smartbftprotos.HeartBeat{View: math.MaxUint64}}})
+	return urgeAfter, true
 }
 
 // feed admits what it may, and says when to be called again if nothing else

@@ -56,6 +56,7 @@ type replica struct {
 	flight    flight
 	complaint map[complaint]time.Time     // when each was last sent
 	states    map[uint64]types.ViewAndSeq // what the others said of themselves when asked last
+	spoke     map[uint64]uint64           // the highest block that each spoke of
 	verified  judged                      // the last proposal that VerifyProposal accepted
 	members   []uint64                    // ids that SmartBFT was last told of
 	sequence  uint64                      // verification sequence
