@@ -34,8 +34,7 @@ type Operation uint64
 // key with a zero byte behind it. A stored block is larger than a frame: what is
 // cut into parts is {1: block, 2: certificate, 3: outcomes} (bytes each), and a
 // part is what follows the offset. An outcome too large for a frame is absent
-// from a TxResult though its height is set;
-// it stands in the block.
+// from a TxResult though its height is set; it stands in the block.
 const (
 	OpHello  Operation = 1
 	OpDecide Operation = 2

@@ -78,6 +78,9 @@ func (v *proposalOutput) standing() string {
 				approve++
 			}
 		}
+		if approve == 1 {
+			return "open, 1 vote for it"
+		}
 		return fmt.Sprintf("open, %d votes for it", approve)
 	}
 	return v.Status
