@@ -43,16 +43,24 @@ func TestSurvival(t *testing.T) {
 		fault, nodes := s.chooseFault(rng, round)
 		t.Logf("round %d: %s %v", round, fault, nodes)
 		s.order(fault, nodes...)
+		hasJoined := func() {}
 		if len(nodes) < len(s.nodes) {
 			s.await(slices.DeleteFunc(s.all(), func(i int) bool { return slices.Contains(nodes, memberName(i)) }), 2)
+			if round%joinEvery == 0 {
+				hasJoined = s.join(s.other(nodes))
+			}
 			s.await([]int{s.other(nodes)}, rng.IntN(mostUnderFault))
 		}
 		s.order("heal")
 		s.await(s.all(), 2)
+		hasJoined()
 	}
 	s.stopLoad()
 	s.agree()
 }
+
+// joinEvery is in how many rounds a follower joins, while the fault lasts.
+const joinEvery = 5
 
 // survival is a network under load.
 type survival struct {
