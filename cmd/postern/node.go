@@ -111,28 +111,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.genesis = genesis
-	if n.joinsFirst(cfg, genesis) {
-		if err := n.join(ctx, cfg, raw, genesis); err != nil {
-			return err
-		}
-	}
-	if genesis.Origin != nil && n.storeIsNew(cfg) {
-		return noStateError(n.home, genesis.Origin)
-	}
-	place := cfg.store
-	place.Dir, place.Logger = n.home.path("data"), n.log
-	if n.store, err = storage.Open(place); err != nil {
-		return fmt.Errorf("opening the database in %s: %w", place.Dir, err)
-	}
-	if err := syncDir(string(n.home)); err != nil { // the data folder may be new
-		return err
-	}
-	if n.store.Head().Empty {
-		if _, err := ledger.Init(n.store, raw); err != nil {
-			return fmt.Errorf("writing the genesis block: %w", err)
-		}
-	}
-	if err := n.checkGenesis(raw); err != nil {
+	if err := n.openStore(ctx, cfg, raw); err != nil {
 		return err
 	}
 	code, pool := guestBudgets(cfg.Memory)
@@ -158,10 +137,42 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	place = cfg.store
-	place.Dir, place.Logger = n.home.path("snapshots"), n.log
-	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: place, KeepBlocks: cfg.KeepBlocks, Logger: n.log})
+	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
+}
+
+// place is where something of the database lies in the home.
+func (n *node) place(cfg config, folder string) storage.Config {
+	place := cfg.store
+	place.Dir, place.Logger = n.home.path(folder), n.log
+	return place
+}
+
+// openStore opens the database of the chain with this genesis: the one that is
+// there, one that a peer's snapshot makes, or one with the genesis alone.
+func (n *node) openStore(ctx context.Context, cfg config, raw []byte) (err error) {
+	genesis := n.genesis
+	if n.joinsFirst(cfg, genesis) {
+		if err := n.join(ctx, cfg, raw, genesis); err != nil {
+			return err
+		}
+	}
+	if genesis.Origin != nil && n.storeIsNew(cfg) {
+		return noStateError(n.home, genesis.Origin)
+	}
+	place := n.place(cfg, "data")
+	if n.store, err = storage.Open(place); err != nil {
+		return fmt.Errorf("opening the database in %s: %w", place.Dir, err)
+	}
+	if err := syncDir(string(n.home)); err != nil { // the data folder may be new
+		return err
+	}
+	if n.store.Head().Empty {
+		if _, err := ledger.Init(n.store, raw); err != nil {
+			return fmt.Errorf("writing the genesis block: %w", err)
+		}
+	}
+	return n.checkGenesis(raw)
 }
 
 // checkGenesis refuses a genesis that the ledger did not begin with, before

@@ -94,9 +94,7 @@ func (n *node) join(ctx context.Context, cfg config, raw []byte, genesis *chain.
 }
 
 func (n *node) joinBy(ctx context.Context, cfg config, network *peer.Network, raw []byte, genesis *chain.Genesis) error {
-	place := cfg.store
-	place.Dir, place.Logger = n.home.path("data"), n.log
-	sink := joining{ledger.NewJoin(place, raw)}
+	sink := joining{ledger.NewJoin(n.place(cfg, "data"), raw)}
 	above := cfg.above
 	if cfg.Join == "auto" && !cfg.pruned && genesis.Origin == nil {
 		above += genesis.Params.SnapshotInterval() // fewer blocks are executed as fast
