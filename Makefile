@@ -7,6 +7,7 @@ FUZZTIME  ?= 60s
 SOAKSEEDS ?= 20000
 SOAKCOUNT ?= 10
 SOAKROUNDS ?= 500
+SOAKROOT  ?= -mounts -namespaces # what takes root; empty where that is not to be had
 BENCHTIME ?= 1s
 
 # Random modules of six functions each: the campaign of `make fuzz`, 100,000
@@ -78,9 +79,10 @@ fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIM
 	  done; \
 	done
 
-soak: ## long campaigns: SOAKSEEDS random modules, SOAKROUNDS faults upon a network of processes, and every test SOAKCOUNT times under the race detector
+soak: ## long campaigns: SOAKSEEDS random modules, SOAKROUNDS faults upon networks of processes (SOAKROOT= without root), and every test SOAKCOUNT times under the race detector
 	$(GO) test -count 1 -timeout 24h ./runtime/wasm/internal/rewrite -seeds $(SOAKSEEDS)
 	$(GO) test -count 1 -timeout 24h ./cmd/postern -run Survival -rounds $(SOAKROUNDS)
+	$(GO) test -count 1 -timeout 24h ./cmd/postern -run 'EveryFile|DiskFull|Partitions|FloodOfProcesses' -damages 50 -flood 60s $(SOAKROOT)
 	CGO_ENABLED=1 $(GO) test -race -count $(SOAKCOUNT) -timeout 24h ./...
 
 clean:
