@@ -58,7 +58,11 @@ func connect(c *cli.Context, keyFile string) (*client.Client, *key.Key, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	cl, err := dial(c.Context, bundle, k, nodeAddr(c.String("node"), h, bundle))
+	addr, err := nodeAddr(c.String("node"), h, bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	cl, err := dial(c.Context, bundle, k, addr)
 	return cl, k, err
 }
 
@@ -104,19 +108,24 @@ func dial(ctx context.Context, bundle *client.Bundle, k *key.Key, addr string) (
 	return cl, err
 }
 
-// nodeAddr is the address named, or where the home's node runs, or the
-// bundle's first hint, or the default port of this host.
-func nodeAddr(named string, h home, bundle *client.Bundle) string {
+// nodeAddr is the address named, or where the home's node runs, or, of a home
+// that has no node, the bundle's first hint or the default port of this host.
+// Another node does not answer for one that is down.
+func nodeAddr(named string, h home, bundle *client.Bundle) (string, error) {
 	if named != "" {
-		return named
+		return named, nil
 	}
-	if run, err := h.runFile(); err == nil {
-		return reachable(run.Quic)
+	run, err := h.runFile()
+	if err == nil {
+		return reachable(run.Quic), nil
+	}
+	if _, err := os.Stat(h.path(nodeKeyFile)); err == nil {
+		return "", &offlineError{fmt.Sprintf("%s, whose node is not running", h), fs.ErrNotExist}
 	}
 	if len(bundle.Gateways) > 0 {
-		return bundle.Gateways[0]
+		return bundle.Gateways[0], nil
 	}
-	return "127.0.0.1:7433"
+	return "127.0.0.1:7433", nil
 }
 
 func (h home) runFile() (runFile, error) {

@@ -105,6 +105,9 @@ func (n *node) validate(ctx context.Context, id uint64) error {
 	if err != nil {
 		return fmt.Errorf("opening consensus: %w", err)
 	}
+	if _, trusted := n.clock(); !trusted {
+		n.log.Warn("this validator does not vote: its clock is not synchronised; run a time daemon, or vouch for the clock with clock = \"trusted\" in postern.toml")
+	}
 	warnOfSlowBlocks(n.log, n.runtime.Engine(), n.ledger.Params().BlockGas)
 	n.role.engine.Store(engine)
 	defer n.role.engine.Store(nil)

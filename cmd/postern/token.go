@@ -64,6 +64,9 @@ func tokenNew(c *cli.Context) error {
 	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
 		t, err := issueToken(ctx, cl, account, c.String("domain"), c.Duration("life"), c.String("note"))
+		if isCode(err, abi.CodeTimeout) {
+			return fmt.Errorf("%w\nif it does, the token is good: %s\nrevoke it if you do not keep it: postern token revoke %s", err, t.Token, t.Hash)
+		}
 		if err != nil {
 			return err
 		}
