@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -131,12 +132,22 @@ func readSeconds(r *cbor.Reader) time.Time {
 	return time.Unix(int64(min(r.Uint(), 1<<40)), 0)
 }
 
-// recall reads the state file.
+// readState reads a state file, of one that is too long as much as shows it.
+func readState(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxState+1))
+}
+
+// recall takes in what the state file keeps.
 func (n *Network) recall() {
 	if n.config.StateFile == "" {
 		return
 	}
-	raw, err := os.ReadFile(n.config.StateFile)
+	raw, err := readState(n.config.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
