@@ -109,16 +109,20 @@ func (f *fleet) all() (nodes []int) {
 
 // dial connects to a node by the bundle and the operator's key of n1, whatever
 // has become of its own.
-func (f *fleet) dial(ctx context.Context, i int) (*client.Client, error) {
+func (f *fleet) dial(ctx context.Context, i int) (*client.Client, error) { return f.dialAs(ctx, 0, i) }
+
+// dialAs connects to a node with what another's home holds.
+func (f *fleet) dialAs(ctx context.Context, who, i int) (*client.Client, error) {
+	h := home(f.nodes[who].Home)
 	if f.conn == nil {
-		return dialHome(ctx, home(f.nodes[0].Home), f.nodes[i].Quic, operatorKeyFile)
+		return dialHome(ctx, h, f.nodes[i].Quic, operatorKeyFile)
 	}
 	conn, err := f.conn(i)
 	if err != nil {
 		return nil, err
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	return dialFrom(ctx, conn, home(f.nodes[0].Home), f.nodes[i].Quic, operatorKeyFile)
+	return dialFrom(ctx, conn, h, f.nodes[i].Quic, operatorKeyFile)
 }
 
 // status is what a node says of itself.
