@@ -289,7 +289,9 @@ func (n *node) lostVotes() (bool, error) {
 	return len(list) == 0 && n.ledger.Head().Height > 0, err
 }
 
-// followUntilLevel follows until a quorum's fresh heads are not ahead.
+// followUntilLevel follows until a quorum's fresh heads are not ahead. What
+// shows that must be newer than its beginning: a ledger that was copied a
+// moment ago looks fresh and may lack what this validator voted for since.
 func (n *node) followUntilLevel(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -297,11 +299,15 @@ func (n *node) followUntilLevel(ctx context.Context) error {
 	go func() { done <- n.peering.sync.Follow(ctx) }()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	began := time.Now()
 	for {
 		select {
 		case err := <-done:
 			return err
 		case <-tick.C:
+			if time.Since(began) < levelWithin*time.Millisecond {
+				continue
+			}
 			if _, behind := n.peering.heads.Behind(); !behind && n.staleness() < levelWithin {
 				stop()
 				return <-done

@@ -22,7 +22,8 @@ import (
 // which faults come when; goroutines still run in any order, so one that
 // failed may need a few runs to fail again:
 //
-//	go test ./cmd/postern -run Campaign -sim-seeds 1 -sim-seed 42 -v
+//	go test ./cmd/postern -run Campaign -sim-seed 42 -sim-rounds 12 -v
+//	go test ./cmd/postern -run Campaign -sim-seeds 200 -sim-rounds 12 -timeout 6h   # the long run
 func forSimSeeds(t *testing.T, play func(t *testing.T, seed uint64)) {
 	for i := range uint64(*simSeeds) {
 		seed := *simSeed + i
@@ -64,7 +65,7 @@ type backedUp struct {
 }
 
 // TestCampaign has four validators, two followers and one that joins late
-// live through a dozen rounds of random faults, while validators are added,
+// live through rounds of random faults, while validators are added,
 // rotated, replaced and removed and the protocol changes.
 func TestCampaign(t *testing.T) {
 	forSimSeeds(t, func(t *testing.T, seed uint64) {
@@ -83,7 +84,7 @@ func TestCampaign(t *testing.T) {
 		defer cancel()
 		carried := make(chan error, 1)
 		go func() { carried <- members.carry(ctx, changes) }()
-		for round := range 12 {
+		for round := range *simRound {
 			c.round(round)
 		}
 		c.join()

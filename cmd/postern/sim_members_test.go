@@ -78,16 +78,20 @@ func (a *assembly) decide(ctx context.Context, c change) error {
 	if err := r.Done(); err != nil {
 		return err
 	}
-	for _, k := range a.voters() {
-		_, err := a.transact(ctx, k, chain.OpApprove, vote.Append(nil))
-		if isCode(err, abi.CodeProposalClosed) {
-			break // it has its votes
+	for ctx.Err() == nil {
+		for _, k := range a.voters() {
+			// Whether it counts shows below: the key may be none any more.
+			_, _ = a.transact(ctx, k, chain.OpApprove, vote.Append(nil))
 		}
-		if err != nil {
+		if p, err := proposalOn(a.furthest(), vote.Proposal); err == nil && p.Status.Final() {
+			if p.Status != chain.ProposalExecuted {
+				err = fmt.Errorf("proposal %d is %v: %v", vote.Proposal, p.Status, p.Code)
+			}
 			return err
 		}
+		wait(ctx, 200*time.Millisecond) // the node may be closing, or not be level
 	}
-	return a.executed(ctx, vote.Proposal)
+	return ctx.Err()
 }
 
 // voters are the keys of the present set, in some order.
@@ -116,21 +120,6 @@ func (a *assembly) furthest() (best *node) {
 	return best
 }
 
-// executed waits until a proposal that has its votes is carried out.
-func (a *assembly) executed(ctx context.Context, number uint64) error {
-	for ctx.Err() == nil {
-		p, err := proposalOn(a.furthest(), number)
-		if err == nil && p.Status.Final() {
-			if p.Status != chain.ProposalExecuted {
-				err = fmt.Errorf("proposal %d is %v: %v", number, p.Status, p.Code)
-			}
-			return err
-		}
-		wait(ctx, 200*time.Millisecond) // the node may be closing, or not be level
-	}
-	return ctx.Err()
-}
-
 func proposalOn(n *node, number uint64) (chain.Proposal, error) {
 	v, err := n.store.HeadView()
 	if err != nil {
@@ -148,7 +137,8 @@ func proposalOn(n *node, number uint64) (chain.Proposal, error) {
 }
 
 // transact brings a transaction into a block, by any node and however long it
-// takes, and returns its result or the code that it ended with.
+// takes, and returns its result or the code that it ended with. It gives up
+// when a node does not know the key.
 func (a *assembly) transact(ctx context.Context, by *key.Key, op chain.Op, args []byte) ([]byte, error) {
 	s := a.crowd.sim
 	body := chain.Body{Chain: chain.ChainID(s.genesis), ValidUntil: time.Now().Add(9 * time.Minute).UnixMilli(), Gas: 1_000_000, Op: op, Args: args}
@@ -168,6 +158,9 @@ func (a *assembly) transact(ctx context.Context, by *key.Key, op chain.Op, args 
 		}
 		if err == nil {
 			return resultOf(res.Outcome)
+		}
+		if isCode(err, abi.CodeUnknownKey) {
+			return nil, err
 		}
 		wait(ctx, 200*time.Millisecond)
 	}

@@ -30,6 +30,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim-seed", 1, "first seed of the simulated networks")
 	simSeeds = flag.Int("sim-seeds", 1, "how many seeds of the simulated networks to play")
+	simRound = flag.Int("sim-rounds", 4, "rounds of faults in a campaign")
 	simLog   = flag.String("sim-log", "error", "what simulated nodes log")
 )
 
