@@ -9,10 +9,10 @@ import (
 )
 
 // cpu is the processor time this process has used.
-func cpu(b *testing.B) time.Duration {
+func cpu(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

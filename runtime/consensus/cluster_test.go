@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -223,11 +224,9 @@ func TestFourValidators(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newNetwork(t, 4)
 		net.startAll()
-		begin := time.Now()
 		for n := range uint64(20) {
 			net.commit(n+1, n%4+1, 1, 2, 3, 4)
 		}
-		t.Logf("20 transactions one after another: %v of network time each", time.Since(begin)/20)
 		net.agree()
 		height := net.nodes[1].app.Head().Height
 		time.Sleep(10 * time.Minute)
@@ -237,6 +236,35 @@ func TestFourValidators(t *testing.T) {
 		net.commit(100, 2, 1, 2, 3, 4)
 		net.agree()
 	})
+}
+
+// What a transaction costs as validators are added: the time of the network,
+// which a millisecond's delay makes, and the processor's over all of them.
+func TestCostOfValidators(t *testing.T) {
+	for _, validators := range []uint64{1, 4, 7, 16} {
+		t.Run(fmt.Sprint(validators), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := newNetwork(t, int(validators))
+				net.startAll()
+				var all []uint64
+				for id := range validators {
+					all = append(all, id+1)
+				}
+				const blocks = 20
+				begin, used := time.Now(), cpu(t)
+				for n := range uint64(blocks) {
+					net.commit(n+1, n%validators+1, all...)
+				}
+				latency := time.Since(begin) / blocks
+				t.Logf("%v of network time and %v of processor time for each of %d transactions one after another",
+					latency, (cpu(t)-used)/blocks, blocks)
+				if latency > 10*delay {
+					t.Errorf("a transaction takes %v", latency)
+				}
+				net.agree()
+			})
+		})
+	}
 }
 
 // Three of four go on without their leader, and it catches up when it returns.

@@ -35,7 +35,7 @@ import (
 //
 //	go test ./runtime/consensus -run Simulation -seeds 1 -seed 42 -v
 var (
-	seeds     = flag.Int("seeds", 3, "how many seeds a simulation runs")
+	seeds     = flag.Int("seeds", 3, "how many seeds a simulation runs; from 10 on crashes are tried at every step")
 	firstSeed = flag.Uint64("seed", 1, "the first of them")
 )
 
@@ -932,7 +932,7 @@ func TestSimulation(t *testing.T) {
 
 // Five seconds after its leader's power fails the chain goes on.
 func TestSimulationLeaderDies(t *testing.T) {
-	forSeeds(t, 4, 1, func(s *simulation) {
+	forSeeds(t, 4, 2, func(s *simulation) {
 		s.run(2*time.Second, 100*time.Millisecond)
 		for range 3 {
 			dead := s.leader()
@@ -957,7 +957,7 @@ func TestSimulationLeaderDies(t *testing.T) {
 // What a validator took while it was cut off is in a block soon after it is
 // back, though nobody heard of it, whether it led before or not.
 func TestSimulationCutOff(t *testing.T) {
-	forSeeds(t, 4, 1, func(s *simulation) {
+	forSeeds(t, 4, 2, func(s *simulation) {
 		for _, of := range []int{0, 2} {
 			s.run(2*time.Second, 100*time.Millisecond)
 			side := make([]int, 4)
@@ -1005,12 +1005,16 @@ func TestSimulationMinority(t *testing.T) {
 	})
 }
 
+// everyStepFrom is the number of seeds from which on a crash is tried at every
+// step, not at every third.
+const everyStepFrom = 10
+
 // A validator whose power fails at any step of a few blocks, a leader or not,
 // goes on with the others, and signs nothing twice.
 func TestSimulationCrashAtEveryStep(t *testing.T) {
 	for _, victim := range []int{0, 3} {
 		for step, done := int64(1), false; !done; step++ {
-			if testing.Short() && step%5 != 0 {
+			if *seeds < everyStepFrom && step%3 != int64(*firstSeed)%3 {
 				continue
 			}
 			t.Run(fmt.Sprintf("validator=%d/step=%d", victim+1, step), func(t *testing.T) {
