@@ -23,7 +23,7 @@ const (
 	aloneAfter  = 3 * time.Second        // without any peer
 	prunedAfter = 10 * time.Second       // without one that keeps what is needed next; others may be resting
 	settleAfter = 2 * time.Second        // without a quorum of the validators
-	lateAfter   = 300 * time.Millisecond // with a quorum, for the others
+	lateAfter   = 100 * time.Millisecond // with a quorum, for the others: a dead one counts as connected for seconds
 )
 
 // part is a run of heights that is asked of one peer at a time, of two when
