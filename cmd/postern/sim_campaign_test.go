@@ -20,7 +20,9 @@ import (
 
 // forSimSeeds plays once for every seed, in virtual time. The seed decides
 // which faults come when; goroutines still run in any order, so one that
-// failed may need a few runs to fail again:
+// failed may need a few runs to fail again. SmartBFT holds a lock while it waits
+// for a sync; when another of its goroutines wants that lock, virtual time stands
+// still, and the run with it: give long runs a -timeout, and a seed each.
 //
 //	go test ./cmd/postern -run Campaign -sim-seed 42 -sim-rounds 12 -v
 //	go test ./cmd/postern -run Campaign -sim-seeds 200 -sim-rounds 12 -timeout 6h   # the long run

@@ -51,14 +51,14 @@ func TestMinority(t *testing.T) {
 func (s *simulation) mustStandStill(nodes []*simulatedNode, d time.Duration) {
 	s.t.Helper()
 	time.Sleep(time.Second)
-	var heights []uint64
+	top := uint64(0)
 	for _, n := range nodes {
-		heights = append(heights, n.node.ledger.Head().Height)
+		top = max(top, n.node.ledger.Head().Height)
 	}
 	time.Sleep(d)
-	for i, n := range nodes {
-		if h := n.node.ledger.Head().Height; h != heights[i] {
-			s.t.Errorf("%s went on from height %d to %d without a quorum", n.name, heights[i], h)
+	for _, n := range nodes {
+		if h := n.node.ledger.Head().Height; h > top {
+			s.t.Errorf("%s went on from height %d to %d without a quorum", n.name, top, h)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func (a *assembly) transact(ctx context.Context, by *key.Key, op chain.Op, args 
 		if err == nil {
 			return resultOf(res.Outcome)
 		}
-		if isCode(err, abi.CodeUnknownKey) {
+		if isCode(err, abi.CodeUnknownKey) || isCode(err, abi.CodeKeyNotCurrent) {
 			return nil, err
 		}
 		wait(ctx, 200*time.Millisecond)
