@@ -69,19 +69,19 @@ func TestNoEcho(t *testing.T) {
 		s := newSimulation(t, *simSeed, 4, 0)
 		s.startAll()
 		s.nodes[0].mustCommit(1, healed)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		s.air.partition(s.nodes[1].host, s.nodes[2].host) // so that they have to wait
 		for _, n := range s.nodes[1:3] {
 			n.end()
 			s.check(os.RemoveAll(n.home.path("wal")))
 			n.begin()
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		before := s.air.sent()
 		if _, err := (service{s.nodes[1].node}).Submit(t.Context(), s.grant(), false); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		sent := s.air.sent() - before
 		t.Logf("%d packets", sent)
 		if sent > 1000 {
@@ -106,13 +106,13 @@ func TestLostVotes(t *testing.T) {
 		s.nodes[0].mustCommit(5, 30*time.Second)
 		s.check(os.RemoveAll(lost.home.path("wal")))
 		lost.begin()
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		if lost.votes() {
 			t.Fatal("it votes at once")
 		}
 		s.nodes[0].mustCommit(3, 30*time.Second)
 		for !lost.votes() {
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		s.nodes[2].end()
 		s.nodes[0].mustCommit(3, time.Minute)

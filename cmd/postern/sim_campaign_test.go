@@ -198,7 +198,7 @@ func (c *campaign) round(round int) {
 // last lets time pass, and opens those anew that ask for it.
 func (c *campaign) last(d time.Duration) {
 	for end := time.Now().Add(d); time.Now().Before(end); {
-		time.Sleep(min(d, 500*time.Millisecond))
+		elapse(min(d, 500*time.Millisecond))
 		c.reopen()
 		for _, n := range c.nodes {
 			if skew := n.skew.Load(); skew != 0 && c.rng.IntN(3) == 0 {
@@ -354,7 +354,7 @@ func (c *campaign) goOn() {
 // with all others.
 func (c *campaign) level() {
 	c.t.Helper()
-	for end := time.Now().Add(level); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(level); ; elapse(time.Second) {
 		c.reopen()
 		lacking := c.lacking()
 		if lacking == "" {

@@ -40,7 +40,7 @@ func TestMinority(t *testing.T) {
 		s.nodes[3].mustCommit(1, healed)
 		c.stop()
 		s.await(s.nodes[0].node.ledger.Head().Height, healed)
-		time.Sleep(levelWithin * time.Millisecond) // for two rounds of heads
+		elapse(levelWithin * time.Millisecond) // for two rounds of heads
 		s.nodes[4].mustBeFresh()
 		c.settle()
 	})
@@ -50,12 +50,12 @@ func TestMinority(t *testing.T) {
 // on its way.
 func (s *simulation) mustStandStill(nodes []*simulatedNode, d time.Duration) {
 	s.t.Helper()
-	time.Sleep(time.Second)
+	elapse(time.Second)
 	top := uint64(0)
 	for _, n := range nodes {
 		top = max(top, n.node.ledger.Head().Height)
 	}
-	time.Sleep(d)
+	elapse(d)
 	for _, n := range nodes {
 		if h := n.node.ledger.Head().Height; h > top {
 			s.t.Errorf("%s went on from height %d to %d without a quorum", n.name, top, h)
@@ -100,7 +100,7 @@ func TestLeaderDies(t *testing.T) {
 			t.Logf("%s led; on after %v", leader.name, time.Since(began))
 			leader.start()
 			s.await(other.node.ledger.Head().Height, healed)
-			time.Sleep(5 * time.Second) // until it takes part again: two that are away are no quorum
+			elapse(5 * time.Second) // until it takes part again: two that are away are no quorum
 		}
 		c.stop()
 		s.await(s.nodes[0].node.ledger.Head().Height, healed)

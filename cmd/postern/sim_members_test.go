@@ -190,7 +190,7 @@ func TestRotatedWhileDown(t *testing.T) {
 		rotated.end()
 		s.check(members.carry(t.Context(), rotation))
 		rotated.begin()
-		for end := time.Now().Add(time.Minute); string(rotated.node.key.Public()) != string(next); time.Sleep(time.Second) {
+		for end := time.Now().Add(time.Minute); string(rotated.node.key.Public()) != string(next); elapse(time.Second) {
 			if s.reopen(); time.Now().After(end) {
 				t.Fatal("the node does not find its new key")
 			}

@@ -18,7 +18,7 @@ func TestFollow(t *testing.T) {
 		n.connect("a", peer.Validator, honest(t, source))
 		l := newLedger(t, h, 0)
 		defer follow(t, n, l)()
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		if l.height() != 100 {
 			t.Fatalf("at height %d of 100 after a second", l.height())
 		}
@@ -28,7 +28,7 @@ func TestFollow(t *testing.T) {
 			if l.height() != source.height() {
 				t.Fatalf("at height %d, the source at %d", l.height(), source.height())
 			}
-			time.Sleep(10 * time.Second)
+			elapse(10 * time.Second)
 		}
 	})
 }
@@ -46,7 +46,7 @@ func TestFollowersOfFollowers(t *testing.T) {
 			defer follow(t, n, l)()
 			chain, before = append(chain, l), l
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		for range 50 {
 			source.grow(h, 5)
 			synctest.Wait()
@@ -55,7 +55,7 @@ func TestFollowersOfFollowers(t *testing.T) {
 					t.Fatalf("follower %d is at height %d of %d", i, l.height(), source.height())
 				}
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 	})
 }
@@ -72,10 +72,10 @@ func TestFollowersThatListenToOneAnotherFindTheSource(t *testing.T) {
 		nb.connect("a", peer.Node, honest(t, a))
 		defer follow(t, na, a)()
 		defer follow(t, nb, b)()
-		time.Sleep(20 * time.Second)
+		elapse(20 * time.Second)
 		for range 10 {
 			source.grow(h, 10)
-			time.Sleep(30 * time.Second)
+			elapse(30 * time.Second)
 			if a.height() != source.height() || b.height() != source.height() {
 				t.Fatalf("at heights %d and %d of %d", a.height(), b.height(), source.height())
 			}
@@ -108,7 +108,7 @@ func TestFollowLeavesAPeer(t *testing.T) {
 					if err := st.Send(appendStanding(nil, standing{1, source.height()})); err != nil {
 						return err
 					}
-					time.Sleep(heartbeat)
+					elapse(heartbeat)
 				}
 			})
 		}, 4 * heartbeat},
@@ -121,12 +121,12 @@ func TestFollowLeavesAPeer(t *testing.T) {
 				n.connect("second", peer.Node, honest(t, source))
 				l := newLedger(t, h, 0)
 				defer follow(t, n, l)()
-				time.Sleep(5 * time.Second)
+				elapse(5 * time.Second)
 				if name == "that is gone" {
 					n.disconnect(keyOf("first"))
 				}
 				source.grow(h, 100)
-				time.Sleep(c.within)
+				elapse(c.within)
 				if l.height() != 200 {
 					t.Errorf("at height %d of 200", l.height())
 				}
@@ -161,9 +161,9 @@ func TestSignedHeadsTellOfWhatAPeerKeepsBack(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Follow(ctx) }()
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		source.grow(h, 100)
-		time.Sleep(3 * lookAround)
+		elapse(3 * lookAround)
 		if !s.conduct.resting(keyOf("first")) && s.conduct.patience(keyOf("first")) == patience {
 			t.Error("the peer is still listened to as if nothing were")
 		}
@@ -186,7 +186,7 @@ func TestFollowWhenAllHavePruned(t *testing.T) {
 		done := make(chan error, 1)
 		begun := time.Now()
 		go func() { done <- s.Follow(t.Context()) }()
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		if p := s.Progress(); !p.Pruned && !p.CatchUp {
 			t.Errorf("progress: %+v", p)
 		}
@@ -208,12 +208,12 @@ func TestProgress(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Follow(ctx) }()
-		time.Sleep(20 * time.Second)
+		elapse(20 * time.Second)
 		p := s.Progress()
 		if !p.CatchUp || p.Target != 5000 || p.Peers != 1 || p.Height < 1900 || p.Height > 2000 || p.Rate < 99 || p.Rate > 101 || p.Waiting == 0 || p.Fetched != p.Height {
 			t.Errorf("while catching up: %+v", p)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if p := s.Progress(); p.CatchUp || !p.Live || p.Height != 5000 || p.Target != 5000 || p.Rate != 0 || p.Waiting != 0 {
 			t.Errorf("level: %+v", p)
 		}
@@ -234,14 +234,14 @@ func TestFollowTheOnlyPeerThoughItStreamsNothing(t *testing.T) {
 				if err := st.Send(appendStanding(nil, standing{1, source.height()})); err != nil {
 					return err
 				}
-				time.Sleep(heartbeat)
+				elapse(heartbeat)
 			}
 		}))
 		l := newLedger(t, h, 0)
 		defer follow(t, n, l)()
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		source.grow(h, 100)
-		time.Sleep(4 * heartbeat)
+		elapse(4 * heartbeat)
 		if l.height() != 200 {
 			t.Errorf("at height %d of 200", l.height())
 		}

@@ -36,7 +36,7 @@ func (l *liar) serve(_ context.Context, _ peer.Key, raw []byte, st peer.Stream) 
 		if height >= uint64(len(l.blocks)) {
 			return nil
 		}
-		time.Sleep(l.pace)
+		elapse(l.pace)
 		b := l.blocks[height]
 		if err := st.Send(appendBlocks(nil, []pair{{b.block, b.certificate}})); err != nil {
 			return err
@@ -188,10 +188,10 @@ func TestFollowDespiteLiars(t *testing.T) {
 				stop := follow(t, n, l)
 				defer stop()
 				for range 40 {
-					time.Sleep(time.Second)
+					elapse(time.Second)
 					source.grow(h, 1)
 				}
-				time.Sleep(30 * time.Second)
+				elapse(30 * time.Second)
 				if l.height() != 100 || n.isBanned("honest") != nil {
 					t.Errorf("at height %d, honest peer reported: %v", l.height(), n.isBanned("honest"))
 				}

@@ -190,7 +190,7 @@ func TestJoinDespiteLiars(t *testing.T) {
 				time.AfterFunc(3*time.Second, func() { n.connect("honest", peer.Node, serveFrom(t, w.source(0))) })
 				err := w.join(t, n, k)
 				if errors.Is(err, ErrNoSnapshot) { // the liar was the only one with a manifest then
-					time.Sleep(3 * time.Second)
+					elapse(3 * time.Second)
 					err = w.join(t, n, k)
 				}
 				if err != nil || !k.finished {

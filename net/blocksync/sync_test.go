@@ -107,7 +107,7 @@ func TestSyncIsAsFastAsTheLedger(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			serve := honest(t, newLedger(t, h, 2000))
 			n.connect(name, peer.Validator, func(ctx context.Context, from peer.Key, q []byte, st peer.Stream) error {
-				time.Sleep(100 * time.Millisecond) // a round trip
+				elapse(100 * time.Millisecond) // a round trip
 				return serve(ctx, from, q, st)
 			})
 		}

@@ -122,7 +122,7 @@ func TestSyncOverQUIC(t *testing.T) {
 		}
 		w.host(3, id, (&liar{at: standing{1, 1500}, blocks: bare}).serve)
 		n := w.host(4, id, nobody)
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		if got := len(n.Connected()); got != 3 {
 			t.Fatalf("%d connections", got)
 		}
@@ -153,21 +153,21 @@ func TestFollowOverQUIC(t *testing.T) {
 		n3 := w.host(3, id, nobody)
 		third := newLedger(t, h, 0)
 		stop2, stop3 := follow(t, n2, second), follow(t, n3, third)
-		time.Sleep(3 * time.Second)
+		elapse(3 * time.Second)
 		for source.height() < 400 {
 			source.grow(h, 10)
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			if second.height() != source.height() || third.height() != source.height() {
 				t.Fatalf("at %d and %d of %d", second.height(), third.height(), source.height())
 			}
 		}
-		time.Sleep(10 * time.Minute) // idle
+		elapse(10 * time.Minute) // idle
 		first := hostAddr(1).Addr()
 		w.lose(func(from netip.Addr) bool { return from == first }) // it disappears
 		source.grow(h, 100)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		w.lose(nil)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if second.height() != 500 || third.height() != 500 {
 			t.Errorf("after a cut: at %d and %d of 500", second.height(), third.height())
 		}
@@ -183,7 +183,7 @@ func TestSyncOverQUICFromAPeerThatTrickles(t *testing.T) {
 		w.host(1, id, honest(t, newLedger(t, h, 800)))
 		w.host(2, id, honest(t, newLedger(t, h, 700)))
 		n := w.host(3, id, nobody)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		slow, last := hostAddr(1).Addr(), time.Now()
 		w.lose(func(from netip.Addr) bool { // one packet a second
 			if from != slow || time.Since(last) > time.Second {
@@ -233,7 +233,7 @@ func TestErrorsCrossQUIC(t *testing.T) {
 		id := jw.h.blocks[0].header.Chain
 		w.host(1, id, serveFrom(t, jw.source(100)))
 		n := w.host(2, id, nobody)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		for want, q := range map[abi.Code]request{
 			abi.CodeTooLarge: {kind: kindChunk, height: newHeight},
 			abi.CodeNotFound: {kind: kindChunk, height: 7},

@@ -77,7 +77,7 @@ func (o *ordered) Consensus(from Key, m []byte) {
 	}
 	o.last[from], o.busy[from] = number, true
 	o.mu.Unlock()
-	time.Sleep(o.pace())
+	elapse(o.pace())
 	o.mu.Lock()
 	o.busy[from] = false
 	o.mu.Unlock()

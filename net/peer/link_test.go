@@ -46,7 +46,7 @@ func TestCrossingDials(t *testing.T) {
 	for _, later := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond} {
 		simulate(t, func(t *testing.T, w *world) {
 			a := w.start(1, []int{2}, nil)
-			time.Sleep(later)
+			elapse(later)
 			b := w.start(2, []int{1}, nil)
 			settled(5 * time.Second)
 			mustConnect(t, a, b)
@@ -73,7 +73,7 @@ func TestReconnect(t *testing.T) {
 			for time.Now().Before(stop) { // consensus never is silent for long
 				a.Send(b.key, make([]byte, 300))
 				b.Send(a.key, make([]byte, 300))
-				time.Sleep(500 * time.Millisecond)
+				elapse(500 * time.Millisecond)
 			}
 			if outage >= 20*time.Second && a.lookup(b.key) != nil {
 				t.Errorf("after %v without a packet the connection stands", outage)

@@ -238,21 +238,21 @@ func TestSecondProposalInRestartedView(t *testing.T) {
 		first, second := s.block(1), s.block(2)
 		s.say(1, proposing(first), 2, 3)
 		s.say(1, preparing(first, 0), 2, 3)
-		time.Sleep(5 * delay)
+		elapse(5 * delay)
 		s.say(1, s.commitOf(1, first), 2)
-		time.Sleep(5 * delay)
+		elapse(5 * delay)
 		if h := s.nodes[2].app.Head().Height; h != 1 {
 			t.Fatalf("the victim's witness is at height %d", h)
 		}
 		s.nodes[2].kill()
 		s.say(1, preparing(first, 7), 3) // of a wrong view: SmartBFT stops the view, syncs and starts it again
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		for range 2 {
 			s.say(1, proposing(second), 3, 4)
 			s.say(1, preparing(second, 0), 3, 4)
-			time.Sleep(5 * delay)
+			elapse(5 * delay)
 			s.say(1, s.commitOf(1, second), 3, 4)
-			time.Sleep(time.Second)
+			elapse(time.Second)
 		}
 		for _, id := range []uint64{3, 4} {
 			if h := s.nodes[id].app.Head().Height; h != 0 {
@@ -326,7 +326,7 @@ func TestNoVoteInViewLeft(t *testing.T) {
 		s.say(4, viewChange(1), 3)
 		p := s.block(1)
 		for range 20 { // a view change that fails makes SmartBFT take up the old view
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			s.say(1, proposing(p), 3)
 			s.say(1, preparing(p, 0), 3)
 			s.say(4, preparing(p, 0), 3)

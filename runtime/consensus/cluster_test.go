@@ -112,7 +112,7 @@ func (net *network) send(from, to uint64, lane uint64, f func(*running)) {
 	}
 	at := time.Now().Add(net.delay)
 	line <- func() {
-		time.Sleep(time.Until(at))
+		elapse(time.Until(at))
 		if r := net.engine(to); r != nil {
 			f(r)
 		}
@@ -229,7 +229,7 @@ func TestFourValidators(t *testing.T) {
 		}
 		net.agree()
 		height := net.nodes[1].app.Head().Height
-		time.Sleep(10 * time.Minute)
+		elapse(10 * time.Minute)
 		if h := net.nodes[1].app.Head().Height; h != height {
 			t.Fatalf("%d blocks in ten idle minutes", h-height)
 		}
@@ -307,7 +307,7 @@ func TestLeaderCrashesBeforeSending(t *testing.T) {
 		if _, err := net.engine(leader).Submit(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * delay)
+		elapse(5 * delay)
 		net.nodes[leader].kill()
 		net.mu.Lock()
 		net.drop = nil
@@ -419,11 +419,11 @@ func TestRollingRestarts(t *testing.T) {
 				if _, err := net.engine(at).Submit(t.Context(), transaction(t, n)); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(time.Duration(round) * time.Millisecond)
+				elapse(time.Duration(round) * time.Millisecond)
 			}
 			net.nodes[down].kill()
 			net.nodes[down].start()
-			time.Sleep(time.Second) // pools are memory: another must hear of a request before its last holder goes
+			elapse(time.Second) // pools are memory: another must hear of a request before its last holder goes
 		}
 		for i := range n {
 			net.await(txID(t, transaction(t, i+1)), 1, 2, 3, 4)

@@ -126,7 +126,7 @@ func TestIdle(t *testing.T) {
 		r.commit(a, transaction(t, 1))
 		synctest.Wait()
 		before := tree(t, dir)
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if a.Head().Height != 1 || tree(t, dir) != before {
 			t.Fatal("an idle hour left traces")
 		}
@@ -165,11 +165,11 @@ func TestTicks(t *testing.T) {
 		due := time.Now().Add(10 * time.Second).UnixMilli()
 		a.timers = []int64{due, due, due}
 		r := start(t, config(t, a, t.TempDir()))
-		time.Sleep(9999 * time.Millisecond)
+		elapse(9999 * time.Millisecond)
 		if h := a.Head().Height; h != 0 {
 			t.Fatalf("%d blocks before any timer was due", h)
 		}
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		if h := a.Head().Height; h != 3 {
 			t.Fatalf("%d blocks for three timers", h)
 		}
@@ -196,7 +196,7 @@ func TestUntrustedClock(t *testing.T) {
 		if _, err := r.Submit(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if a.Head().Height != 0 {
 			t.Fatal("a block without a trusted clock")
 		}
@@ -232,7 +232,7 @@ func TestLoneLeaderRefusesItself(t *testing.T) {
 				a.onPropose = func(uint64) error { proposing.Store(true); return nil }
 				r := start(t, config(t, a, t.TempDir()))
 				r.commit(a, transaction(t, 1))
-				time.Sleep(10 * time.Minute)
+				elapse(10 * time.Minute)
 				proposing.Store(false)
 				r.commit(a, transaction(t, 2))
 				checkChain(t, a)
@@ -333,7 +333,7 @@ func TestNothingToPropose(t *testing.T) {
 			if _, err := r.Submit(t.Context(), transaction(t, n+1)); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			if s := r.Stats(); s.Pooled != 0 || s.Waiting != 0 {
 				t.Fatalf("it is still there: %+v", s)
 			}

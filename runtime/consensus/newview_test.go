@@ -100,7 +100,7 @@ func TestInventedNewView(t *testing.T) {
 		s.losing(nil)
 		s.say(1, viewChange(1), 3, 4)
 		s.say(2, viewChange(1), 3, 4)
-		time.Sleep(100 * time.Millisecond)
+		elapse(100 * time.Millisecond)
 		var words []*smartbftprotos.SignedViewData
 		for _, id := range []uint64{2, 1, 3, 4} {
 			w := word(t, id, &smartbftprotos.ViewData{NextView: 1, LastDecision: &smartbftprotos.Proposal{}})
@@ -110,17 +110,17 @@ func TestInventedNewView(t *testing.T) {
 			words = append(words, w)
 		}
 		s.say(2, newViewOf(words...), 3, 4)
-		time.Sleep(100 * time.Millisecond)
+		elapse(100 * time.Millisecond)
 		second := s.secondBlock(3)
 		for range 2 {
 			s.say(2, &smartbftprotos.Message{Content: &smartbftprotos.Message_PrePrepare{PrePrepare: &smartbftprotos.PrePrepare{View: 1, Seq: 2, Proposal: second}}}, 3, 4)
-			time.Sleep(100 * time.Millisecond)
+			elapse(100 * time.Millisecond)
 			p := types.Proposal{Header: second.Header, Payload: second.Payload, Metadata: second.Metadata}
 			s.say(2, &smartbftprotos.Message{Content: &smartbftprotos.Message_Prepare{Prepare: &smartbftprotos.Prepare{View: 1, Seq: 2, Digest: p.Digest()}}}, 3, 4)
-			time.Sleep(100 * time.Millisecond)
+			elapse(100 * time.Millisecond)
 			s.say(2, &smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{View: 1, Seq: 2, Digest: p.Digest(),
 				Signature: &smartbftprotos.Signature{Signer: 2, Value: voteFor(t, 2, p)}}}}, 3, 4)
-			time.Sleep(100 * time.Millisecond)
+			elapse(100 * time.Millisecond)
 		}
 		for _, id := range []uint64{3, 4} {
 			if h := s.nodes[id].app.Head().Height; h != 1 {
@@ -162,7 +162,7 @@ func TestOldNewView(t *testing.T) {
 		if _, err := s.engine(1).Submit(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * delay)
+		elapse(10 * delay)
 		s.nodes[1].kill()
 		s.await(txID(t, raw), 2, 3, 4)
 		s.losing(nil)

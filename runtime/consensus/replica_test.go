@@ -181,7 +181,7 @@ func TestResubmittedDuringRecovery(t *testing.T) {
 			t.Fatalf("not in the pool: %+v", s)
 		}
 		close(proceed)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if s := r.Stats(); s.Pooled != 0 || a.Head().Height != 1 || a.replays != 0 {
 			t.Fatalf("height %d, %d replays, %+v", a.Head().Height, a.replays, s)
 		}

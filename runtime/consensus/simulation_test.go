@@ -114,7 +114,7 @@ func newSimulation(t *testing.T, nodes int, seed uint64) *simulation {
 			_ = v.stop()
 		}
 		s.links.stop()
-		time.Sleep(2 * time.Second) // SmartBFT's last goroutines outlive its Stop by the time that it waits for answers
+		elapse(2 * time.Second) // SmartBFT's last goroutines outlive its Stop by the time that it waits for answers
 	})
 	for _, v := range s.nodes {
 		v.start()
@@ -598,10 +598,10 @@ func (l *links) carry(from, to uint64, deliver func()) {
 	if l.slow == int(from) || l.slow == int(to) {
 		at = at.Add(time.Second)
 	}
-	put := func() { time.Sleep(time.Until(at)); deliver() }
+	put := func() { elapse(time.Until(at)); deliver() }
 	if rng.Float64() < l.late {
 		lag := time.Duration(rng.IntN(3)+1) * time.Second
-		put = func() { l.wait.Go(func() { time.Sleep(lag); deliver() }) }
+		put = func() { l.wait.Go(func() { elapse(lag); deliver() }) }
 	}
 	for range 1 + btoi(rng.Float64() < l.twice) {
 		select {
@@ -692,7 +692,7 @@ func (s *simulation) run(d time.Duration, rate time.Duration) {
 		s.newClient()
 		s.send()
 		s.revive()
-		time.Sleep(rate/2 + time.Duration(s.rng.Int64N(int64(rate))))
+		elapse(rate/2 + time.Duration(s.rng.Int64N(int64(rate))))
 	}
 }
 
@@ -731,7 +731,7 @@ func (s *simulation) decided(at *validator, within time.Duration) time.Duration 
 			s.report()
 			s.t.Fatalf("no block within %v", within)
 		}
-		time.Sleep(5 * time.Millisecond)
+		elapse(5 * time.Millisecond)
 	}
 	return time.Since(begin)
 }
@@ -746,7 +746,7 @@ func (s *simulation) leader() *validator {
 				}
 			}
 		}
-		time.Sleep(10 * time.Millisecond)
+		elapse(10 * time.Millisecond)
 	}
 }
 
@@ -769,10 +769,10 @@ func (s *simulation) settle(within time.Duration) {
 		}
 		s.send()
 		s.revive()
-		time.Sleep(50 * time.Millisecond)
+		elapse(50 * time.Millisecond)
 	}
 	s.t.Logf("%v after the end of all faults: height %d", time.Since(begin), s.height(last.id))
-	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	for begin := time.Now(); ; elapse(100 * time.Millisecond) {
 		s.send()
 		s.revive()
 		if s.level() {
@@ -941,7 +941,7 @@ func TestSimulationLeaderDies(t *testing.T) {
 			for p.dead.Load() == false {
 				s.newClient()
 				s.send()
-				time.Sleep(time.Millisecond)
+				elapse(time.Millisecond)
 			}
 			if err := dead.stop(); err != nil {
 				t.Error(err)
@@ -972,7 +972,7 @@ func TestSimulationCutOff(t *testing.T) {
 			s.links.heal()
 			begin := time.Now()
 			for s.height(c.id) == 0 && time.Since(begin) < time.Minute {
-				time.Sleep(10 * time.Millisecond)
+				elapse(10 * time.Millisecond)
 			}
 			d := time.Since(begin)
 			s.t.Logf("validator %d: %v", of+1, d)
@@ -990,7 +990,7 @@ func TestSimulationMinority(t *testing.T) {
 	forSeeds(t, 4, 1, func(s *simulation) {
 		s.run(2*time.Second, 100*time.Millisecond)
 		s.links.split([]int{0, 0, 1, 1}, s.rng.IntN(2) == 0)
-		time.Sleep(time.Second) // what was decided before is known
+		elapse(time.Second) // what was decided before is known
 		s.mu.Lock()
 		before := s.top
 		s.mu.Unlock()
@@ -1030,15 +1030,15 @@ func crashAt(s *simulation, victim int, step int64) (done bool) {
 	for range 2 {
 		s.decided(s.nodes[1], 5*time.Second)
 	}
-	time.Sleep(time.Second)
+	elapse(time.Second)
 	p := v.alive()
 	p.trap.Store(p.steps.Load() + step)
 	for range 3 {
 		s.decided(s.nodes[1], 10*time.Second)
-		time.Sleep(50 * time.Millisecond)
+		elapse(50 * time.Millisecond)
 	}
 	done = !p.dead.Load()
-	time.Sleep(time.Second)
+	elapse(time.Second)
 	s.settle(10 * time.Second)
 	return done
 }

@@ -157,7 +157,7 @@ func TestRestartThenChangeOfSet(t *testing.T) {
 		if _, err := net.engine(1).Submit(t.Context(), raw); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10 * delay)
+		elapse(10 * delay)
 		for id := range uint64(5) { // each has the proposal in its log
 			net.nodes[id+1].kill()
 		}

@@ -26,7 +26,7 @@ func drain(t *testing.T, o *Outbox) {
 	go func() { ended <- o.Run(ctx) }()
 	synctest.Wait()
 	for o.oldest() != nil {
-		time.Sleep(time.Second) // of the bubble's clock
+		elapse(time.Second) // of the bubble's clock
 		synctest.Wait()
 	}
 	cancel()
@@ -498,7 +498,7 @@ func TestBlockThatDoesNotCome(t *testing.T) {
 			o := mustOpen(t, l.config(), newMemDisk())
 			mustPut(t, o, 1)
 			go func() {
-				time.Sleep(4 * patience)
+				elapse(4 * patience)
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				l.hold = false
