@@ -90,18 +90,3 @@ func ParseSteps(b []byte) (Steps, error) {
 	}
 	return s, nil
 }
-
-func appendByteStrings(b []byte, list [][]byte) []byte {
-	b = cbor.AppendArray(b, len(list))
-	for _, x := range list {
-		b = cbor.AppendBytes(b, x)
-	}
-	return b
-}
-
-func readByteStrings(r *cbor.Reader) (list [][]byte) {
-	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
-		list = append(list, r.Bytes())
-	}
-	return list
-}
