@@ -35,12 +35,12 @@ func (r *replica) assist() {
 // value that it takes for true, so many are needed here too.
 func (r *replica) answer() {
 	r.mu.Lock()
-	members, state := r.members, r.known()
+	set, state := r.set, r.known()
 	r.mu.Unlock()
 	m := &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{
 		StateTransferResponse: &smartbftprotos.StateTransferResponse{ViewNum: state.View, Sequence: state.Seq}}}
-	for _, id := range members[:faults(len(members))+1] {
-		r.bft.HandleMessage(id, m)
+	for _, v := range set[:set.Faults()+1] {
+		r.bft.HandleMessage(v.ID, m)
 	}
 }
 
@@ -49,15 +49,12 @@ func (r *replica) answer() {
 func (r *replica) known() (best types.ViewAndSeq) {
 	count := map[types.ViewAndSeq]int{}
 	for _, s := range r.states {
-		if count[s]++; count[s] > faults(len(r.members)) && (s.View > best.View || s.View == best.View && s.Seq > best.Seq) {
+		if count[s]++; count[s] > r.set.Faults() && (s.View > best.View || s.View == best.View && s.Seq > best.Seq) {
 			best = s
 		}
 	}
 	return best
 }
-
-// faults is how many of n validators may lie.
-func faults(n int) int { return max(0, (n-1)/3) }
 
 // heard notes what a peer says of its view, which SmartBFT is told when it
 // asks.

@@ -205,10 +205,10 @@ func (r *replica) start(log *logger) error {
 	if err != nil {
 		return err
 	}
-	r.members, r.sequence = members(r.cfg.App.ValidatorSet()), sequence
+	r.set, r.sequence = r.cfg.App.ValidatorSet(), sequence
 	r.recovery.entries, r.recovery.inFlight = r.journal.restore(r.cfg.App.Head().Height)
 	for i := range r.tickers {
-		r.tickers[i] = time.NewTicker(tickPeriod(len(r.members)))
+		r.tickers[i] = time.NewTicker(tickPeriod(len(r.set)))
 	}
 	r.bft = &consensus.Consensus{
 		Config:            smartConfig(r.cfg.ID),

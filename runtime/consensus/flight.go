@@ -59,9 +59,9 @@ func (r *replica) othersHave() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var heights []uint64
-	for _, id := range r.members {
-		heights = append(heights, r.spoke[id])
+	for _, v := range r.set {
+		heights = append(heights, r.spoke[v.ID])
 	}
 	slices.Sort(heights)
-	return max(heights[len(heights)-1-faults(len(heights))], 1) - 1
+	return max(heights[len(heights)-1-r.set.Faults()], 1) - 1
 }

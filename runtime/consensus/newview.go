@@ -110,9 +110,9 @@ func (r *replica) believeViewData(from uint64, signed *smartbftprotos.SignedView
 // block before it: when none of them is as far, the message is old.
 func (r *replica) believeNewView(from uint64, words []*smartbftprotos.SignedViewData) error {
 	r.mu.Lock()
-	members := r.members
+	ids := members(r.set)
 	r.mu.Unlock()
-	if len(words) > len(members) {
+	if len(words) > len(ids) {
 		return errors.New("there are more words than validators")
 	}
 	heard := make(map[uint64]bool, len(words))
@@ -122,7 +122,7 @@ func (r *replica) believeNewView(from uint64, words []*smartbftprotos.SignedView
 		if err != nil {
 			return err
 		}
-		if leader := members[said.view%uint64(len(members))]; leader != from {
+		if leader := ids[said.view%uint64(len(ids))]; leader != from {
 			return fmt.Errorf("validator %d leads view %d", leader, said.view)
 		}
 		if heard[signed.Signer] {

@@ -43,7 +43,7 @@ func newViewOf(words ...*smartbftprotos.SignedViewData) *smartbftprotos.Message 
 // Of a new view SmartBFT sees what a quorum can have said, each for itself.
 func TestNewViewsThatAreBelieved(t *testing.T) {
 	r, a := testReplica(t)
-	r.members = members(a.ValidatorSet())
+	r.set = a.ValidatorSet()
 	says := func(id, view, height uint64) *smartbftprotos.SignedViewData {
 		return word(t, id, &smartbftprotos.ViewData{NextView: view, LastDecision: decidedAt(t, height)})
 	}

@@ -202,7 +202,7 @@ func TestVoteMeetsSync(t *testing.T) {
 		}
 		defer journal.Close()
 		r.journal, r.queue = journal, newQueue(r.cfg)
-		r.members = members(a.ValidatorSet())
+		r.set = a.ValidatorSet()
 		head := a.Head()
 		block := a.execute(&head, time.Now().UnixMilli(), [][]byte{transaction(t, 2)})
 		raw := newProposal(block, metadata(t, 2), 0)
