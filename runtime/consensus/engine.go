@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/hyperledger-labs/SmartBFT/pkg/consensus"
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/chain"
 )
 
 // ErrNotValidator comes from New and Run when the validator set lacks this
@@ -133,7 +129,8 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	}
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
 		journal: j, signed: signed, wake: e.wake, promises: promises, entered: j.entered,
-		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), left: make(chan struct{}, 1), told: &e.told, states: map[uint64]types.ViewAndSeq{}, spoke: map[uint64]uint64{}}
+		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), left: make(chan struct{}, 1), told: &e.told,
+		states: map[uint64]types.ViewAndSeq{}, spoke: map[uint64]uint64{}}
 	return e.serve(ctx, r, log)
 }
 
@@ -195,109 +192,6 @@ func (e *Engine) follow(ctx context.Context, j *journal, signed *signedFile) err
 // followPause is between two attempts to catch up.
 const followPause = time.Second
 
-// start gives SmartBFT what it needs and starts it.
-func (r *replica) start(log *logger) error {
-	latest, sequence, err := lastDecision(r.cfg.App)
-	if err != nil {
-		return err
-	}
-	metadata, err := parseMetadata(latest.Proposal.Metadata)
-	if err != nil {
-		return err
-	}
-	r.set, r.sequence = r.cfg.App.ValidatorSet(), sequence
-	r.recovery.entries, r.recovery.inFlight = r.journal.restore(r.cfg.App.Head().Height)
-	for i := range r.tickers {
-		r.tickers[i] = time.NewTicker(tickPeriod(len(r.set)))
-	}
-	r.bft = &consensus.Consensus{
-		Config:            smartConfig(r.cfg.ID),
-		Application:       r,
-		Assembler:         r,
-		WAL:               r,
-		WALInitialContent: r.recovery.entries,
-		Comm:              r,
-		Signer:            r,
-		Verifier:          r,
-		RequestInspector:  r,
-		Synchronizer:      r,
-		Logger:            log,
-		Metadata:          r.journal.resume(metadata),
-		LastProposal:      latest.Proposal,
-		LastSignatures:    latest.Signatures,
-		Scheduler:         r.tickers[0].C,
-		ViewChangerTicker: r.ticks,
-	}
-	if err := guard(r.bft.Start); err != nil {
-		return err
-	}
-	r.resend()
-	return nil
-}
-
-// resend broadcasts the proposal that this node made before it crashed: on
-// recovery SmartBFT broadcasts only its own prepare for it, and the others,
-// who may never have seen the proposal, would wait.
-func (r *replica) resend() {
-	p := r.journal.last
-	if r.journal.phase != phaseProposed || p.GetSeq() != r.cfg.App.Head().Height+1 || r.bft.GetLeaderID() != r.cfg.ID {
-		return
-	}
-	m := &smartbftprotos.Message{Content: &smartbftprotos.Message_PrePrepare{PrePrepare: p}}
-	for _, id := range r.Nodes() {
-		if id != r.cfg.ID {
-			r.SendConsensus(id, m)
-		}
-	}
-}
-
-// guard calls f in a goroutine, for SmartBFT ends the calling one when it
-// panics.
-func guard(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		err := errors.New("SmartBFT gave up")
-		defer func() { done <- err }()
-		err = f()
-	}()
-	return <-done
-}
-
-// smartConfig is SmartBFT's configuration. Batches are made here and not by
-// it: a count of one lets the leader begin a block at the first request,
-// and AssembleProposal takes everything that is in the pool.
-func smartConfig(id uint64) types.Configuration {
-	return types.Configuration{
-		SelfID:                        id,
-		RequestBatchMaxCount:          1,
-		RequestBatchMaxBytes:          maxBatchBytes,
-		RequestBatchMaxInterval:       time.Second, // how often an idle leader looks into an empty pool
-		RequestMaxBytes:               abi.MaxTransaction + uint64(len(abi.Hash{})),
-		RequestPoolSize:               2 * maxPooled,
-		RequestPoolSubmitTimeout:      50 * time.Millisecond,
-		RequestForwardTimeout:         300 * time.Millisecond,
-		RequestComplainTimeout:        3 * time.Second,
-		RequestAutoRemoveTimeout:      24 * time.Hour, // the queue decides
-		IncomingMessageBufferSize:     200,
-		LeaderHeartbeatTimeout:        3 * time.Second,
-		LeaderHeartbeatCount:          10,
-		NumOfTicksBehindBeforeSyncing: 10,
-		ViewChangeResendInterval:      400 * time.Millisecond,
-		ViewChangeTimeout:             time.Second,
-		CollectTimeout:                300 * time.Millisecond,
-	}
-}
-
-// tickPeriod is how often SmartBFT's two clocks tick. One validator has no
-// leader to watch and no view to change; worse, a view change that it began
-// after refusing its own proposal would never end and would stop it for good.
-func tickPeriod(validators int) time.Duration {
-	if validators == 1 {
-		return 365 * 24 * time.Hour
-	}
-	return 100 * time.Millisecond
-}
-
 // open lets messages and transactions in.
 func (e *Engine) open(r *replica) {
 	e.mu.Lock()
@@ -333,133 +227,6 @@ func (e *Engine) close(r *replica) error {
 	case <-timeout.C:
 		return fmt.Errorf("SmartBFT did not stop within %v", stopTimeout)
 	}
-}
-
-// Submit takes a client's transaction: checks it once, puts it in line, and
-// passes it on to the other validators, again while it is in no block. It returns the transaction's id before
-// the transaction is in a block. Errors carry an abi.Code: those of App.Check,
-// CodeBusy when the line is full, CodeNotReady before Run is up and
-// CodeShuttingDown after.
-func (e *Engine) Submit(ctx context.Context, raw []byte) (abi.Hash, error) {
-	id, q, err := e.enqueue(ctx, raw, e.cfg.App.Check)
-	if err != nil || q == nil {
-		return id, err
-	}
-	e.queue.passed(q, time.Now())
-	e.cfg.passOn(q.raw)
-	return id, nil
-}
-
-// passOn sends a transaction to the other validators.
-func (c *Config) passOn(raw []byte) {
-	if c.Transport == nil {
-		return
-	}
-	for _, v := range c.App.ValidatorSet() {
-		if v.ID != c.ID {
-			c.Transport.SendTransaction(v.ID, raw)
-		}
-	}
-}
-
-// HandleTransaction takes a transaction that another validator passed on.
-func (e *Engine) HandleTransaction(ctx context.Context, raw []byte) error {
-	_, _, err := e.enqueue(ctx, raw, e.cfg.App.CheckRelayed)
-	return err
-}
-
-// enqueue returns no request if it was in line already.
-func (e *Engine) enqueue(ctx context.Context, raw []byte, check func([]byte) (*chain.Tx, abi.Hash, error)) (abi.Hash, *request, error) {
-	if err := errors.Join(ctx.Err(), e.ready()); err != nil {
-		return abi.Hash{}, nil, err
-	}
-	tx, payer, err := check(raw)
-	if err != nil {
-		return abi.Hash{}, nil, err
-	}
-	if tx.Tick != 0 {
-		return abi.Hash{}, nil, fmt.Errorf("validators make their own ticks: %w", abi.CodeBadArgument)
-	}
-	q := newRequest(tx, payer, 0)
-	added, err := e.queue.add(q)
-	if err != nil || !added {
-		return tx.ID, nil, err
-	}
-	poke(e.wake)
-	return tx.ID, q, nil
-}
-
-func (e *Engine) ready() error {
-	switch e.state.Load() {
-	case stateReady:
-		return nil
-	case stateStopped:
-		return abi.CodeShuttingDown
-	}
-	return abi.CodeNotReady
-}
-
-// Handle takes a consensus message of the validator from, whom the transport
-// has authenticated. It blocks while that peer's earlier messages are being
-// handled, so call it from the goroutine that reads the peer's stream. Before
-// Run is up and after, messages are dropped, as are malformed ones.
-func (e *Engine) Handle(from uint64, message []byte) {
-	if len(message) > MaxMessage {
-		e.cfg.Logger.Warn("dropped a consensus message that is too large", "from", from, "bytes", len(message))
-		return
-	}
-	m := &smartbftprotos.Message{}
-	if err := proto.Unmarshal(message, m); err != nil || m.Content == nil {
-		e.cfg.Logger.Warn("dropped a malformed consensus message", "from", from)
-		return
-	}
-	if r, line := e.lineOf(from); line != nil {
-		select {
-		case line <- m:
-		case <-r.ctx.Done():
-		}
-	}
-}
-
-// lineOf returns the peer's line of messages, and starts its reader.
-func (e *Engine) lineOf(from uint64) (*replica, chan<- *smartbftprotos.Message) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r := e.replica
-	if r == nil || from == e.cfg.ID || !slices.Contains(r.Nodes(), from) {
-		return nil, nil
-	}
-	line := e.peers[from]
-	if line == nil {
-		line = make(chan *smartbftprotos.Message, maxPeerQueue)
-		e.peers[from] = line
-		e.readers.Go(func() { r.read(from, line) })
-	}
-	return r, line
-}
-
-// read hands a peer's messages to SmartBFT. It is a goroutine of its own
-// because SmartBFT may end the one that calls it.
-func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
-	for {
-		select {
-		case <-r.ctx.Done():
-			return
-		case m := <-line:
-			if !r.heard(from, m) {
-				r.take(from, m)
-			}
-		}
-	}
-}
-
-// Behind says that the chain has a height by the word of more validators than
-// may lie. If the ledger does not get there within fifteen seconds, Run starts
-// SmartBFT anew, with a sync: on an idle chain nothing else tells it that it
-// missed the last block.
-func (e *Engine) Behind(height uint64) {
-	e.told.Store(height)
-	poke(e.wake)
 }
 
 // Stats is a moment's figures.
