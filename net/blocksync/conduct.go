@@ -74,6 +74,13 @@ func (c *conduct) resting(key peer.Key) bool {
 	return time.Now().Before(c.records[key].until)
 }
 
+// failures is how often a peer failed since it was of use last.
+func (c *conduct) failures(key peer.Key) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.records[key].failures
+}
+
 // patience is how long a peer may be silent.
 func (c *conduct) patience(key peer.Key) time.Duration {
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package blocksync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 const (
 	silence     = 2*heartbeat + 2*time.Second // without a frame of a live answer
 	lookAround  = heartbeat                   // between two looks at what others say
+	lookSoon    = time.Second                 // the same, when blocks came until a moment ago
 	liveFrames  = 8                           // frames of blocks that wait to be committed
 	prunedFor   = time.Minute                 // until Follow gives up looking for who keeps what it needs
 	followPause = time.Second                 // after a failure, unless peers come or go
@@ -82,18 +84,15 @@ func (s *Syncer) followOne(ctx context.Context) error {
 	return err
 }
 
-// best is the peer to listen to: a validator rather than another node, and the
-// nearest of them.
+// best is the peer to listen to: one that failed least since it was of use last,
+// a validator rather than another node, and the nearest of them.
 func (s *Syncer) best() (peer.Key, bool) {
 	list := s.listenable()
 	if len(list) == 0 {
 		return peer.Key{}, false
 	}
 	return slices.MinFunc(list, func(a, b peer.Info) int {
-		if a.Class != b.Class {
-			return int(b.Class) - int(a.Class)
-		}
-		return int(a.RTT - b.RTT)
+		return cmp.Or(s.conduct.failures(a.Key)-s.conduct.failures(b.Key), int(b.Class)-int(a.Class), cmp.Compare(a.RTT, b.RTT))
 	}).Key, true
 }
 
@@ -186,20 +185,27 @@ func (s *Syncer) commitLive(ctx context.Context, runs <-chan []certified) error 
 	}
 }
 
-// watch looks now and then whether others are further, while nothing comes.
+// watch looks now and then whether others are further, while nothing comes: soon
+// where blocks came before, for then it is rather the peer that is gone than
+// the chain that is idle.
 func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
-	before, behind := s.cfg.Ledger.Head().Height, 0
+	before, behind, wait := s.cfg.Ledger.Head().Height, 0, lookSoon
 	for turn := 0; ; turn++ {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(lookAround):
+		case <-time.After(wait):
 		}
 		now := s.cfg.Ledger.Head().Height
-		if now > before || !s.othersAhead(ctx, key, now, turn) {
-			before, behind = now, 0
-		} else if behind++; behind > 1 {
-			return fmt.Errorf("at height %d: %w", now, errLagging)
+		switch {
+		case now > before:
+			before, behind, wait = now, 0, lookSoon
+		case !s.othersAhead(ctx, key, now, turn):
+			behind, wait = 0, lookAround
+		default:
+			if behind++; behind > 1 {
+				return fmt.Errorf("at height %d: %w", now, errLagging)
+			}
 		}
 	}
 }

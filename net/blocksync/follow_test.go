@@ -138,6 +138,53 @@ func TestFollowLeavesAPeer(t *testing.T) {
 	}
 }
 
+// TestFollowLeavesABusyPeerSoon: a peer whose power fails while blocks stream
+// in is left within four seconds, long before its silence alone would tell.
+func TestFollowLeavesABusyPeerSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(400, 10, nil)
+		n, source := newNetwork("self"), newLedger(t, h, 100)
+		defer n.stop()
+		fails := make(chan struct{})
+		n.connect("first", peer.Validator, func(ctx context.Context, from peer.Key, raw []byte, st peer.Stream) error {
+			return honest(t, source)(ctx, from, raw, mortal{st, ctx, fails})
+		})
+		n.connect("second", peer.Node, honest(t, source))
+		l := newLedger(t, h, 0)
+		defer follow(t, n, l)()
+		for i := range 150 {
+			if i == 80 {
+				close(fails)
+			}
+			source.grow(h, 1)
+			elapse(100 * time.Millisecond)
+			if missed := source.height() - l.height(); missed > 40 {
+				t.Fatalf("%d blocks behind after the peer fell silent", missed)
+			}
+		}
+		if l.height() != source.height() {
+			t.Errorf("at height %d of %d", l.height(), source.height())
+		}
+	})
+}
+
+// mortal is a stream of a peer that falls silent.
+type mortal struct {
+	peer.Stream
+	ctx   context.Context
+	fails <-chan struct{}
+}
+
+func (m mortal) Send(frame []byte) error {
+	select {
+	case <-m.fails:
+		<-m.ctx.Done()
+		return m.ctx.Err()
+	default:
+		return m.Stream.Send(frame)
+	}
+}
+
 // onLive answers live requests in another way.
 func onLive(serve server, live func(ctx context.Context, st peer.Stream) error) server {
 	return func(ctx context.Context, from peer.Key, raw []byte, st peer.Stream) error {
