@@ -18,7 +18,8 @@ import (
 const (
 	silence     = 2*heartbeat + 2*time.Second // without a frame of a live answer
 	lookAround  = heartbeat                   // between two looks at what others say
-	lookSoon    = time.Second                 // the same, when blocks came until a moment ago
+	lookSoon    = time.Second                 // the same, when blocks came until a moment ago,
+	soonLooks   = 5                           // so many times: others may be deposing a leader
 	liveFrames  = 8                           // frames of blocks that wait to be committed
 	prunedFor   = time.Minute                 // until Follow gives up looking for who keeps what it needs
 	followPause = time.Second                 // after a failure, unless peers come or go
@@ -189,8 +190,15 @@ func (s *Syncer) commitLive(ctx context.Context, runs <-chan []certified) error 
 // where blocks came before, for then it is rather the peer that is gone than
 // the chain that is idle.
 func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
-	before, behind, wait := s.cfg.Ledger.Head().Height, 0, lookSoon
+	before, behind, quiet := s.cfg.Ledger.Head().Height, 0, 0
 	for turn := 0; ; turn++ {
+		wait := lookSoon
+		switch {
+		case behind > 0:
+			wait = lookSoon / 2
+		case quiet > soonLooks:
+			wait = lookAround
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -199,9 +207,9 @@ func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
 		now := s.cfg.Ledger.Head().Height
 		switch {
 		case now > before:
-			before, behind, wait = now, 0, lookSoon
+			before, behind, quiet = now, 0, 0
 		case !s.othersAhead(ctx, key, now, turn):
-			behind, wait = 0, lookAround
+			behind, quiet = 0, quiet+1
 		default:
 			if behind++; behind > 1 {
 				return fmt.Errorf("at height %d: %w", now, errLagging)
