@@ -24,6 +24,39 @@ func (l *Ledger) checkProtocol(version uint64) error {
 	return nil
 }
 
+// checkFollows keeps a node from passing on a proposal, or an approval of one,
+// that brings a protocol version which its own program does not know: a quorum
+// that agrees should be one that can go on. No rule of the chain says so, since
+// nodes with different programs must execute alike.
+func (l *Ledger) checkFollows(r reader, t *chain.Tx) error {
+	var kind chain.ProposalKind
+	var args []byte
+	switch t.Op {
+	case chain.OpPropose:
+		if a, err := chain.ParsePropose(t.Args); err == nil {
+			kind, args = a.Kind, a.Args
+		}
+	case chain.OpApprove:
+		a, err := chain.ParseVote(t.Args)
+		if err != nil {
+			return nil // the block will tell
+		}
+		p, _, err := load(r, chain.ProposalKey(a.Proposal), chain.ParseProposal)
+		if err != nil {
+			return err
+		}
+		kind, args = p.Kind, p.Args
+	}
+	if kind != chain.ProposeParams {
+		return nil
+	}
+	p, err := chain.ParseParams(args)
+	if err != nil {
+		return &fault{err}
+	}
+	return l.checkProtocol(p.Protocol)
+}
+
 // wantVersion has the codes in use compiled for a version that is not in force
 // yet. If they are being compiled for one already, that one goes first and
 // what is left is compiled when it is needed.

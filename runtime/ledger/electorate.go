@@ -1,0 +1,92 @@
+package ledger
+
+import (
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+)
+
+// electorate is who decides a proposal at this moment: the validators, or the
+// guardians of an account.
+type electorate struct {
+	set       chain.ValidatorSet // nil where guardians decide
+	guardians chain.Guardians
+	needed    int // approvals
+}
+
+// electorate finds who decides. A set that has shrunk below the approvals that
+// the parameters ask of deployments needs all of its members.
+func (x *execution) electorate(p *chain.Proposal) (e electorate, err error) {
+	if p.Kind == chain.ProposeRecover {
+		a, err := chain.ParseRecover(p.Args)
+		if err != nil {
+			return e, &fault{err}
+		}
+		e.guardians, _, err = load(x.state, chain.GuardiansKey(a.Account), chain.ParseGuardians)
+		e.needed = max(1, int(e.guardians.Threshold))
+		return e, err
+	}
+	if e.set, err = x.validators(); err != nil {
+		return e, err
+	}
+	e.needed = e.set.Quorum()
+	if byDeveloper(p.Kind) {
+		e.needed = int(min(max(1, x.params.DeployApprovals), uint64(len(e.set))))
+	}
+	return e, nil
+}
+
+func byDeveloper(k chain.ProposalKind) bool {
+	return k == chain.ProposeDeploy || k == chain.ProposeUpgrade
+}
+
+func (e *electorate) size() int {
+	if e.set != nil {
+		return len(e.set)
+	}
+	return len(e.guardians.Accounts)
+}
+
+// member tells whether an account has a vote, and its validator's id, which is
+// 0 for a guardian.
+func (e *electorate) member(s *sender) (id uint64, ok bool) {
+	if e.set == nil {
+		return 0, e.guardians.Has(s.id)
+	}
+	return e.set.ID(s.account.Key)
+}
+
+// counts says whether a vote's caster has a vote now.
+func (e *electorate) counts(v *chain.ProposalVote) bool {
+	if e.set == nil {
+		return e.guardians.Has(v.Account)
+	}
+	_, ok := e.set.Key(v.Validator)
+	return ok && v.Validator != 0
+}
+
+// tally counts the last votes of those who have a vote now.
+func (e *electorate) tally(p *chain.Proposal) (approve, reject int) {
+	for i := range p.Votes {
+		v := &p.Votes[i]
+		if last := lastVote(p, v.Account, v.Validator); last != i || !e.counts(v) {
+			continue
+		}
+		if v.Approves {
+			approve++
+		} else {
+			reject++
+		}
+	}
+	return approve, reject
+}
+
+// lastVote is the place of the last vote of an account as a validator, or as a
+// guardian; -1 if there is none.
+func lastVote(p *chain.Proposal, account abi.Hash, validator uint64) int {
+	for i := len(p.Votes) - 1; i >= 0; i-- {
+		if p.Votes[i].Account == account && p.Votes[i].Validator == validator {
+			return i
+		}
+	}
+	return -1
+}
