@@ -30,7 +30,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim-seed", 1, "first seed of the simulated networks")
 	simSeeds = flag.Int("sim-seeds", 1, "how many seeds of the simulated networks to play")
-	simRound = flag.Int("sim-rounds", 0, "rounds of faults in a campaign, besides its changes of members")
+	simRound = flag.Int("sim-rounds", 2, "rounds of faults in a campaign, besides its changes of members")
 	simLog   = flag.String("sim-log", "error", "what simulated nodes log")
 )
 

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/sdk/client"
 )
 
@@ -25,42 +27,32 @@ var (
 // have other things to do. The log tells how long it took.
 const (
 	goOnWithin = 30 * time.Second
-	feedWithin = 10 * time.Second // a transaction that is lost on its way is given up after this
+	feedWithin = 5 * time.Second // a transaction that is lost on its way is given up after this
 )
 
-// mostUnderFault is how many transactions one of the other nodes acknowledges
-// at most before the network is healed: seconds of work.
-const mostUnderFault = 200
+const (
+	loadPause      = 20 * time.Millisecond // between two transactions of a node's client
+	mostUnderFault = 100                   // transactions that one of the other nodes acknowledges before the heal
+	joinEvery      = 5                     // in one of so many rounds a follower joins, while the fault lasts
+	joinBlocks     = 256                   // between two snapshots, by which it does so
+	readRate       = 500                   // blocks a second that the test asks a node for, which answers twice as often at most
+)
 
 // TestSurvival runs four validators and a follower as processes, has all of
-// them take transactions, and kills, hangs and cuts off nodes meanwhile. No
-// transaction that was acknowledged may be lost, none may be applied twice, and
-// all nodes must end with the same blocks. With -artifacts the homes stay.
+// them take transactions, and kills, hangs and cuts off nodes meanwhile. After
+// each round all nodes must hold the same blocks. No transaction that was
+// acknowledged may be lost, and none may be applied twice. With -artifacts the
+// homes stay.
 func TestSurvival(t *testing.T) {
 	s := startSurvival(t)
 	rng := rand.New(rand.NewPCG(*survivalSeed, 0))
 	for round := range *survivalRounds {
-		fault, nodes := s.chooseFault(rng, round)
-		t.Logf("round %d: %s %v", round, fault, nodes)
-		s.order(fault, nodes...)
-		hasJoined := func() {}
-		if len(nodes) < len(s.nodes) {
-			s.await(slices.DeleteFunc(s.all(), func(i int) bool { return slices.Contains(nodes, memberName(i)) }), 2)
-			if round%joinEvery == 0 {
-				hasJoined = s.join(s.other(nodes))
-			}
-			s.await([]int{s.other(nodes)}, rng.IntN(mostUnderFault))
-		}
-		s.order("heal")
-		s.await(s.all(), 2)
-		hasJoined()
+		s.round(rng, round)
 	}
 	s.stopLoad()
-	s.agree()
+	s.agree(0)
+	s.settle()
 }
-
-// joinEvery is in how many rounds a follower joins, while the fault lasts.
-const joinEvery = 5
 
 // survival is a network under load.
 type survival struct {
@@ -68,7 +60,12 @@ type survival struct {
 	acks     chan ack
 	load     *errgroup.Group
 	stopLoad func()
-	known    []ack // owned by the test's goroutine
+
+	// Owned by the test's goroutine.
+	known             []ack
+	acked             uint64 // height of the newest of them
+	chain             copyOfChain
+	inFault, inHealed time.Duration // the longest that any node took nothing
 }
 
 // ack is a transaction that a node said is in a block.
@@ -80,9 +77,32 @@ type ack struct {
 
 func startSurvival(t *testing.T) *survival {
 	t.Helper()
-	s := &survival{fleet: startFleet(t, t.ArtifactDir()), acks: make(chan ack)}
+	dir := t.ArtifactDir()
+	newFleetGenesis(t, dir, 1, func(p *chain.Params) { p.SnapshotBlocks = joinBlocks })
+	s := &survival{fleet: startFleet(t, dir), acks: make(chan ack), chain: copyOfChain{done: map[abi.Hash][]uint64{}}}
 	s.startLoad()
 	return s
+}
+
+// round makes a fault, sees the others go on, heals it, and sees all go on.
+func (s *survival) round(rng *rand.Rand, round int) {
+	s.t.Helper()
+	fault, nodes := s.chooseFault(rng, round)
+	s.t.Logf("round %d: %s %v", round, fault, nodes)
+	s.order(fault, nodes...)
+	hasJoined := func() {}
+	if len(nodes) < len(s.nodes) {
+		took := s.await(slices.DeleteFunc(s.all(), func(i int) bool { return slices.Contains(nodes, memberName(i)) }), 2)
+		s.inFault = max(s.inFault, took)
+		if round%joinEvery == 0 {
+			hasJoined = s.join(s.other(nodes))
+		}
+		s.await([]int{s.other(nodes)}, rng.IntN(mostUnderFault))
+	}
+	s.order("heal")
+	s.inHealed = max(s.inHealed, s.await(s.all(), 2))
+	hasJoined()
+	s.agree(round % len(s.nodes))
 }
 
 // chooseFault begins with the leader's death; every tenth round all die.
@@ -145,12 +165,13 @@ func (s *survival) feed(ctx context.Context, node int) {
 		case <-ctx.Done():
 			return
 		}
+		wait(ctx, loadPause)
 	}
 }
 
 // await waits until each of some nodes has acknowledged so many transactions
-// more; the first may have been under way.
-func (s *survival) await(nodes []int, count int) {
+// more, the first of which may have been under way, and tells how long it took.
+func (s *survival) await(nodes []int, count int) time.Duration {
 	s.t.Helper()
 	late := time.NewTimer(goOnWithin)
 	defer late.Stop()
@@ -162,7 +183,7 @@ func (s *survival) await(nodes []int, count int) {
 	for count > 0 && len(missing) > 0 {
 		select {
 		case a := <-s.acks:
-			s.known = append(s.known, a)
+			s.known, s.acked = append(s.known, a), max(s.acked, a.height)
 			if missing[a.node]--; missing[a.node] <= 0 {
 				delete(missing, a.node)
 			}
@@ -170,87 +191,120 @@ func (s *survival) await(nodes []int, count int) {
 			s.t.Fatalf("after %s no word from %v of %v", goOnWithin, missing, nodes)
 		}
 	}
-	s.t.Logf("%v took %d more each within %s", nodes, count, time.Since(began).Round(10*time.Millisecond))
+	took := time.Since(began).Round(10 * time.Millisecond)
+	s.t.Logf("%v took %d more each within %s", nodes, count, took)
+	return took
 }
 
-// agree compares all nodes' chains, and looks for what was acknowledged.
-func (s *survival) agree() {
-	s.t.Helper()
-	chains := make([]*copyOfChain, len(s.nodes))
-	var reading errgroup.Group
-	height := s.top()
-	for i := range s.nodes {
-		reading.Go(func() (err error) {
-			chains[i], err = s.read(i, height)
-			return err
-		})
-	}
-	if err := reading.Wait(); err != nil {
-		s.t.Fatal(err)
-	}
-	for i, c := range chains[1:] {
-		for h := range c.hashes {
-			if c.hashes[h] != chains[0].hashes[h] {
-				s.t.Fatalf("at height %d n1 has block %x, %s %x", h+1, chains[0].hashes[h], s.nodes[i+1].Name, c.hashes[h])
-			}
-		}
-	}
-	for _, a := range s.known {
-		if at := chains[0].done[a.id]; !slices.Equal(at, []uint64{a.height}) {
-			s.t.Errorf("transaction %x was acknowledged by n%d at height %d and is at %v", a.id, a.node+1, a.height, at)
-		}
-	}
-	for id, at := range chains[0].done {
-		if len(at) > 1 {
-			s.t.Errorf("transaction %x was applied at heights %v", id, at)
-		}
-	}
-	s.t.Logf("%d blocks, %d transactions acknowledged of %d applied", height, len(s.known), len(chains[0].done))
-}
-
-// top is the greatest height of all nodes.
-func (s *survival) top() (height uint64) {
-	for i := range s.nodes {
-		height = max(height, s.status(i).Height)
-	}
-	return height
-}
-
-// copyOfChain is what a node holds, from height 1 on.
+// copyOfChain is what the test has read of a chain, from height 1 on.
 type copyOfChain struct {
 	hashes []abi.Hash
 	done   map[abi.Hash][]uint64 // heights at which a transaction changed something
 }
 
-// read reads a node's blocks once it has them all.
-func (s *survival) read(i int, height uint64) (*copyOfChain, error) {
+// agree reads on from where one node was read before, and requires that all
+// have the newest of these blocks, which names those before it.
+func (s *survival) agree(from int) {
+	s.t.Helper()
+	if err := s.read(from); err != nil {
+		s.t.Fatalf("reading %s: %v", s.nodes[from].Name, err)
+	}
+	height := uint64(len(s.chain.hashes))
+	want := s.chain.hashes[height-1]
+	var asking errgroup.Group
+	for i, n := range s.nodes {
+		asking.Go(func() error {
+			got, err := s.hashAt(i, height)
+			if err != nil {
+				return fmt.Errorf("%s: %w", n.Name, err)
+			}
+			if got != want {
+				return fmt.Errorf("at height %d %s has block %x, %s %x", height, s.nodes[from].Name, want, n.Name, got)
+			}
+			return nil
+		})
+	}
+	if err := asking.Wait(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// read reads the blocks of a node that none was asked for before, up to the
+// newest in which something is that was acknowledged.
+func (s *survival) read(i int) error {
 	ctx, cancel := context.WithTimeout(s.t.Context(), goOnWithin)
 	defer cancel()
-	n := &s.nodes[i]
-	cl, err := dialHome(ctx, home(n.Home), n.Quic, operatorKeyFile)
+	cl, err := s.dial(ctx, i)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	defer cl.Close()
+	if err := s.reach(ctx, cl, s.acked); err != nil {
+		return err
+	}
+	pace := rate.NewLimiter(readRate, 1)
+	for h := uint64(len(s.chain.hashes)) + 1; h <= s.acked; h++ {
+		if err := pace.Wait(ctx); err != nil {
+			return err
+		}
+		b, err := cl.Block(ctx, h)
+		if err != nil {
+			return fmt.Errorf("block %d: %w", h, err)
+		}
+		if err := s.chain.add(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add takes the next block.
+func (c *copyOfChain) add(b *client.BlockRecord) error {
+	h := b.Block.Header.Height
+	if n := len(c.hashes); n > 0 && b.Block.Header.Parent != c.hashes[n-1] {
+		return fmt.Errorf("block %d follows block %x, and another node holds %x before it", h, b.Block.Header.Parent, c.hashes[n-1])
+	}
+	c.hashes = append(c.hashes, b.Block.Header.Hash())
+	for _, o := range b.Outcomes {
+		if o.Code == abi.OK {
+			c.done[o.ID] = append(c.done[o.ID], h)
+		}
+	}
+	return nil
+}
+
+// hashAt names a node's block once it has it.
+func (s *survival) hashAt(i int, height uint64) (abi.Hash, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), goOnWithin)
+	defer cancel()
+	cl, err := s.dial(ctx, i)
+	if err != nil {
+		return abi.Hash{}, err
 	}
 	defer cl.Close()
 	if err := s.reach(ctx, cl, height); err != nil {
-		return nil, fmt.Errorf("%s: %w", n.Name, err)
+		return abi.Hash{}, err
 	}
-	return readChain(ctx, cl, height)
+	b, err := cl.Block(ctx, height)
+	if err != nil {
+		return abi.Hash{}, fmt.Errorf("block %d: %w", height, err)
+	}
+	return b.Block.Header.Hash(), nil
 }
 
-func readChain(ctx context.Context, cl *client.Client, height uint64) (*copyOfChain, error) {
-	c := &copyOfChain{done: map[abi.Hash][]uint64{}}
-	for h := uint64(1); h <= height; h++ {
-		b, err := cl.Block(ctx, h)
-		if err != nil {
-			return nil, fmt.Errorf("block %d: %w", h, err)
-		}
-		c.hashes = append(c.hashes, b.Block.Header.Hash())
-		for _, o := range b.Outcomes {
-			if o.Code == abi.OK {
-				c.done[o.ID] = append(c.done[o.ID], h)
-			}
+// settle looks for what was acknowledged in the chain that all nodes hold.
+func (s *survival) settle() {
+	s.t.Helper()
+	for _, a := range s.known {
+		if at := s.chain.done[a.id]; !slices.Equal(at, []uint64{a.height}) {
+			s.t.Errorf("transaction %x was acknowledged by n%d at height %d and is at %v", a.id, a.node+1, a.height, at)
 		}
 	}
-	return c, nil
+	for id, at := range s.chain.done {
+		if len(at) > 1 {
+			s.t.Errorf("transaction %x was applied at heights %v", id, at)
+		}
+	}
+	s.t.Logf("%d blocks, %d transactions acknowledged of %d applied; a node took nothing for %s at most with a fault, for %s after a heal",
+		len(s.chain.hashes), len(s.known), len(s.chain.done), s.inFault, s.inHealed)
 }
