@@ -54,10 +54,9 @@ func (r *replica) stale(from uint64, m *smartbftprotos.Message) bool {
 	return view < r.entered && r.flight != flight{view, height}
 }
 
-// othersHave is the height that one more has than may lie, by what they work at.
+// othersHave is the height that one more has than may lie, by what they work
+// at. It needs mu.
 func (r *replica) othersHave() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	var heights []uint64
 	for _, v := range r.set {
 		heights = append(heights, r.spoke[v.ID])

@@ -49,17 +49,37 @@ func (r *replica) early(from uint64, m *smartbftprotos.Message) bool {
 	if len(words) == 0 {
 		return false
 	}
-	said, err := parseViewData(words[0])
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil || said.view <= r.promises.least {
+	said, err := parseWords(words)
+	if err != nil {
 		return false
 	}
-	if r.ahead == nil {
+	r.mu.Lock()
+	far := said.view == r.promises.least && r.entered < said.view && said.decided > r.cfg.App.Head().Height+1
+	keep := far || said.view > r.promises.least
+	if keep && r.ahead == nil {
 		r.ahead = map[ahead]*smartbftprotos.Message{}
 	}
-	r.ahead[ahead{from, kind}] = m
-	return true
+	if keep {
+		r.ahead[ahead{from, kind}] = m
+	}
+	r.mu.Unlock()
+	if far {
+		r.prompt()
+	}
+	return keep
+}
+
+// parseWords reads the view that words are for and the highest block that one of
+// them knows.
+func parseWords(words []*smartbftprotos.SignedViewData) (all viewData, err error) {
+	for _, signed := range words {
+		said, err := parseViewData(signed)
+		if err != nil {
+			return viewData{}, err
+		}
+		all = viewData{said.view, max(all.decided, said.decided)}
+	}
+	return all, nil
 }
 
 // catchUp hands over what came early.

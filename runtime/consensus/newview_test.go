@@ -249,3 +249,97 @@ func TestEarlyWords(t *testing.T) {
 		})
 	})
 }
+
+// While views change, a validator that is behind syncs by the word of the
+// leader to come, or of more than may lie; and one that lies cannot have it
+// sync without end.
+func TestLags(t *testing.T) {
+	height := func(n uint64) *smartbftprotos.Message {
+		return &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{
+			StateTransferResponse: &smartbftprotos.StateTransferResponse{Sequence: n + 1}}}
+	}
+	for name, c := range map[string]struct {
+		changing bool
+		says     map[uint64]uint64 // heights
+		syncs    bool
+	}{
+		"nobody changes views": {false, map[uint64]uint64{2: 9, 3: 9}, false},
+		"all level":            {true, map[uint64]uint64{2: 0, 3: 0, 4: 0}, false},
+		"one that lies":        {true, map[uint64]uint64{3: 1 << 62}, false},
+		"more than may lie":    {true, map[uint64]uint64{3: 1, 4: 7}, true},
+		"the leader to come":   {true, map[uint64]uint64{2: 1}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScripted(t, 1)
+				r := s.engine(1).replica
+				r.mu.Lock()
+				r.promises.least = uint64(btoi(c.changing))
+				r.mu.Unlock()
+				begin := time.Now()
+				for range 3 {
+					for id, h := range c.says {
+						s.say(id, height(h), 1)
+					}
+				}
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				if r.prompted.IsZero() == c.syncs {
+					t.Errorf("it syncs: %v", !c.syncs)
+				}
+				if c.syncs && r.prompted.Sub(begin) >= urgeAfter {
+					t.Error("it syncs late, or more than once")
+				}
+			})
+		})
+	}
+}
+
+// A validator that a sync has brought further says its word anew, unless it has
+// prepared or voted for the next block: it would deny that.
+func TestSaysAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		said              lastWord
+		entered, accepted uint64
+		voted             uint64
+		again             bool
+	}{
+		"behind":            {lastWord{2, 1, 0}, 0, 1, 1, true},
+		"level":             {lastWord{2, 1, 1}, 0, 1, 1, false},
+		"said nothing":      {lastWord{}, 0, 1, 1, false},
+		"of an older view":  {lastWord{2, 0, 0}, 0, 1, 1, false},
+		"has entered":       {lastWord{2, 1, 0}, 1, 1, 1, false},
+		"prepared the next": {lastWord{2, 1, 0}, 0, 2, 1, false},
+		"voted for it":      {lastWord{2, 1, 0}, 0, 1, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScripted(t, 1, 2, 3, 4)
+				s.commit(1, 1, 1, 2, 3, 4)
+				words := make(chan *smartbftprotos.ViewData, 10)
+				s.losing(func(_, _ uint64, m *smartbftprotos.Message) bool {
+					vd := &smartbftprotos.ViewData{}
+					if signed := m.GetViewData(); signed != nil && proto.Unmarshal(signed.RawViewData, vd) == nil {
+						words <- vd
+					}
+					return false
+				})
+				r := s.engine(1).replica
+				r.mu.Lock()
+				r.said, r.entered, r.promises.least = c.said, c.entered, 1
+				r.promises.accepted.height, r.promises.voted.height = c.accepted, c.voted
+				r.mu.Unlock()
+				r.sayAgain()
+				if again := len(words) > 0; again != c.again {
+					t.Fatalf("it says its word again: %v", again)
+				}
+				if c.again {
+					vd := <-words
+					if md, err := parseMetadata(vd.LastDecision.Metadata); err != nil || md.LatestSequence != 1 || vd.NextView != 1 || vd.InFlightProposal != nil {
+						t.Errorf("it says %v, %v", vd, err)
+					}
+				}
+			})
+		})
+	}
+}

@@ -3,10 +3,7 @@ package consensus
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
-
-	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -113,17 +110,18 @@ const urgeAfter = 500 * time.Millisecond
 
 // urge has SmartBFT sync when others are known to be further for some time, and
 // says when to be called next while they are. It syncs by itself only when it
-// hears votes for two blocks ahead, or a leader's heartbeats for a second. What
-// it takes to sync at once is a heartbeat of a later view.
+// hears votes for two blocks ahead, or a leader's heartbeats for a second.
 func (r *replica) urge(w *watch) (left time.Duration, behind bool) {
 	height := r.cfg.App.Head().Height
-	left, behind = w.left(height, height < max(r.told.Load(), r.othersHave()), urgeAfter, time.Now())
+	r.mu.Lock()
+	others := r.othersHave()
+	r.mu.Unlock()
+	left, behind = w.left(height, height < max(r.told.Load(), others), urgeAfter, time.Now())
 	if len(r.Nodes()) == 1 || !behind || left > 0 {
 		return left, behind && len(r.Nodes()) > 1
 	}
 	*w = watch{height, time.Now()}
-	r.bft.HandleMessage(r.bft.GetLeaderID(), &smartbftprotos.Message{Content: &smartbftprotos.Message_HeartBeat{
-		HeartBeat: &smartbftprotos.HeartBeat{View: math.MaxUint64}}})
+	r.prompt()
 	return urgeAfter, true
 }
 

@@ -61,6 +61,8 @@ type replica struct {
 	sent      sentMessage                 // the last message sent
 	outbox    outbox
 	ahead     map[ahead]*smartbftprotos.Message
+	said      lastWord      // in the last change of view
+	prompted  time.Time     // when SmartBFT was last told to sync
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 

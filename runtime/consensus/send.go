@@ -34,6 +34,12 @@ func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 		poke(r.wake)
 	}
 	r.send(to, m)
+	if m.GetViewChange() != nil {
+		r.tellHeight(to)
+	}
+	if said := m.GetViewData(); said != nil {
+		r.noteWord(to, said)
+	}
 }
 
 // send needs mu, so that messages keep their order.
