@@ -19,6 +19,7 @@ type Syncer struct {
 	conduct conduct
 	meter   meter
 	turn    chan struct{}          // holds a token while blocks are fetched in bulk
+	silent  map[peer.Key]bool      // peers that the last such fetch had no word from; whoever has the turn owns it
 	window  atomic.Pointer[window] // of the bulk fetch in progress, or nil
 	living  atomic.Bool            // blocks stream in
 	told    atomic.Uint64          // the height that their peer told last
@@ -58,7 +59,7 @@ func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
 	}
 	defer func() { <-s.turn }()
 	before, begun := s.cfg.Ledger.Head().Height, time.Now()
-	w := newWindow(before+1, s.cfg.WindowBytes, quorum)
+	w := newWindow(before+1, s.cfg.WindowBytes, quorum, s.silent)
 	s.window.Store(w)
 	defer s.window.Store(nil)
 
@@ -67,6 +68,7 @@ func (s *Syncer) catchUp(ctx context.Context, quorum int) error {
 	group.Go(func() { s.supervise(inner, w) })
 	group.Go(func() { s.report(inner, w) })
 	err := s.drain(ctx, w)
+	s.silent = w.unheard()
 	cancel()
 	group.Wait()
 

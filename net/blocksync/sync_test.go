@@ -85,6 +85,46 @@ func TestSyncWithoutPeers(t *testing.T) {
 	})
 }
 
+// TestSyncWaitsOnceForTheDead: a peer that lost its power counts as connected for
+// seconds. A validator that lags behind a busy chain must not wait for it at
+// each of its syncs: it would never come level.
+func TestSyncWaitsOnceForTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(100, 10, nil)
+		l, n, source := newLedger(t, h, 0), newNetwork("self"), newLedger(t, h, 10)
+		for _, name := range []string{"a", "b"} {
+			n.connect(name, peer.Validator, honest(t, source))
+		}
+		answers := make(chan struct{})
+		n.connect("dead", peer.Validator, func(ctx context.Context, from peer.Key, q []byte, st peer.Stream) error {
+			select {
+			case <-answers:
+				return honest(t, source)(ctx, from, q, st)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		s := syncer(t, n, l)
+		took := func() time.Duration {
+			source.grow(h, 10)
+			begun := time.Now()
+			if err := s.Sync(t.Context()); err != nil || l.height() != source.height() {
+				t.Fatalf("height %d of %d: %v", l.height(), source.height(), err)
+			}
+			return time.Since(begun)
+		}
+		if first, second := took(), took(); first > lateAfter+2*tick || second > 0 {
+			t.Errorf("the first sync took %v, the next one %v", first, second)
+		}
+		close(answers)
+		took()
+		if took(); len(s.silent) > 0 {
+			t.Error("it is not waited for again when it answers")
+		}
+		n.stop()
+	})
+}
+
 func TestSyncOfTheOnlyValidator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := build(3, 10, map[uint64][]seat{1: seats(1)})

@@ -44,6 +44,7 @@ type source struct {
 	class peer.Class
 	at    standing
 	heard time.Time // when it last told its standing; zero: not yet
+	late  bool      // nobody waits for its first word
 	gone  bool
 }
 
@@ -55,8 +56,9 @@ func (c *source) has(height uint64) bool {
 // without gaps, the first of which the ledger needs next. Workers take parts,
 // whoever commits pops them from the front.
 type window struct {
-	memory int // bytes that parts may hold
-	quorum int // validators whose word is waited for at first
+	memory int               // bytes that parts may hold
+	quorum int               // validators whose word is waited for at first
+	silent map[peer.Key]bool // who never told a standing the last time
 
 	mu      sync.Mutex    // guards what follows
 	changed chan struct{} // closed and replaced at each change
@@ -71,9 +73,9 @@ type window struct {
 	kept    time.Time // when there was a source that keeps the next height
 }
 
-func newWindow(next uint64, memory, quorum int) *window {
+func newWindow(next uint64, memory, quorum int, silent map[peer.Key]bool) *window {
 	now := time.Now()
-	return &window{memory: memory, quorum: quorum, next: next, block: guessBlock, changed: make(chan struct{}), begun: now, alone: now, kept: now}
+	return &window{memory: memory, quorum: quorum, silent: silent, next: next, block: guessBlock, changed: make(chan struct{}), begun: now, alone: now, kept: now}
 }
 
 // broadcast wakes everybody who waits. mu is held.
@@ -103,7 +105,7 @@ func (w *window) join(i peer.Info) *source {
 	if slices.ContainsFunc(w.sources, func(c *source) bool { return c.key == i.Key }) {
 		return nil
 	}
-	c := &source{key: i.Key, class: i.Class}
+	c := &source{key: i.Key, class: i.Class, late: w.silent[i.Key]}
 	w.sources = append(w.sources, c)
 	w.broadcast()
 	return c
@@ -280,18 +282,19 @@ func (w *window) reject(p *part, from uint64) {
 // ErrNoPeers; else nil. mu is held.
 func (w *window) over() error {
 	var target uint64
-	heard, keeps := 0, false
+	heard, all, keeps := 0, true, false
 	for _, c := range w.sources {
-		if !c.heard.IsZero() {
-			heard++
-			target = max(target, c.at.height)
-			keeps = keeps || c.has(w.next)
+		if c.heard.IsZero() {
+			all = all && c.late
+			continue
 		}
+		heard++
+		target = max(target, c.at.height)
+		keeps = keeps || c.has(w.next)
 	}
 	if keeps {
 		w.kept = time.Now()
 	}
-	all := heard == len(w.sources)
 	switch {
 	case len(w.sources) == 0 && time.Since(w.alone) > w.patience():
 		return ErrNoPeers
@@ -313,8 +316,21 @@ func (w *window) patience() time.Duration {
 	return aloneAfter
 }
 
+// unheard are the peers that have not told where they stand.
+func (w *window) unheard() map[peer.Key]bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := map[peer.Key]bool{}
+	for _, c := range w.sources {
+		if c.heard.IsZero() {
+			list[c.key] = true
+		}
+	}
+	return list
+}
+
 // settled says whether enough peers have told where they stand; all that are
-// there have if all is true.
+// waited for have if all is true.
 func (w *window) settled(all bool) bool {
 	if w.enough.IsZero() {
 		return time.Since(w.begun) > settleAfter
