@@ -161,25 +161,30 @@ func listen(t testing.TB) net.PacketConn {
 // virtual time.
 func serveSim(t testing.TB, n gateway.Node, set func(*gateway.Config)) *port {
 	t.Helper()
+	sockets := simulated(t, 2)
+	p := &port{dial: func(testing.TB) net.PacketConn { return sockets[1] }}
+	p.run(t, sockets[0], n, set)
+	return p
+}
+
+// simulated makes sockets on a simulated network, one a host.
+func simulated(t testing.TB, hosts int) (sockets []net.PacketConn) {
+	t.Helper()
 	network := &simnet.Simnet{Router: &simnet.PerfectRouter{}}
 	link := simnet.NodeBiDiLinkSettings{Latency: 5 * time.Millisecond}
-	host := byte(1)
-	endpoint := func(testing.TB) net.PacketConn {
-		host++
-		return network.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 4433}, link)
+	for host := range hosts {
+		sockets = append(sockets, network.NewEndpoint(&net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(host+1)), Port: 4433}, link))
 	}
-	server, client := endpoint(t), endpoint(t)
 	if err := network.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &port{dial: func(testing.TB) net.PacketConn { return client }}
-	p.run(t, server, n, set)
 	t.Cleanup(func() {
-		p.stop()
-		client.Close()
+		for _, s := range sockets {
+			s.Close()
+		}
 		network.Close()
 	})
-	return p
+	return sockets
 }
 
 func (p *port) run(t testing.TB, conn net.PacketConn, n gateway.Node, set func(*gateway.Config)) {

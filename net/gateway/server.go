@@ -21,7 +21,7 @@ const (
 	// quarter that quic-go lets pass before it grants anew: so no stream keeps
 	// another from its window, and unread are 128 KiB at most.
 	connectionWindow = 192 << 10
-	connectionIDLen  = 8 // bytes; long enough that ids do not collide
+	connectionIDLen  = 12 // bytes; with fewer the packet of a small request is too small for quic-go to answer it with a reset
 	handshakeTimeout = 5 * time.Second
 )
 
