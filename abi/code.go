@@ -75,6 +75,17 @@ const (
 	CodeUnknownValidator Code = 128
 	CodeBadValidatorSet  Code = 129
 
+	CodeBlacklisted         Code = 130
+	CodeUnproven            Code = 131
+	CodeBadOrigin           Code = 132
+	CodeNotBound            Code = 133
+	CodeUnknownManufacturer Code = 134
+	CodeReasonRequired      Code = 135
+	CodeLogConflict         Code = 136
+	CodeOldList             Code = 137
+	CodeUnknownPlatform     Code = 138
+	CodeTooMany             Code = 139
+
 	CodeAborted         Code = 150
 	CodeOutOfGas        Code = 151
 	CodeStackLimit      Code = 152
@@ -287,6 +298,17 @@ var codes = [...]codeEntry{
 	CodeVotedAlready:     {"voted-already", "the account has voted so already, or has rejected, which is final"},
 	CodeUnknownValidator: {"unknown-validator", "no validator has this id now"},
 	CodeBadValidatorSet:  {"bad-validator-set", "the chain would have no validator, more than 16, or a key twice"},
+
+	CodeBlacklisted:         {"blacklisted", "the serial or the hardware identity is on the blacklist; its manufacturer or owner of record takes it off"},
+	CodeUnproven:            {"unproven", "the device has no proof of origin from its manufacturer"},
+	CodeBadOrigin:           {"bad-origin", "the proof of origin is not by a key of the manufacturer, or is for another device"},
+	CodeNotBound:            {"not-bound", "the contract is not bound to the device; its owner binds it"},
+	CodeUnknownManufacturer: {"unknown-manufacturer", "nobody is registered who vouches for this manufacturer's serials"},
+	CodeReasonRequired:      {"reason-required", "a reason must be given for this"},
+	CodeLogConflict:         {"log-conflict", "the head of the decision log does not continue the one that was anchored before"},
+	CodeOldList:             {"old-list", "a newer list of this platform was taken in already"},
+	CodeUnknownPlatform:     {"unknown-platform", "no platform of this name is registered"},
+	CodeTooMany:             {"too-many", "there are as many of these as there may be"},
 
 	CodeAborted:         {"aborted", "the contract refused; its own code stands beside this one"},
 	CodeOutOfGas:        {"out-of-gas", "the contract used up its gas"},
