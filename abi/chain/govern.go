@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -58,49 +57,6 @@ type Propose struct {
 	Kind   ProposalKind
 	Args   []byte
 	Reason string
-}
-
-// Vote is the arguments of OpApprove and OpReject. {1: proposal, 2: reason}
-// A proposer who rejects its proposal withdraws it.
-type Vote struct {
-	Proposal uint64
-	Reason   string
-}
-
-// Guardians is the arguments of OpGuardians and the record under GuardiansKey:
-// {1: [account id …], 2: threshold, 3: delay ms}
-// So many of the guardians as the threshold says may give the account a new
-// key, which it has after the delay unless its present key objects. Without
-// guardians the list is empty and 2 and 3 are left out.
-type Guardians struct {
-	Accounts  []abi.Hash
-	Threshold uint64
-	Delay     int64
-}
-
-// AddValidator makes a key a validator. {1: statement, 2: roles}
-// The statement is a StatementValidator of the key. The account gets the
-// validator role, and those of 2 besides.
-type AddValidator struct {
-	Statement []byte
-	Roles     abi.Role
-}
-
-// RemoveValidator takes the vote from a validator. {1: validator id}
-type RemoveValidator struct{ ID uint64 }
-
-// ReplaceValidator gives a validator's vote to another key, or a validator
-// another key. {1: validator id, 2: statement (StatementValidator)}
-type ReplaceValidator struct {
-	ID        uint64
-	Statement []byte
-}
-
-// Recover gives an account a new key on its guardians' word.
-// {1: account id, 2: statement of the new key (StatementRotate)}
-type Recover struct {
-	Account   abi.Hash
-	Statement []byte
 }
 
 // Append appends the encoding of a.
@@ -175,6 +131,13 @@ func parseProposedParams(b []byte) (Params, error) {
 	return p, err
 }
 
+// Vote is the arguments of OpApprove and OpReject. {1: proposal, 2: reason}
+// A proposer who rejects its proposal withdraws it.
+type Vote struct {
+	Proposal uint64
+	Reason   string
+}
+
 // Append appends the encoding of a.
 func (a *Vote) Append(b []byte) []byte {
 	var f fields
@@ -191,160 +154,6 @@ func ParseVote(b []byte) (a Vote, err error) {
 			a.Proposal = r.Uint()
 		case 2:
 			a.Reason = shortText(r)
-		default:
-			return false
-		}
-		return true
-	})
-	return a, err
-}
-
-// Append appends the encoding of a.
-func (a *Guardians) Append(b []byte) []byte {
-	var f fields
-	list := cbor.AppendArray(nil, len(a.Accounts))
-	for i := range a.Accounts {
-		list = cbor.AppendBytes(list, a.Accounts[i][:])
-	}
-	f.raw(1, list)
-	f.optUint(2, a.Threshold)
-	f.optUint(3, uint64(a.Delay))
-	return f.appendTo(b)
-}
-
-// ParseGuardians reads the arguments of OpGuardians, or a record of them.
-func ParseGuardians(b []byte) (a Guardians, err error) {
-	err = parseArgs(b, 1<<1, func(k uint64, r *cbor.Reader) bool {
-		switch k {
-		case 1:
-			a.Accounts = readGuardians(r)
-		case 2:
-			a.Threshold = nonZero(r)
-		case 3:
-			a.Delay = int64(min(nonZero(r), math.MaxInt64))
-		default:
-			return false
-		}
-		return true
-	})
-	n := uint64(len(a.Accounts))
-	if err == nil && (a.Threshold > n || a.Threshold == 0 && n > 0 || a.Delay > MaxRecoveryDelay || n == 0 && a.Delay > 0) {
-		err = abi.CodeBadArgument
-	}
-	return a, err
-}
-
-func readGuardians(r *cbor.Reader) (list []abi.Hash) {
-	n := r.Array()
-	if n > MaxGuardians {
-		r.Fail(abi.CodeTooLarge)
-	}
-	seen := make(map[abi.Hash]bool, MaxGuardians)
-	for ; n > 0 && r.Err() == nil; n-- {
-		h := hashOf(r)
-		if seen[h] {
-			r.Fail(abi.CodeBadArgument)
-		}
-		seen[h] = true
-		list = append(list, h)
-	}
-	return list
-}
-
-// Has says whether the account is one of the guardians.
-func (a *Guardians) Has(account abi.Hash) bool {
-	for i := range a.Accounts {
-		if a.Accounts[i] == account {
-			return true
-		}
-	}
-	return false
-}
-
-// Append appends the encoding of a.
-func (a *AddValidator) Append(b []byte) []byte {
-	var f fields
-	f.bytes(1, a.Statement)
-	f.optUint(2, uint64(a.Roles))
-	return f.appendTo(b)
-}
-
-// ParseAddValidator reads the arguments of ProposeAddValidator.
-func ParseAddValidator(b []byte) (a AddValidator, err error) {
-	err = parseArgs(b, 1<<1, func(k uint64, r *cbor.Reader) bool {
-		switch k {
-		case 1:
-			a.Statement = r.Bytes()
-		case 2:
-			a.Roles = abi.Role(nonZero(r))
-		default:
-			return false
-		}
-		return true
-	})
-	if err == nil && a.Roles&^abi.AllRoles != 0 {
-		err = abi.CodeBadArgument
-	}
-	return a, err
-}
-
-// Append appends the encoding of a.
-func (a *RemoveValidator) Append(b []byte) []byte {
-	var f fields
-	f.uint(1, a.ID)
-	return f.appendTo(b)
-}
-
-// ParseRemoveValidator reads the arguments of ProposeRemoveValidator.
-func ParseRemoveValidator(b []byte) (a RemoveValidator, err error) {
-	err = parseArgs(b, 1<<1, func(k uint64, r *cbor.Reader) bool {
-		a.ID = r.Uint()
-		return k == 1
-	})
-	return a, err
-}
-
-// Append appends the encoding of a.
-func (a *ReplaceValidator) Append(b []byte) []byte {
-	var f fields
-	f.uint(1, a.ID)
-	f.bytes(2, a.Statement)
-	return f.appendTo(b)
-}
-
-// ParseReplaceValidator reads the arguments of ProposeReplaceValidator and
-// ProposeRotateValidator.
-func ParseReplaceValidator(b []byte) (a ReplaceValidator, err error) {
-	err = parseArgs(b, 1<<1|1<<2, func(k uint64, r *cbor.Reader) bool {
-		switch k {
-		case 1:
-			a.ID = r.Uint()
-		case 2:
-			a.Statement = r.Bytes()
-		default:
-			return false
-		}
-		return true
-	})
-	return a, err
-}
-
-// Append appends the encoding of a.
-func (a *Recover) Append(b []byte) []byte {
-	var f fields
-	f.bytes(1, a.Account[:])
-	f.bytes(2, a.Statement)
-	return f.appendTo(b)
-}
-
-// ParseRecover reads the arguments of ProposeRecover.
-func ParseRecover(b []byte) (a Recover, err error) {
-	err = parseArgs(b, 1<<1|1<<2, func(k uint64, r *cbor.Reader) bool {
-		switch k {
-		case 1:
-			a.Account = hashOf(r)
-		case 2:
-			a.Statement = r.Bytes()
 		default:
 			return false
 		}
