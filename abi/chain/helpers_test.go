@@ -141,7 +141,7 @@ var messages = []codec{
 	codecOf("issue-token", ParseIssueToken), codecOf("revoke-token", ParseRevokeToken), codecOf("upgrade", ParseUpgrade),
 	codecOf("propose", ParsePropose), codecOf("vote", ParseVote), codecOf("guardians", ParseGuardians), codecOf("add-validator", ParseAddValidator),
 	codecOf("remove-validator", ParseRemoveValidator), codecOf("replace-validator", ParseReplaceValidator), codecOf("recover", ParseRecover),
-	codecOf("origin", ParseOrigin), codecOf("certificate", ParseCertificate), codecOf("validator-set", ParseValidatorSet),
+	codecOf("origin", ParseOrigin), codecOf("origin-proof", ParseOriginProof), codecOf("certificate", ParseCertificate), codecOf("validator-set", ParseValidatorSet),
 	codecFunc("rotation-body", ParseRotationBody, func(b []byte, id abi.Hash) []byte { return append(b, RotationBody(id)...) }),
 	codecFunc("header", ParseHeader, func(b []byte, h Header) []byte { return AppendHeader(b, &h) }),
 	codecFunc("block", ParseBlock, AppendBlock),

@@ -130,14 +130,13 @@ func vectorGenesis() *Genesis {
 
 // vectorSuccessor goes on with the state of the block of vectorHeader, with two
 // of its validators and a new one.
-func vectorSuccessor(t testing.TB) *Genesis {
+func vectorSuccessor() *Genesis {
 	h := vectorHeader()
-	c, _ := vectorCertificate(t, &h)
 	set := append(vectorSet()[:2], Validator{8, newEd("validator-8").Public()})
 	return &Genesis{
 		Name: "example-2", Time: 1_700_009_000_000, Params: DefaultParams(), Validators: set,
 		Accounts: []Grant{{Key: newEd("validator-8").Public(), Roles: abi.RoleValidator}},
-		Origin:   &Origin{Header: h, Certificate: c, Steps: [][]byte{{0xa0}}, State: hash("state of block 0")},
+		Origin:   &Origin{Header: h, State: hash("state of block 0")},
 	}
 }
 
@@ -187,8 +186,10 @@ func buildVectors(t testing.TB) (list []vector) {
 	genesis := vectorGenesis().Append(nil)
 	chain := ChainID(genesis)
 	add(vector{Name: "genesis", Kind: "genesis", ID: hexOf(chain[:])}, genesis)
-	successor := vectorSuccessor(t)
+	successor := vectorSuccessor()
 	add(vector{Name: "origin", Kind: "origin"}, successor.Origin.Append(nil))
+	signers, _ := vectorCertificate(t, &successor.Origin.Header)
+	add(vector{Name: "origin-proof", Kind: "origin-proof"}, (&OriginProof{Certificate: signers, Steps: [][]byte{{0xa0}}}).Append(nil))
 	continued := successor.Append(nil)
 	id := ChainID(continued)
 	add(vector{Name: "genesis/origin", Kind: "genesis", ID: hexOf(id[:])}, continued)

@@ -98,7 +98,7 @@ func makeGenesis(c *cli.Context) error {
 	if err := writeSame(c.String("out"), raw); err != nil {
 		return err
 	}
-	return showGenesis(c, g, chain.ChainID(raw), cards)
+	return showGenesis(c, g, nil, cards)
 }
 
 func newest(cards []*card) time.Time {
@@ -168,13 +168,12 @@ func writeSame(file string, data []byte) error {
 	return err
 }
 
-func showGenesis(c *cli.Context, g *chain.Genesis, id abi.Hash, cards []*card) error {
+// showGenesis shows a genesis that was made of cards, and where it goes on from.
+func showGenesis(c *cli.Context, g *chain.Genesis, from *originOutput, cards []*card) error {
+	id := chain.ChainID(g.Append(nil))
 	v := genesisOutput{
 		File: c.String("out"), Name: g.Name, Chain: id[:], Time: time.UnixMilli(g.Time).UTC(),
-		Quorum: g.Validators.Quorum(), Validators: []genesisRow{}, Followers: []genesisRow{},
-	}
-	if g.Origin != nil {
-		v.From = originOf(g.Origin)
+		Quorum: g.Validators.Quorum(), Validators: []genesisRow{}, Followers: []genesisRow{}, From: from,
 	}
 	for _, card := range byName(cards) {
 		row := genesisRow{Name: card.Name, Key: card.Keys.Node, Peer: card.Peer}

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -26,11 +28,11 @@ verified from its genesis on, and the state after its newest block becomes what
 the new chain begins with: devices, policies, contracts and roles stay. The
 nodes of the cards are the new chain's, and its only validators.
 
-Whoever runs it with the same copy of the block, cards and flags gets the same
-file, byte for byte. Copies of other nodes may hold signatures of other
-validators; where --out is the file that somebody else made, it is checked, and
-stays if it differs in these alone. The genesis proves to everybody who holds
-the old one that the state was certified. Read "When the quorum is gone for good" in docs/operate.md first.
+Whoever runs it on any copy of that block with the same cards and flags gets the
+same genesis, byte for byte. Beside it, with .origin behind its name, stands the
+proof for everybody who holds the old genesis that the state was certified: its
+signatures may be those of another quorum on another node, and any will do.
+Read "When the quorum is gone for good" in docs/operate.md first.
 
 Example:
 
@@ -69,45 +71,51 @@ func makeRegenesis(c *cli.Context) error {
 		return err
 	}
 	raw := g.Append(nil)
-	if err := checkSuccessor(past.raw, raw); err != nil {
+	if _, err := chain.ParseGenesis(raw); err != nil {
 		return err
 	}
-	if there, err := os.ReadFile(c.String("out")); err == nil && sameButSignatures(there, raw) {
-		if err := checkSuccessor(past.raw, there); err != nil {
-			return fmt.Errorf("%s: %w", c.String("out"), err)
-		}
-		raw = there
+	from, evidence, err := past.origin(g.Origin)
+	if err != nil {
+		return err
 	}
 	if err := writeSame(c.String("out"), raw); err != nil {
 		return err
 	}
-	return showGenesis(c, g, chain.ChainID(raw), cards)
-}
-
-// checkSuccessor checks a genesis and that the old one proves its origin.
-func checkSuccessor(old, raw []byte) error {
-	g, err := chain.ParseGenesis(raw)
-	if err != nil {
+	if err := writeOrigin(c.String("out")+originSuffix, evidence, past.raw, g.Origin); err != nil {
 		return err
 	}
-	_, _, err = proof.VerifyOrigin(old, g.Origin)
-	return err
+	return showGenesis(c, g, from, cards)
 }
 
-// sameButSignatures says whether two genesis files differ at most in who signed
-// the old chain's blocks: nodes keep different quorums of the signatures that a
-// block got.
-func sameButSignatures(a, b []byte) bool {
-	var rest [2][]byte
-	for i, raw := range [][]byte{a, b} {
-		g, err := chain.ParseGenesis(raw)
-		if err != nil || g.Origin == nil {
-			return false
-		}
-		g.Origin.Certificate, g.Origin.Steps = chain.Certificate{}, nil
-		rest[i] = g.Append(nil)
+// originSuffix is behind a genesis's file name in that of its origin's proof.
+const originSuffix = ".origin"
+
+// writeOrigin writes the proof of an origin, or leaves one that is there and
+// proves it as well.
+func writeOrigin(file string, evidence *chain.OriginProof, old []byte, o *chain.Origin) error {
+	err := writeNew(file, evidence.Append(nil), 0o644)
+	if !errors.Is(err, os.ErrExist) {
+		return err
 	}
-	return bytes.Equal(rest[0], rest[1])
+	if _, _, err := readOrigin(file, old, o); err != nil {
+		return fmt.Errorf("%s is there already and does not prove it: remove it, or name another file with --out: %w", file, err)
+	}
+	return nil
+}
+
+// readOrigin reads the proof of an origin and checks it with the old genesis. It
+// gives also the validators after the old chain's block.
+func readOrigin(file string, old []byte, o *chain.Origin) (*chain.OriginProof, chain.ValidatorSet, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := chain.ParseOriginProof(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	_, next, err := proof.VerifyOrigin(old, o, &p)
+	return &p, next, err
 }
 
 // past is the state of an old chain at one of its blocks.
@@ -211,6 +219,18 @@ func (p *past) successor(c *cli.Context, cards []*card) (*chain.Genesis, error) 
 	return g, ledger.Succeed(p.store, g)
 }
 
+// origin proves, by this copy of the old chain, the origin of a new one.
+func (p *past) origin(o *chain.Origin) (*originOutput, *chain.OriginProof, error) {
+	_, evidence, err := ledger.Origin(p.store)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, _, err := proof.VerifyOrigin(p.raw, o, evidence); err != nil {
+		return nil, nil, err
+	}
+	return originOf(o, evidence), evidence, nil
+}
+
 // standing is the old chain's parameters, and the time of its block.
 func (p *past) standing() (params chain.Params, at time.Time, err error) {
 	v, err := p.store.HeadView()
@@ -247,7 +267,7 @@ func takeState(ctx context.Context, h home, raw []byte, genesis *chain.Genesis, 
 		return err
 	}
 	defer past.close()
-	if _, _, err := proof.VerifyOrigin(past.raw, genesis.Origin); err != nil {
+	if _, _, err := past.origin(genesis.Origin); err != nil {
 		return fmt.Errorf("--from %s: %w", from, err)
 	}
 	if err := ledger.Continue(ctx, storage.Config{Dir: h.path("data"), Logger: newLogger("error")}, raw, past.store); err != nil {
@@ -281,11 +301,11 @@ type removedEntry struct {
 	Key hexBytes `json:"key"`
 }
 
-func originOf(o *chain.Origin) *originOutput {
+func originOf(o *chain.Origin, p *chain.OriginProof) *originOutput {
 	block := o.Header.Hash()
 	v := &originOutput{Chain: o.Header.Chain[:], Height: o.Header.Height, Block: block[:], Time: time.UnixMilli(o.Header.Time).UTC(),
-		State: o.Header.State[:], Changes: len(o.Steps), Signers: []uint64{}}
-	for _, s := range o.Certificate.Signatures {
+		State: o.Header.State[:], Changes: len(p.Steps), Signers: []uint64{}}
+	for _, s := range p.Certificate.Signatures {
 		v.Signers = append(v.Signers, s.Validator)
 	}
 	return v
@@ -297,9 +317,10 @@ func (v *originOutput) text() string {
 
 func verifyOriginCommand() *cli.Command {
 	return &cli.Command{
-		Name: "origin", ArgsUsage: "OLD NEW",
+		Name: "origin", ArgsUsage: "OLD NEW [PROOF]",
 		Usage: "check with the old chain's genesis that a new one begins with a state that the old one certified",
-		Description: `OLD and NEW are genesis files or trust bundles. It checks without a node that the
+		Description: `OLD and NEW are genesis files or trust bundles, PROOF what postern regenesis wrote
+beside the new genesis (default: NEW with .origin behind it). It checks without a node that the
 old chain's validators, over all their changes, signed the block whose state the
 new chain took, and shows who is no validator any more, who is, and which
 accounts the new genesis gives roles. That block 0 is that state with these
@@ -307,7 +328,8 @@ changes and no others is what postern init --from checks, for who has the state.
 
 Example:
 
-   postern verify origin old-bundle.json genesis.cbor`,
+   postern verify origin old-bundle.json genesis.cbor
+   postern verify origin old-bundle.json new-bundle.json genesis.cbor.origin`,
 		Flags:  []cli.Flag{jsonFlag},
 		Action: verifyOrigin,
 	}
@@ -334,34 +356,42 @@ type verifiedRole struct {
 }
 
 func verifyOrigin(c *cli.Context) error {
-	if c.NArg() != 2 {
+	if c.NArg() < 2 {
 		return usagef("name the genesis of the old chain and that of the new one")
 	}
+	file := c.Args().Get(1)
 	old, _, err := readGenesis(c.Args().Get(0))
 	if err != nil {
 		return err
 	}
-	raw, _, err := readGenesis(c.Args().Get(1))
+	raw, _, err := readGenesis(file)
 	if err != nil {
 		return err
 	}
 	g, err := chain.ParseGenesis(raw)
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.Args().Get(1), err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	if g.Origin == nil {
 		return fmt.Errorf("chain %s goes on from no other one: %w", g.Name, abi.CodeBadProof)
 	}
-	_, was, err := proof.VerifyOrigin(old, g.Origin)
+	by := c.Args().Get(2)
+	if by == "" {
+		by = file + originSuffix
+	}
+	p, was, err := readOrigin(by, old, g.Origin)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; name the proof that postern regenesis wrote beside the genesis", err)
+	}
 	if err != nil {
 		return err
 	}
-	v := originVerified(g, chain.ChainID(raw), was)
+	v := originVerified(g, chain.ChainID(raw), originOf(g.Origin, p), was)
 	return printer(c).show(v, "%s", v.text())
 }
 
-func originVerified(g *chain.Genesis, id abi.Hash, was chain.ValidatorSet) *verifiedOrigin {
-	v := &verifiedOrigin{Chain: id[:], Name: g.Name, Time: time.UnixMilli(g.Time).UTC(), From: originOf(g.Origin)}
+func originVerified(g *chain.Genesis, id abi.Hash, from *originOutput, was chain.ValidatorSet) *verifiedOrigin {
+	v := &verifiedOrigin{Chain: id[:], Name: g.Name, Time: time.UnixMilli(g.Time).UTC(), From: from}
 	for _, w := range was {
 		if key, stays := g.Validators.Key(w.ID); !stays || !bytes.Equal(key, w.Key) {
 			v.From.Removed = append(v.From.Removed, removedEntry{w.ID, w.Key})

@@ -24,22 +24,38 @@ import (
 // chain, which the store does not hold.
 var ErrNoState = errors.New("the chain began with the state of another one, which is not here")
 
+// Origin is the head of a store as the origin of another chain, whose own state
+// root is still to come, and the store's proof of it. The proof depends on the
+// copy: nodes hold different quorums of signatures.
+func Origin(old *storage.Store) (*chain.Origin, *chain.OriginProof, error) {
+	v, err := old.HeadView()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer v.Release()
+	n, err := readSnapshot(old, v)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &chain.Origin{Header: n.Header}, &chain.OriginProof{Certificate: n.Certificate, Steps: n.Steps}, nil
+}
+
 // Succeed completes the genesis of a chain that goes on with the state at the
 // head of an old chain's store: its origin, ids for its validators, and for
 // accounts that are there already what they have beside what g grants them. It
-// depends on g and the store's head alone, but for the certificates: nodes hold
-// different quorums of them. The store must have been verified.
+// depends on g and the store's head alone, not on who signed it in this copy.
+// The store must have been verified.
 func Succeed(old *storage.Store, g *chain.Genesis) error {
+	origin, _, err := Origin(old)
+	if err != nil {
+		return err
+	}
 	v, err := old.HeadView()
 	if err != nil {
 		return err
 	}
 	defer v.Release()
-	n, err := readSnapshot(old, v)
-	if err != nil {
-		return err
-	}
-	g.Origin = &chain.Origin{Header: n.Header, Certificate: n.Certificate, Steps: n.Steps}
+	g.Origin = origin
 	r := cold{v}
 	if err := number(r, g.Validators); err != nil {
 		return err
@@ -138,18 +154,13 @@ func checkOrigin(old *storage.Store, g *chain.Genesis) error {
 	if g.Origin == nil {
 		return fmt.Errorf("the genesis begins with nothing, and takes no state: %w", abi.CodeBadArgument)
 	}
-	v, err := old.HeadView()
+	head, _, err := Origin(old)
 	if err != nil {
 		return err
 	}
-	defer v.Release()
-	n, err := readSnapshot(old, v)
-	if err != nil {
-		return err
-	}
-	if want := &g.Origin.Header; n.Header != *want || v.Root() != want.State {
+	if is, want := &head.Header, &g.Origin.Header; *is != *want || old.Head().Root != want.State {
 		return fmt.Errorf("block %d of chain %x is there, the genesis takes the state of block %d of chain %x: %w",
-			n.Header.Height, n.Header.Chain[:4], want.Height, want.Chain[:4], abi.CodeBadProof)
+			is.Height, is.Chain[:4], want.Height, want.Chain[:4], abi.CodeBadProof)
 	}
 	return nil
 }

@@ -21,7 +21,10 @@ var councilKeys = map[uint64]person{1: member(1), 2: member(2), 3: member(3), 4:
 // forsaken is a chain of four validators with something under every prefix of
 // the state; its head is certified, and has replay guards. It gives the last
 // transactions: one with a window and one of lane 7.
-func forsaken(t *testing.T) (w *world, last [][]byte) {
+func forsaken(t *testing.T) (w *world, last [][]byte) { return forsakenBy(t, councilKeys) }
+
+// forsakenBy is forsaken with a copy of the head that these have signed.
+func forsakenBy(t *testing.T, signers map[uint64]person) (w *world, last [][]byte) {
 	w = newWorld(t, council(4, nil))
 	w.deploy(developer, "c")
 	w.must(operator, chain.OpBind, &chain.Bind{Domain: abi.DefaultDomain, Contract: "c"})
@@ -40,7 +43,7 @@ func forsaken(t *testing.T) (w *world, last [][]byte) {
 		w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, ValidUntil: w.l.Head().Time + abi.MaxWindow}),
 		w.sign(nobody, chain.Body{Op: chain.OpCall, Args: call, Lane: 7, Sequence: 3}),
 	}
-	w.certified(councilKeys, last...)
+	w.certified(signers, last...)
 	return w, last
 }
 
@@ -81,6 +84,16 @@ func continued(t *testing.T, old *world, genesis []byte) *world {
 	return w
 }
 
+// proves verifies the origin of a chain by the store of the old one and a
+// genesis.
+func proves(genesis []byte, old, w *world) error {
+	_, evidence, err := Origin(old.store)
+	if err == nil {
+		_, _, err = proof.VerifyOrigin(genesis, w.l.Genesis().Origin, evidence)
+	}
+	return err
+}
+
 // entries are all of a state.
 func (w *world) entries() map[string]string {
 	w.t.Helper()
@@ -105,7 +118,7 @@ func TestContinue(t *testing.T) {
 	old, last := forsaken(t)
 	genesis := succeeded(t, old)
 	w := continued(t, old, genesis)
-	if _, _, err := proof.VerifyOrigin(old.genesis, w.l.Genesis().Origin); err != nil {
+	if err := proves(old.genesis, old, w); err != nil {
 		t.Fatal(err)
 	}
 	if h := w.l.Head(); h.Height != 0 || h.State != w.l.Genesis().Origin.State || h.Chain != chain.ChainID(genesis) {
@@ -235,6 +248,39 @@ func TestSucceedIsDeterministic(t *testing.T) {
 	}
 }
 
+// TestSucceedByOtherSignatures: nodes hold different quorums of one block's
+// signatures. The genesis is the same of all, each copy proves its origin, and
+// goes on under it.
+func TestSucceedByOtherSignatures(t *testing.T) {
+	quorum := func(ids ...uint64) map[uint64]person {
+		keys := map[uint64]person{}
+		for _, id := range ids {
+			keys[id] = councilKeys[id]
+		}
+		return keys
+	}
+	a, _ := forsakenBy(t, quorum(1, 2, 3))
+	b, _ := forsakenBy(t, quorum(2, 3, 4))
+	genesis := succeeded(t, a)
+	if !bytes.Equal(genesis, succeeded(t, b)) {
+		t.Fatal("who signed a copy makes another chain")
+	}
+	_, byA, errA := Origin(a.store)
+	_, byB, errB := Origin(b.store)
+	if err := errors.Join(errA, errB); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(byA.Append(nil), byB.Append(nil)) {
+		t.Fatal("the copies hold the same signatures")
+	}
+	for _, old := range []*world{a, b} {
+		w := continued(t, old, genesis)
+		if err := errors.Join(proves(a.genesis, a, w), proves(a.genesis, b, w)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestContinueTwice: a chain that went on goes on again, and each origin is
 // proved by the genesis before.
 func TestContinueTwice(t *testing.T) {
@@ -243,10 +289,10 @@ func TestContinueTwice(t *testing.T) {
 	second.certified(map[uint64]person{1: member(1), 5: "heir"}, second.tx(nobody, chain.OpGuardians, &chain.Guardians{}))
 	third := continued(t, second, succeeded(t, second))
 	third.wantIDs(1, 5)
-	if _, _, err := proof.VerifyOrigin(second.genesis, third.l.Genesis().Origin); err != nil {
+	if err := proves(second.genesis, second, third); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := proof.VerifyOrigin(first.genesis, third.l.Genesis().Origin); !errors.Is(err, abi.CodeWrongChain) {
+	if err := proves(first.genesis, second, third); !errors.Is(err, abi.CodeWrongChain) {
 		t.Errorf("proved by the genesis before the last: %v", err)
 	}
 }
