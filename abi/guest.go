@@ -172,11 +172,15 @@ func (f HostFunc) AllowedIn(e Entry) bool { return hostEntries[f]&(1<<e) != 0 }
 //	11 calling contract (text), in place of 6 and 7 for a nested call's callee:
 //	   5 still names the account that signed the transaction, but it is the
 //	   calling contract that asks
+//	12 device (bytes 32) whose signed evidence the message is, an Observation:
+//	   the host checked the signature and that the contract is bound to it.
+//	   The contract judges it; it is no message of the caller's
 //
 // Later versions may add keys, which a guest skips.
 //
 // Absent: 5-7 in a timer, 7 when the caller is no device, 8 outside
-// transactions, 10 outside decisions, 11 at the top level.
+// transactions, 10 outside decisions, 11 at the top level, 12 where execute runs
+// for any other reason.
 type Input struct {
 	Chain          Hash
 	Height         uint64
@@ -189,13 +193,14 @@ type Input struct {
 	Owner          Hash
 	Domain         string
 	ParentContract string
+	Evidence       *Hash
 	Message        []byte
 }
 
 // AppendInput appends the encoding of in.
 func AppendInput(b []byte, in *Input) []byte {
 	n := 5
-	for _, present := range []bool{in.Caller != nil, in.Roles != 0, in.Device != nil, in.Transaction != nil, in.Domain != "", in.ParentContract != ""} {
+	for _, present := range []bool{in.Caller != nil, in.Roles != 0, in.Device != nil, in.Transaction != nil, in.Domain != "", in.ParentContract != "", in.Evidence != nil} {
 		if present {
 			n++
 		}
@@ -224,6 +229,9 @@ func AppendInput(b []byte, in *Input) []byte {
 	}
 	if in.ParentContract != "" {
 		b = cbor.AppendText(cbor.AppendUint(b, 11), in.ParentContract)
+	}
+	if in.Evidence != nil {
+		b = cbor.AppendBytes(cbor.AppendUint(b, 12), in.Evidence[:])
 	}
 	return cbor.AppendBytes(b, in.Message)
 }
@@ -276,6 +284,9 @@ func (in *Input) readField(key uint64, r *cbor.Reader) {
 		in.Domain = r.Text()
 	case 11:
 		in.ParentContract = r.Text()
+	case 12:
+		h := hashOf(r)
+		in.Evidence = &h
 	default:
 		r.Skip()
 	}

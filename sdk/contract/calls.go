@@ -46,9 +46,9 @@ func Now() (ms int64, trusted bool) {
 }
 
 // LocalGet reads the record that this gateway keeps of the reporting device,
-// outside of the ledger; false when there is none. It belongs to observe, as
-// LocalSet. Hosts of this version keep no such records: there both end the
-// call with abi.CodeNotAllowedHere.
+// outside of the ledger and for this contract alone; false when there is none.
+// It belongs to observe, as LocalSet. The record may be gone, or that of
+// another day: a gateway keeps it as long as it has room.
 func LocalGet() (record []byte, ok bool) { return host.LocalGet() }
 
 // LocalSet writes that record: at most abi.MaxLocal bytes.

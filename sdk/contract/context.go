@@ -26,6 +26,11 @@ type Context struct {
 	Transaction *Hash  // id of the transaction, nil outside of one
 	Domain      string // the policy domain that is asked, in decide only
 
+	// Evidence is the device that signed what Message holds, an observation
+	// (abi.ParseObservation): execute judges it. It is no command of the
+	// caller's, whoever that is. Nil everywhere else.
+	Evidence *Hash
+
 	// Message is what the caller sent: hostile until it is parsed.
 	Message []byte
 
@@ -119,6 +124,8 @@ func (c *Context) readField(key uint64, r *cbor.Reader) {
 		c.Domain = r.Text()
 	case 11:
 		c.Parent = r.Text()
+	case 12:
+		c.Evidence = borrowHash(r)
 	default:
 		r.Skip()
 	}

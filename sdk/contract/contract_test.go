@@ -300,6 +300,7 @@ func inputs() (list [][]byte) {
 		{Chain: abi.Hash{1}, Height: 7, Time: -1, Contract: "c", Owner: abi.Hash{9}, Message: []byte("hello")},
 		{Contract: "c", Caller: &caller, Roles: abi.AllRoles, Device: device.Append(nil), Transaction: &tx, Domain: "default"},
 		{Contract: "c", Caller: &caller, ParentContract: "parent"},
+		{Contract: "c", Caller: &caller, Evidence: &tx},
 	} {
 		list = append(list, abi.AppendInput(nil, &in))
 	}
@@ -321,7 +322,7 @@ func FuzzParseContext(f *testing.F) {
 		same := func(a, b *abi.Hash) bool { return a == b || a != nil && b != nil && *a == *b }
 		if err != nil || c.Chain != in.Chain || c.Height != in.Height || c.Time != in.Time || c.Contract != in.Contract || c.Owner != in.Owner ||
 			!same(c.Caller, in.Caller) || c.Roles != in.Roles || c.Parent != in.ParentContract || !same(c.Transaction, in.Transaction) ||
-			c.Domain != in.Domain || !bytes.Equal(c.Message, in.Message) {
+			c.Domain != in.Domain || !same(c.Evidence, in.Evidence) || !bytes.Equal(c.Message, in.Message) {
 			t.Errorf("%+v, %v, want %+v", c, err, in)
 		}
 	})

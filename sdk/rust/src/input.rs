@@ -40,6 +40,10 @@ pub struct Env<'a> {
     pub domain: Option<&'a [u8]>,
     /// The contract that called this one; `caller` is then who signed.
     pub parent: Option<&'a [u8]>,
+    /// The device that signed what the message holds, an
+    /// [`Observation`](crate::Observation): `execute` judges it. It is no
+    /// command of the caller's, whoever that is.
+    pub evidence: Option<&'a [u8]>,
 }
 
 /// The environment and the contract's own message.
@@ -145,6 +149,7 @@ impl<'a> Env<'a> {
             9 => self.owner = c.bytes(),
             10 => self.domain = Some(c.bytes()),
             11 => self.parent = Some(c.bytes()),
+            12 => self.evidence = Some(c.bytes()),
             _ => c.skip(),
         }
     }
