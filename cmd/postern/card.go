@@ -234,19 +234,13 @@ func initCard(c *cli.Context) error {
 		return usagef("--address is missing: the name or address of this host, where the other nodes reach it")
 	}
 	h := home(c.String("home"))
-	if h.exists() {
-		return fmt.Errorf("%s holds a node already; choose another --home", h)
-	}
 	wanted := card{Name: nodeName(c), Role: c.String("role"), Made: time.Now()}
 	var host string
 	wanted.Peer, host = withPort(c.String("address"), "7423")
 	if wanted.Gateway = c.String("gateway"); wanted.Gateway == "" {
 		wanted.Gateway = net.JoinHostPort(host, "7433")
 	}
-	if err := os.MkdirAll(string(h), 0o700); err != nil {
-		return err
-	}
-	keys, err := makeKeys(h)
+	keys, err := h.newKeys()
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -314,13 +313,7 @@ type membership struct {
 
 // initHome makes the home and takes addresses from the cards of others.
 func (m *membership) initHome(ctx context.Context, h home, cards []*card) (*initOutput, error) {
-	if h.exists() {
-		return nil, fmt.Errorf("%s holds a node already; choose another --home", h)
-	}
-	if err := os.MkdirAll(string(h), 0o700); err != nil {
-		return nil, err
-	}
-	keys, err := makeKeys(h)
+	keys, err := h.newKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -336,14 +329,7 @@ func (m *membership) initHome(ctx context.Context, h home, cards []*card) (*init
 		}
 	}
 	n := newHome{name: m.genesis.Name, clock: m.clock, peers: m.peers, gateways: m.gateways, settings: m.settings, params: m.genesis.Params}
-	if err := writeHomeFiles(h, m.raw, &n); err != nil {
-		return nil, err
-	}
-	id := chain.ChainID(m.raw)
-	return &initOutput{
-		Home: string(h), Name: m.genesis.Name, Chain: hex.EncodeToString(id[:]), Bundle: h.path("bundle.json"),
-		Operator: accountOf(keys.operator), Node: accountOf(keys.node),
-	}, nil
+	return n.finish(h, keys, m.raw)
 }
 
 // place finds what the genesis has the node do.

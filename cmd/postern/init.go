@@ -131,24 +131,22 @@ func initHome(h home, n newHome) (*initOutput, error) {
 	if clock != "auto" && clock != "trusted" {
 		return nil, usagef("--clock %q: auto or trusted", clock)
 	}
-	if h.exists() {
-		return nil, fmt.Errorf("%s holds a node already; choose another --home", h)
-	}
-	if err := os.MkdirAll(string(h), 0o700); err != nil {
-		return nil, err
-	}
-	keys, err := makeKeys(h)
+	keys, err := h.newKeys()
 	if err != nil {
 		return nil, err
 	}
 	g := keys.genesis(name, n.params, time.Now().UnixMilli())
-	raw := g.Append(nil)
-	if err := writeHomeFiles(h, raw, &n); err != nil {
+	return n.finish(h, keys, g.Append(nil))
+}
+
+// finish writes what a home needs beside its keys.
+func (n *newHome) finish(h home, keys *homeKeys, genesis []byte) (*initOutput, error) {
+	if err := writeHomeFiles(h, genesis, n); err != nil {
 		return nil, err
 	}
-	id := chain.ChainID(raw)
+	id := chain.ChainID(genesis)
 	return &initOutput{
-		Home: string(h), Name: name, Chain: hex.EncodeToString(id[:]), Bundle: h.path("bundle.json"),
+		Home: string(h), Name: n.name, Chain: hex.EncodeToString(id[:]), Bundle: h.path("bundle.json"),
 		Operator: accountOf(keys.operator), Node: accountOf(keys.node),
 	}, nil
 }
@@ -158,7 +156,19 @@ func accountOf(k *key.Key) string {
 	return hex.EncodeToString(id[:])
 }
 
+// newKeys makes the keys of a home that holds no node yet.
+func (h home) newKeys() (*homeKeys, error) {
+	if h.exists() {
+		return nil, fmt.Errorf("%s holds a node already; choose another --home", h)
+	}
+	return makeKeys(h)
+}
+
+// makeKeys makes those of a home's keys that are missing, and reads the others.
 func makeKeys(h home) (*homeKeys, error) {
+	if err := os.MkdirAll(string(h), 0o700); err != nil {
+		return nil, err
+	}
 	var k homeKeys
 	for _, f := range []struct {
 		name string

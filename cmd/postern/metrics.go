@@ -16,8 +16,13 @@ type metric struct {
 	kind prometheus.ValueType
 }
 
+// nodeMetrics are all that newMetric has made.
+var nodeMetrics []metric
+
 func newMetric(name, help string, kind prometheus.ValueType, labels ...string) metric {
-	return metric{prometheus.NewDesc("postern_"+name, help, labels, nil), kind}
+	m := metric{prometheus.NewDesc("postern_"+name, help, labels, nil), kind}
+	nodeMetrics = append(nodeMetrics, m)
+	return m
 }
 
 const (
@@ -64,12 +69,6 @@ var (
 	metricPeerBytes    = newMetric("peer_bytes_total", "Bytes of the messages that were sent and received.", counter, "kind", "what")
 	metricWaiting      = newMetric("peer_waiting_bytes", "Bytes of messages in line for other nodes.", gauge, "kind")
 )
-
-var nodeMetrics = []metric{metricHeight, metricBlockTime, metricBlocks, metricTransactions, metricTimers, metricDecisions, metricPermits,
-	metricFailures, metricQueue, metricKeys, metricCache, metricViews, metricDisk, metricWritten,
-	metricCodes, metricLoads, metricCodeBytes, metricInstances, metricInstBytes, metricConnections, metricAccepted, metricRequests,
-	metricStaleness, metricVotes, metricBase, metricTarget, metricFetched, metricServing, metricPeers, metricDials, metricRefused,
-	metricLost, metricMisbehaved, metricBanned, metricMessages, metricPeerBytes, metricWaiting}
 
 // collector makes metrics of a node's figures.
 type collector struct{ n *node }

@@ -104,9 +104,6 @@ func newTestGenesis(dir, path string, shape testnetShape) error {
 	var cards []*card
 	for i := range shape.validators + shape.followers {
 		h := home(filepath.Join(dir, memberName(i)))
-		if err := os.MkdirAll(string(h), 0o700); err != nil {
-			return err
-		}
 		keys, err := makeKeys(h)
 		if err != nil {
 			return err

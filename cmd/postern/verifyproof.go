@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -153,7 +152,7 @@ func verifiedEntry(c *cli.Context) (*verifiedOutput, error) {
 			return nil, err
 		}
 		if string(key) != string(p.Key) {
-			return nil, fmt.Errorf("%s is of another entry, %s: %w", args[0], keyText(p.Key), abi.CodeBadProof)
+			return nil, fmt.Errorf("%s is of another entry, %s: %w", args[0], chain.KeyName(p.Key), abi.CodeBadProof)
 		}
 	}
 	return verifiedOf(p.Chain, p.Key, e), keep(c, grown(bundle, light))
@@ -237,7 +236,7 @@ func verifiedOf(id abi.Hash, key []byte, e *client.Entry) *verifiedOutput {
 		Quorum: e.Validators.Quorum(), Signers: signersOf(e.Validators, &e.Certificate),
 	}
 	if key != nil {
-		v.Key, v.What, v.Present, v.Value = key, keyText(key), &e.Present, e.Value
+		v.Key, v.What, v.Present, v.Value = key, chain.KeyName(key), &e.Present, e.Value
 	}
 	return v
 }
@@ -274,30 +273,4 @@ func showVerified(out output, v *verifiedOutput, more string) error {
 	}
 	return out.show(v, "%s\nheight   %d, %s\nstate    %s\nsigned   by %d of %d validators, %d are needed%s%s",
 		what, v.Height, v.Time.Format(time.RFC3339), v.State, signed, len(v.Signers), v.Quorum, b.String(), more)
-}
-
-// keyText names a state entry as postern prove does, where it can.
-func keyText(key []byte) string {
-	switch string(key) {
-	case "":
-		return "key"
-	case string(chain.ValidatorsKey()):
-		return "validators"
-	case string(chain.ParamsKey()):
-		return "params"
-	}
-	rest := key[1:]
-	ids := map[byte]string{'a': "account", 'd': "device", 'g': "guardians", 'T': "token"}
-	names := map[byte]string{'c': "contract", 'p': "domain"}
-	switch {
-	case ids[key[0]] != "" && len(rest) == len(abi.Hash{}):
-		return ids[key[0]] + " " + hex.EncodeToString(rest)
-	case names[key[0]] != "":
-		return names[key[0]] + " " + string(rest)
-	case key[0] == 'G' && len(rest) == 8:
-		return "proposal " + strconv.FormatUint(chain.ProposalNumber(key), 10)
-	case key[0] == 's' && len(rest) > 0 && len(rest) > int(rest[0]):
-		return "state " + string(rest[1:1+rest[0]]) + " " + hex.EncodeToString(rest[1+rest[0]:])
-	}
-	return "key " + hex.EncodeToString(key)
 }
