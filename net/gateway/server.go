@@ -10,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/certificate"
 )
 
 // Transport parameters of the device port.
@@ -139,7 +140,7 @@ func (s *Server) serve(ctx context.Context, q *quic.Conn) {
 // told so and sent away.
 func (c *conn) claim() error {
 	state := c.quic.ConnectionState().TLS
-	key, err := peerPublicKey(&state)
+	key, err := certificate.Key(&state)
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/certificate"
 )
 
 // honest checks that a node still serves an honest peer.
@@ -121,7 +122,7 @@ func TestKeys(t *testing.T) {
 	simulate(t, func(t *testing.T, w *world) {
 		n := w.start(1, nil, nil)
 		w.set(idOf(2), Validator)
-		victim, err := selfSigned(keyOf(2))
+		victim, err := certificate.New(keyOf(2))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/certificate"
 )
 
 // The gateway allows 8 streams. Requests that are answered at once share a
@@ -179,7 +180,7 @@ func dialError(ctx context.Context, err error) error {
 // authenticate checks that the peer is a gateway of the chain.
 func (c *Client) authenticate(ctx context.Context, l *link) error {
 	state := l.quic.ConnectionState().TLS
-	tlsKey, err := serverKey(&state)
+	tlsKey, err := certificate.Key(&state)
 	if err != nil {
 		return err
 	}
@@ -229,17 +230,14 @@ var ErrNotGateway = errors.New("peer not proved")
 
 // tlsConfig is the client's side of the handshake. The peer's certificate
 // proves a key and nothing else; the ledger says whose it is.
-func tlsConfig(certificate tls.Certificate) *tls.Config {
+func tlsConfig(own tls.Certificate) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             []string{abi.ALPN},
-		Certificates:           []tls.Certificate{certificate},
+		Certificates:           []tls.Certificate{own},
 		SessionTicketsDisabled: true,
 		InsecureSkipVerify:     true, // the name in it means nothing; authenticate checks the key
-		VerifyConnection: func(state tls.ConnectionState) error {
-			_, err := serverKey(&state)
-			return err
-		},
+		VerifyConnection:       certificate.Verify,
 	}
 }
 

@@ -2,13 +2,11 @@ package client
 
 import (
 	"bytes"
-	"crypto/tls"
 	"fmt"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
-	"github.com/seed79541315/postern/sdk/key"
 )
 
 // gateway checks the answer to hello: that the ledger names the key of the
@@ -56,12 +54,4 @@ func requireGateway(roles abi.Role) error {
 		return fmt.Errorf("its account is no gateway: %w", abi.CodeMissingRole)
 	}
 	return nil
-}
-
-// serverKey is the raw key of the one certificate that the gateway sent.
-func serverKey(state *tls.ConnectionState) ([]byte, error) {
-	if len(state.PeerCertificates) != 1 {
-		return nil, fmt.Errorf("%d certificates, want one: %w", len(state.PeerCertificates), abi.CodeNotAuthenticated)
-	}
-	return key.RawPublic(state.PeerCertificates[0].PublicKey)
 }

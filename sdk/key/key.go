@@ -15,13 +15,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"fmt"
-	"math/big"
-	"time"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/certificate"
 	"github.com/seed79541315/postern/abi/chain"
 )
 
@@ -59,31 +56,11 @@ func New(private any) (*Key, error) {
 	if !ok {
 		return nil, fmt.Errorf("a %T is no private key: %w", private, abi.CodeBadKey)
 	}
-	public, err := RawPublic(signer.Public())
+	public, err := certificate.RawKey(signer.Public())
 	if err != nil {
 		return nil, err
 	}
 	return &Key{private: signer, public: public}, nil
-}
-
-// RawPublic is the raw form of a public key as the standard library has it:
-// 32 bytes of ed25519, or the 33 bytes of a compressed P-256 point. Any other
-// is refused with abi.CodeBadKey.
-func RawPublic(public crypto.PublicKey) ([]byte, error) {
-	var raw []byte
-	switch p := public.(type) {
-	case ed25519.PublicKey:
-		raw = p
-	case *ecdsa.PublicKey:
-		if point, err := p.Bytes(); err == nil && p.Curve == elliptic.P256() {
-			// SEC 1 section 2.3.3: the parity of y, then x.
-			raw = append([]byte{2 | point[len(point)-1]&1}, point[1:1+32]...)
-		}
-	}
-	if !chain.ValidKey(raw) {
-		return nil, fmt.Errorf("a %T that is neither an ed25519 nor a P-256 key: %w", public, abi.CodeBadKey)
-	}
-	return raw, nil
 }
 
 // Public is the raw public key: 32 bytes of ed25519, or the 33 bytes of a
@@ -119,28 +96,5 @@ func (k *Key) Private() ed25519.PrivateKey {
 	return p
 }
 
-// The certificate's lifetime says nothing, so that a device without a clock
-// can be known: the ledger says whether the key is good now. The end is the
-// one that RFC 5280 section 4.1.2.5 gives to certificates that have none.
-var (
-	certificateBegin = time.Unix(0, 0).UTC()
-	certificateEnd   = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
-)
-
-// Certificate makes the self-signed certificate for mutual TLS 1.3. It holds
-// nothing but the key, is made in memory, and for an ed25519 key is the same
-// bytes every time.
-func (k *Key) Certificate() (tls.Certificate, error) {
-	id := k.AccountID()
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		Subject:      pkix.Name{CommonName: fmt.Sprintf("%x", id[:])},
-		NotBefore:    certificateBegin,
-		NotAfter:     certificateEnd,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, k.private.Public(), k.private)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k.private}, nil
-}
+// Certificate makes the self-signed certificate for mutual TLS 1.3.
+func (k *Key) Certificate() (tls.Certificate, error) { return certificate.New(k.private) }
