@@ -33,7 +33,7 @@ func (s *Syncer) attend(ctx context.Context, w *window, c *source) {
 }
 
 func (s *Syncer) draw(ctx context.Context, w *window, c *source) error {
-	at, err := s.askStanding(ctx, c.key)
+	at, err := s.askStanding(ctx, c.key, s.conduct.patience(c.key))
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,8 @@ func (s *Syncer) draw(ctx context.Context, w *window, c *source) error {
 }
 
 // askStanding asks a peer where its chain stands: for no blocks at all.
-func (s *Syncer) askStanding(ctx context.Context, key peer.Key) (standing, error) {
-	a, err := s.ask(ctx, key, &request{kind: kindBlocks}, s.conduct.patience(key))
+func (s *Syncer) askStanding(ctx context.Context, key peer.Key, patience time.Duration) (standing, error) {
+	a, err := s.ask(ctx, key, &request{kind: kindBlocks}, patience)
 	if err != nil {
 		return standing{}, err
 	}
@@ -93,7 +93,7 @@ func (s *Syncer) hearAgain(ctx context.Context, w *window, c *source) error {
 		if w.age(c) < askAgain {
 			continue
 		}
-		at, err := s.askStanding(ctx, c.key)
+		at, err := s.askStanding(ctx, c.key, s.conduct.patience(c.key))
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,7 @@ const (
 	lookAround  = heartbeat                   // between two looks at what others say
 	lookSoon    = time.Second                 // the same, when blocks came until a moment ago,
 	soonLooks   = 5                           // so many times: others may be deposing a leader
+	lookHaste   = 5                           // what part of a peer's patience a look takes: the next peer may know
 	liveFrames  = 8                           // frames of blocks that wait to be committed
 	prunedFor   = time.Minute                 // until Follow gives up looking for who keeps what it needs
 	followPause = time.Second                 // after a failure, unless peers come or go
@@ -102,6 +104,15 @@ func (s *Syncer) listenable() []peer.Info {
 	return slices.DeleteFunc(slices.Clone(s.cfg.Peers.Connected()), func(i peer.Info) bool { return s.conduct.resting(i.Key) })
 }
 
+// live is a live answer while it lasts.
+type live struct {
+	*Syncer
+	key  peer.Key
+	head uint64 // the ledger's when it was asked for
+	runs chan []certified
+	came atomic.Uint64 // the height of the last block that came
+}
+
 // stream commits what a peer sends as it comes. It returns why it ended.
 func (s *Syncer) stream(ctx context.Context, key peer.Key) error {
 	head := s.cfg.Ledger.Head().Height
@@ -110,32 +121,31 @@ func (s *Syncer) stream(ctx context.Context, key peer.Key) error {
 		return err
 	}
 	defer a.close()
-	at, err := a.standing()
-	if err != nil {
-		return err
-	}
-	if at.height < head {
-		return fmt.Errorf("at height %d of %d: %w", at.height, head, errLagging)
-	}
-	s.cfg.Logger.Info("following", "peer", key.String(), "height", head)
-	s.told.Store(at.height)
-	s.living.Store(true)
 	defer s.living.Store(false)
 
-	runs := make(chan []certified, liveFrames)
+	l := &live{Syncer: s, key: key, head: head, runs: make(chan []certified, liveFrames)}
 	group, inner := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.receive(inner, a, head+1, runs) })
-	group.Go(func() error { return s.commitLive(inner, runs) })
-	group.Go(func() error { return s.watch(inner, key) })
+	group.Go(func() error { return l.receive(inner, a) })
+	group.Go(func() error { return l.commitRuns(inner) })
+	group.Go(func() error { return l.watch(inner) })
 	group.Go(func() error { <-inner.Done(); a.stop(context.Cause(inner)); return nil })
 	return group.Wait()
 }
 
 // receive reads and checks what comes until the answer ends, which it does not
 // do well.
-func (s *Syncer) receive(ctx context.Context, a *answer, next uint64, runs chan<- []certified) error {
-	withheld := 0
-	for {
+func (l *live) receive(ctx context.Context, a *answer) error {
+	at, err := a.standing()
+	if err != nil {
+		return err
+	}
+	if at.height < l.head {
+		return fmt.Errorf("at height %d of %d: %w", at.height, l.head, errLagging)
+	}
+	l.cfg.Logger.Info("following", "peer", l.key.String(), "height", l.head)
+	l.told.Store(at.height)
+	l.living.Store(true)
+	for next, withheld := l.head+1, 0; ; {
 		frame, err := a.next()
 		if err == io.EOF {
 			return fmt.Errorf("the live answer ended: %w", io.ErrUnexpectedEOF)
@@ -148,7 +158,7 @@ func (s *Syncer) receive(ctx context.Context, a *answer, next uint64, runs chan<
 			return lies("not a frame of a live answer: %w", err)
 		}
 		if pairs == nil {
-			s.told.Store(at.height)
+			l.told.Store(at.height)
 			if at.height < next {
 				withheld = 0
 			} else if withheld++; withheld > 1 {
@@ -156,30 +166,41 @@ func (s *Syncer) receive(ctx context.Context, a *answer, next uint64, runs chan<
 			}
 			continue
 		}
-		if len(frame) > framePack+2*abi.MaxBlock {
-			return lies("a frame of %d bytes", len(frame))
-		}
-		run, err := s.readRun(pairs, next)
-		if err != nil {
+		if next, err = l.take(ctx, frame, pairs, next); err != nil {
 			return err
 		}
-		next, withheld = next+uint64(len(run)), 0
-		s.told.Store(max(s.told.Load(), next-1))
-		select {
-		case runs <- run:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		withheld = 0
 	}
 }
 
-func (s *Syncer) commitLive(ctx context.Context, runs <-chan []certified) error {
+// take checks the blocks of a frame and hands them on. It returns the height
+// after the last.
+func (l *live) take(ctx context.Context, frame []byte, pairs []pair, next uint64) (uint64, error) {
+	if len(frame) > framePack+2*abi.MaxBlock {
+		return 0, lies("a frame of %d bytes", len(frame))
+	}
+	run, err := l.readRun(pairs, next)
+	if err != nil {
+		return 0, err
+	}
+	next += uint64(len(run))
+	l.came.Store(next - 1)
+	l.told.Store(max(l.told.Load(), next-1))
+	select {
+	case l.runs <- run:
+		return next, nil
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+func (l *live) commitRuns(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case run := <-runs:
-			if _, err := s.commit(ctx, run); err != nil {
+		case run := <-l.runs:
+			if _, err := l.commit(ctx, run); err != nil {
 				return err
 			}
 		}
@@ -188,9 +209,9 @@ func (s *Syncer) commitLive(ctx context.Context, runs <-chan []certified) error 
 
 // watch looks now and then whether others are further, while nothing comes: soon
 // where blocks came before, for then it is rather the peer that is gone than
-// the chain that is idle.
-func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
-	before, behind, quiet := s.cfg.Ledger.Head().Height, 0, 0
+// the chain that is idle. What came counts though the ledger has yet to take it.
+func (l *live) watch(ctx context.Context) error {
+	before, behind, quiet := l.head, 0, 0
 	for turn := 0; ; turn++ {
 		wait := lookSoon
 		switch {
@@ -204,36 +225,38 @@ func (s *Syncer) watch(ctx context.Context, key peer.Key) error {
 			return nil
 		case <-time.After(wait):
 		}
-		now := s.cfg.Ledger.Head().Height
-		switch {
-		case now > before:
+		now := max(l.cfg.Ledger.Head().Height, l.came.Load())
+		if now > before {
 			before, behind, quiet = now, 0, 0
-		case !s.othersAhead(ctx, key, now, turn):
-			behind, quiet = 0, quiet+1
-		default:
+			continue
+		}
+		switch ahead, answered := l.othersAhead(ctx, now, turn); {
+		case ahead:
 			if behind++; behind > 1 {
 				return fmt.Errorf("at height %d: %w", now, errLagging)
 			}
+		case answered:
+			behind, quiet = 0, quiet+1
 		}
 	}
 }
 
 // othersAhead says whether signed heads or one of the other peers, each in its
-// turn, name a height above this one.
-func (s *Syncer) othersAhead(ctx context.Context, key peer.Key, height uint64, turn int) bool {
-	if s.cfg.Behind != nil {
-		if said, ok := s.cfg.Behind(); ok && said > height {
-			return true
+// turn, name a height above this one, and whether there was anybody to say so.
+func (l *live) othersAhead(ctx context.Context, height uint64, turn int) (ahead, answered bool) {
+	if l.cfg.Behind != nil {
+		if said, ok := l.cfg.Behind(); ok && said > height {
+			return true, true
 		}
 	}
-	others := slices.DeleteFunc(s.listenable(), func(i peer.Info) bool { return i.Key == key })
+	others := slices.DeleteFunc(l.listenable(), func(i peer.Info) bool { return i.Key == l.key })
 	if len(others) == 0 {
-		return false
+		return false, true
 	}
 	other := others[turn%len(others)].Key
-	at, err := s.askStanding(ctx, other)
+	at, err := l.askStanding(ctx, other, l.conduct.patience(other)/lookHaste)
 	if err != nil {
-		s.conduct.judge(other, err)
+		l.conduct.judge(other, err)
 	}
-	return err == nil && at.height > height
+	return err == nil && at.height > height, err == nil
 }

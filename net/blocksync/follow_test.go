@@ -170,6 +170,35 @@ func TestFollowLeavesABusyPeerSoon(t *testing.T) {
 	})
 }
 
+// TestFollowStaysThoughItsOwnLedgerIsSlow: what the peer has sent is not missed.
+func TestFollowStaysThoughItsOwnLedgerIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := build(200, 10, nil)
+		n, source := newNetwork("self"), newLedger(t, h, 100)
+		defer n.stop()
+		n.connect("first", peer.Validator, honest(t, source))
+		n.connect("second", peer.Validator, honest(t, source))
+		l := newLedger(t, h, 100)
+		l.cost = 4 * time.Second
+		s := syncer(t, n, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Follow(ctx) }()
+		elapse(time.Second)
+		for range 20 {
+			source.grow(h, 1)
+			elapse(5 * time.Second)
+		}
+		if s.conduct.failures(keyOf("first"))+s.conduct.failures(keyOf("second")) > 0 || l.height() != source.height() {
+			t.Errorf("a peer was left; at height %d of %d", l.height(), source.height())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // mortal is a stream of a peer that falls silent.
 type mortal struct {
 	peer.Stream

@@ -176,6 +176,44 @@ func TestFollowOverQUIC(t *testing.T) {
 	})
 }
 
+// TestFollowLeavesTheDeadSoon: of as many as may fail the one that is followed
+// loses its power, and those that would be asked or followed next, while the
+// others go on.
+func TestFollowLeavesTheDeadSoon(t *testing.T) {
+	h := build(300, 100, nil)
+	for _, c := range []struct {
+		validators, dead int
+		within           time.Duration
+	}{{4, 1, 2500 * time.Millisecond}, {7, 2, 4 * time.Second}} {
+		for first := range c.validators { // one of those who die is the one that is followed
+			onWire(t, func(t *testing.T, w *wire) {
+				source := newLedger(t, h, 100)
+				var gone []netip.Addr
+				for host := 1; host <= c.validators; host++ {
+					w.host(host, source.id, honest(t, source))
+					if (host-1-first+c.validators)%c.validators < c.dead {
+						gone = append(gone, hostAddr(host).Addr())
+					}
+				}
+				n, l := w.host(c.validators+1, source.id, nobody), newLedger(t, h, 0)
+				defer follow(t, n, l)()
+				for range 50 {
+					source.grow(h, 1)
+					elapse(100 * time.Millisecond)
+				}
+				w.lose(func(from netip.Addr) bool { return slices.Contains(gone, from) })
+				for lost := time.Now(); time.Since(lost) < c.within; {
+					source.grow(h, 1)
+					elapse(100 * time.Millisecond)
+				}
+				if l.height() != source.height() {
+					t.Errorf("%v after %v died: at height %d of %d", c.within, gone, l.height(), source.height())
+				}
+			})
+		}
+	}
+}
+
 func TestSyncOverQUICFromAPeerThatTrickles(t *testing.T) {
 	h := build(800, 1000, nil)
 	onWire(t, func(t *testing.T, w *wire) {
