@@ -79,7 +79,7 @@ func verifyHeader(c *cli.Context) error {
 			return showVerified(printer(c), verifiedOf(cl.Chain(), nil, e), "")
 		})
 	}
-	bundle, light, err := trusting(c)
+	light, err := trusting(c)
 	if err != nil {
 		return err
 	}
@@ -92,24 +92,16 @@ func verifyHeader(c *cli.Context) error {
 			return err
 		}
 	}
-	return keep(c, grown(bundle, light))
+	return keep(c, light.Bundle())
 }
 
 // trusting is what the trust bundle of a command makes one trust.
-func trusting(c *cli.Context) (*client.Bundle, *client.LightClient, error) {
+func trusting(c *cli.Context) (*client.LightClient, error) {
 	bundle, err := readBundle(bundlePath(c))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	light, err := client.NewLight(bundle)
-	return bundle, light, err
-}
-
-// grown is the bundle to begin with next time.
-func grown(b *client.Bundle, light *client.LightClient) *client.Bundle {
-	next := *b
-	next.Checkpoint, next.Height = light.Checkpoint(), light.Height()
-	return &next
+	return client.NewLight(bundle)
 }
 
 func verifyEntry(c *cli.Context, present bool) error {
@@ -135,7 +127,7 @@ func verifiedEntry(c *cli.Context) (*verifiedOutput, error) {
 	if entryWords[args[0]] != nil {
 		return verifiedOnline(c, args)
 	}
-	bundle, light, err := trusting(c)
+	light, err := trusting(c)
 	if err != nil {
 		return nil, err
 	}
@@ -155,7 +147,7 @@ func verifiedEntry(c *cli.Context) (*verifiedOutput, error) {
 			return nil, fmt.Errorf("%s is of another entry, %s: %w", args[0], chain.KeyName(p.Key), abi.CodeBadProof)
 		}
 	}
-	return verifiedOf(p.Chain, p.Key, e), keep(c, grown(bundle, light))
+	return verifiedOf(p.Chain, p.Key, e), keep(c, light.Bundle())
 }
 
 func verifiedOnline(c *cli.Context, args []string) (v *verifiedOutput, err error) {

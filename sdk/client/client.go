@@ -158,14 +158,8 @@ func (c *Client) Height() uint64 { return c.light.Height() }
 // chain has had no block yet.
 func (c *Client) Checkpoint() *Checkpoint { return c.light.Checkpoint() }
 
-// Bundle is what the client would begin with now: the one that it was given,
-// with the newest checkpoint and height. A device that keeps it begins there
-// after a restart, however often the validators change meanwhile.
-func (c *Client) Bundle() *Bundle {
-	b := *c.config.Bundle
-	b.Checkpoint, b.Height = c.light.Checkpoint(), c.light.Height()
-	return &b
-}
+// Bundle is what the client would begin with now, as LightClient.Bundle has it.
+func (c *Client) Bundle() *Bundle { return c.light.Bundle() }
 
 // do sends a request and returns the body of the answer.
 func (c *Client) do(ctx context.Context, op abi.Operation, body []byte) ([]byte, error) {

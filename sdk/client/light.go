@@ -31,6 +31,7 @@ const maxSeen = 64
 // one, those of its checkpoint: then it is led from the checkpoint on, and
 // from the genesis only to what lies before. It is safe for concurrent use.
 type LightClient struct {
+	bundle  *Bundle // as it was given
 	chain   abi.Hash
 	genesis *chain.Genesis
 
@@ -68,7 +69,7 @@ func NewLight(b *Bundle) (*LightClient, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust bundle: %w", err)
 	}
-	l := &LightClient{chain: b.Chain(), genesis: genesis, height: b.Height}
+	l := &LightClient{bundle: b, chain: b.Chain(), genesis: genesis, height: b.Height}
 	l.sets = []era{{validators: genesis.Validators, hash: genesis.Validators.Hash()}}
 	if c := b.Checkpoint; c != nil {
 		if err := c.validate(); err != nil {
@@ -105,6 +106,15 @@ func (l *LightClient) Checkpoint() *Checkpoint {
 	c := l.newest
 	c.Validators = slices.Clone(c.Validators)
 	return &c
+}
+
+// Bundle is what the light client would begin with now: the bundle that it was
+// given, with the newest checkpoint and height. Who keeps it begins there
+// another time, however often the validators change meanwhile.
+func (l *LightClient) Bundle() *Bundle {
+	b := *l.bundle
+	b.Checkpoint, b.Height = l.Checkpoint(), l.Height()
+	return &b
 }
 
 // StepsAfter is the height after which steps are needed to verify a block of
