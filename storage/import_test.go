@@ -125,6 +125,26 @@ func mustImport(t testing.TB, cfg Config, target Target) *Import {
 	return imp
 }
 
+// mustFinish ends an import and checks what came of it. It closes the source.
+func mustFinish(t testing.TB, imp *Import, cfg Config, source *Store) {
+	t.Helper()
+	if err := imp.Finish(t.Context(), finalOf(t, source)); err != nil {
+		t.Fatal(err)
+	}
+	wantImported(t, cfg, source)
+}
+
+// wantImported opens the store that an import left and finds in it the source,
+// which it closes, with the plain records of finalOf.
+func wantImported(t testing.TB, cfg Config, source *Store) {
+	t.Helper()
+	s := mustOpen(t, cfg)
+	wantSame(t, s, source)
+	wantPlain(t, s, map[string]string{"S1": "step"})
+	mustClose(t, s)
+	mustClose(t, source)
+}
+
 // wantSame checks an imported store against its source in every way there is.
 func wantSame(t testing.TB, s, source *Store) {
 	t.Helper()
@@ -265,13 +285,7 @@ func TestImportConcurrent(t *testing.T) {
 	wg.Wait()
 	v.Release()
 	mustCarry(t, source, imp, allChunks(4))
-	if err := imp.Finish(t.Context(), finalOf(t, source)); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, cfg)
-	wantSame(t, s, source)
-	mustClose(t, s)
-	mustClose(t, source)
+	mustFinish(t, imp, cfg, source)
 }
 
 // TestImportResumes interrupts an import, with and without the courtesy of
@@ -304,14 +318,7 @@ func TestImportResumes(t *testing.T) {
 	if !imp.Done(0, 0) {
 		t.Fatal("what was there when the import was closed is not there")
 	}
-	if err := imp.Finish(t.Context(), finalOf(t, source)); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, cfg)
-	wantSame(t, s, source)
-	wantPlain(t, s, map[string]string{"S1": "step"})
-	mustClose(t, s)
-	mustClose(t, source)
+	mustFinish(t, imp, cfg, source)
 }
 
 // TestImportOtherTarget begins anew where the snapshot is another.
@@ -328,13 +335,7 @@ func TestImportOtherTarget(t *testing.T) {
 		t.Fatal("chunks of an older snapshot count")
 	}
 	mustCarry(t, source, imp, allChunks(1))
-	if err := imp.Finish(t.Context(), finalOf(t, source)); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, cfg)
-	wantSame(t, s, source)
-	mustClose(t, s)
-	mustClose(t, source)
+	mustFinish(t, imp, cfg, source)
 }
 
 // TestImportWrongChunks puts chunks that nobody verified: what comes out is
@@ -392,10 +393,7 @@ func TestImportChecked(t *testing.T) {
 	if err := imp.Finish(t.Context(), final); err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, cfg)
-	wantSame(t, s, source)
-	mustClose(t, s)
-	mustClose(t, source)
+	wantImported(t, cfg, source)
 }
 
 // TestImportCancelled stops in the middle of building.
@@ -409,13 +407,7 @@ func TestImportCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	imp = mustImport(t, cfg, targetOf(source))
-	if err := imp.Finish(t.Context(), finalOf(t, source)); err != nil {
-		t.Fatal(err)
-	}
-	s := mustOpen(t, cfg)
-	wantSame(t, s, source)
-	mustClose(t, s)
-	mustClose(t, source)
+	mustFinish(t, imp, cfg, source)
 }
 
 // TestCarry begins another chain with the state of one: its block 0 changes
