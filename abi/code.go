@@ -388,5 +388,5 @@ var codes = [...]codeEntry{
 	CodeTimeout:       {"timeout", "no answer came in time; the request may still take effect"},
 	CodeFrameTooLarge: {"frame-too-large", "the frame is larger than 80 KiB"},
 	CodeNotFound:      {"not-found", "there is no such entry"},
-	CodeUnavailable:   {"unavailable", "this node does not offer the operation"},
+	CodeUnavailable:   {"unavailable", "there is no connection, or the node does not offer the operation"},
 }

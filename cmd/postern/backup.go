@@ -28,6 +28,9 @@ import (
 // It never holds wal/: what a validator has voted for since is not in any copy.
 const backupFile = "backup.json"
 
+// isBackup says whether the directory is a backup rather than a node's home.
+func (h home) isBackup() bool { return fileExists(h.path(backupFile)) }
+
 // backupInfo is backup.json, and what backup and restore print.
 type backupInfo struct {
 	Chain  string    `json:"chain"`

@@ -236,9 +236,9 @@ func initCard(c *cli.Context) error {
 	h := home(c.String("home"))
 	wanted := card{Name: nodeName(c), Role: c.String("role"), Made: time.Now()}
 	var host string
-	wanted.Peer, host = withPort(c.String("address"), "7423")
+	wanted.Peer, host = withPort(c.String("address"), peerPort)
 	if wanted.Gateway = c.String("gateway"); wanted.Gateway == "" {
-		wanted.Gateway = net.JoinHostPort(host, "7433")
+		wanted.Gateway = net.JoinHostPort(host, quicPort)
 	}
 	keys, err := h.newKeys()
 	if err != nil {

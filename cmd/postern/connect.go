@@ -125,7 +125,7 @@ func nodeAddr(named string, h home, bundle *client.Bundle) (string, error) {
 	if len(bundle.Gateways) > 0 {
 		return bundle.Gateways[0], nil
 	}
-	return "127.0.0.1:7433", nil
+	return "127.0.0.1:" + quicPort, nil
 }
 
 func (h home) runFile() (runFile, error) {

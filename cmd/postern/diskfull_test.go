@@ -53,6 +53,9 @@ func testDiskFull(t *testing.T, disk smallDisk) {
 	if !strings.Contains(said, "space") {
 		t.Error("the message does not say what to do about the disk")
 	}
+	if n := strings.Count(said, "free the disk's space"); n > 1 {
+		t.Errorf("the message says it %d times", n)
+	}
 	f.writeMany(0, 5)
 	disk.free(t, h)
 	f.order("heal", memberName(victim))

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -308,7 +310,8 @@ type membership struct {
 	from     string // home or backup of the chain that this one goes on from
 	settings string // more lines of postern.toml
 
-	role string // of the node that was made
+	role       string // of the node that was made
+	quic, peer string // where it listens by its card; "" is the default
 }
 
 // initHome makes the home and takes addresses from the cards of others.
@@ -328,7 +331,7 @@ func (m *membership) initHome(ctx context.Context, h home, cards []*card) (*init
 			return nil, err
 		}
 	}
-	n := newHome{name: m.genesis.Name, clock: m.clock, peers: m.peers, gateways: m.gateways, settings: m.settings, params: m.genesis.Params}
+	n := newHome{name: m.genesis.Name, clock: m.clock, quic: m.quic, peer: m.peer, peers: m.peers, gateways: m.gateways, settings: m.settings, params: m.genesis.Params}
 	return n.finish(h, keys, m.raw)
 }
 
@@ -356,7 +359,9 @@ func (m *membership) addresses(cards []*card, own []byte) error {
 		if !slices.ContainsFunc(m.genesis.Accounts, func(g chain.Grant) bool { return bytes.Equal(g.Key, c.node()) }) {
 			return fmt.Errorf("the genesis does not name the node of card %q: %w", c.Name, abi.CodeUnknownKey)
 		}
-		if !bytes.Equal(c.node(), own) {
+		if bytes.Equal(c.node(), own) {
+			m.peer, m.quic = listenAt(c.Peer), listenAt(c.Gateway)
+		} else {
 			m.peers = append(m.peers, c.Peer)
 		}
 		if c.Gateway != "" {
@@ -369,6 +374,19 @@ func (m *membership) addresses(cards []*card, own []byte) error {
 		}
 	}
 	return nil
+}
+
+// listenAt is where a node listens that others reach at an address: that port
+// of all the host's addresses, those of IPv6 too where it is one.
+func listenAt(reached string) string {
+	host, port, err := net.SplitHostPort(reached)
+	if err != nil {
+		return ""
+	}
+	if strings.Contains(host, ":") {
+		return net.JoinHostPort("::", port)
+	}
+	return net.JoinHostPort("0.0.0.0", port)
 }
 
 func (m *membership) text(made *initOutput, h home) string {

@@ -75,14 +75,16 @@ type config struct {
 	Log         string   `toml:"log"`          // debug, info, warn or error
 	Memory      int      `toml:"memory"`       // MiB that the process should stay within
 	RequestRate int      `toml:"request_rate"` // requests a device may make a second; negative: unlimited
+	TxRate      int      `toml:"tx_rate"`      // transactions a second of one payer
+	TxBurst     int      `toml:"tx_burst"`     // transactions of one payer on their way
 	Metric      string   `toml:"metrics"`      // local: to loopback only; all; off
 }
 
 const configText = `# Configuration of a Postern node. Every line shows its default.
 
-#quic    = "0.0.0.0:7433"   # UDP address of the device port
+%squic    = %-16q # UDP address of the device port
 #web     = "0.0.0.0:7443"   # TCP address of the HTTPS API; "off" for none
-#peer    = "0.0.0.0:7423"   # UDP address for other nodes; "off" for none
+%speer    = %-16q # UDP address for other nodes; "off" for none
 %speers   = %s               # addresses of other nodes: ["192.0.2.1:7423", "gate.example:7423"]
 #advertise = ""             # address at which other nodes reach this one, where they do not see it themselves
 #learn   = true             # learn the addresses of further nodes from other nodes
@@ -94,8 +96,17 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #log     = "info"           # debug, info, warn or error
 %smemory  = %-16d # MiB that the node works to stay within
 #request_rate = 1000       # requests of one device a second; negative for no limit
+#tx_rate = 200             # transactions a second of one account, or of an owner with all devices
+#tx_burst = 2000           # how many of these may be on their way at once
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
 %s`
+
+// Where a node listens that is not told otherwise.
+const (
+	peerPort, quicPort = "7423", "7433"
+	defaultPeer        = "0.0.0.0:" + peerPort
+	defaultQuic        = "0.0.0.0:" + quicPort
+)
 
 func (c *config) validate() error {
 	defaults := []struct {
@@ -104,10 +115,10 @@ func (c *config) validate() error {
 		def    string
 		choice []string
 	}{
-		{"quic", &c.Quic, "0.0.0.0:7433", nil},
+		{"quic", &c.Quic, defaultQuic, nil},
 		{"web", &c.Web, "0.0.0.0:7443", nil},
 		{"engine", &c.Engine, "auto", []string{"auto", "compiler", "interpreter"}},
-		{"peer", &c.Peer, "0.0.0.0:7423", nil},
+		{"peer", &c.Peer, defaultPeer, nil},
 		{"join", &c.Join, "auto", []string{"auto", "blocks", "snapshot"}},
 		{"clock", &c.Clock, "auto", []string{"auto", "trusted"}},
 		{"log", &c.Log, "info", []string{"debug", "info", "warn", "error"}},
@@ -125,6 +136,9 @@ func (c *config) validate() error {
 		if _, _, err := net.SplitHostPort(addr); err != nil && addr != "off" {
 			return fmt.Errorf("%q among the addresses of nodes: want host:port", addr)
 		}
+	}
+	if c.TxRate < 0 || c.TxBurst < 0 {
+		return fmt.Errorf("tx_rate = %d, tx_burst = %d: want numbers above 0, or 0 for the default", c.TxRate, c.TxBurst)
 	}
 	if c.Memory == 0 {
 		c.Memory = leanMemory

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -104,6 +105,7 @@ func chosenProfile(c *cli.Context) (abi.Profile, error) {
 // newHome is what a home is made with.
 type newHome struct {
 	name, clock string
+	quic, peer  string       // where it listens; "" is the default
 	peers       []string     // addresses of other nodes
 	gateways    []string     // addresses of device ports, for the trust bundle
 	settings    string       // more lines of postern.toml
@@ -213,7 +215,7 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 		name string
 		data []byte
 	}{
-		{"postern.toml", fmt.Appendf(nil, configText, commentIf(len(n.peers) == 0), quoted(n.peers), commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory(), n.settings)},
+		{"postern.toml", n.config()},
 		{"bundle.json", append(text, '\n')},
 		{"genesis.cbor", genesis},
 	}
@@ -228,6 +230,13 @@ func writeHomeFiles(h home, genesis []byte, n *newHome) error {
 		}
 	}
 	return syncDir(string(h))
+}
+
+// config is the home's postern.toml.
+func (n *newHome) config() []byte {
+	quic, peer := cmp.Or(n.quic, defaultQuic), cmp.Or(n.peer, defaultPeer)
+	return fmt.Appendf(nil, configText, commentIf(quic == defaultQuic), quic, commentIf(peer == defaultPeer), peer, commentIf(len(n.peers) == 0), quoted(n.peers),
+		commentIf(n.clock == "auto"), n.clock, commentIf(n.memory() == leanMemory), n.memory(), n.settings)
 }
 
 // quoted is a list of strings in TOML.

@@ -79,6 +79,9 @@ func openNode(ctx context.Context, h home, cfg config, log *slog.Logger) (*node,
 }
 
 func (n *node) open(ctx context.Context, cfg config) (err error) {
+	if n.home.isBackup() {
+		return fmt.Errorf("%s is a backup: make a home of it with postern restore --home DIR %s, and start that", n.home, shellWord(string(n.home)))
+	}
 	if n.lock, err = n.home.lock(); err != nil {
 		return err
 	}
@@ -133,6 +136,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
 		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Logger: n.log,
+		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst,
 	})
 	if err != nil {
 		return err
@@ -297,10 +301,9 @@ func (n *node) votes() bool {
 func (n *node) storeFailure(ctx context.Context) error {
 	select {
 	case <-n.store.Failed():
-		return n.store.Err()
 	case <-ctx.Done():
-		return nil
 	}
+	return n.store.Err()
 }
 
 func (n *node) close() error {
@@ -314,7 +317,9 @@ func (n *node) close() error {
 		errs = append(errs, n.outbox.Close())
 	}
 	if n.store != nil {
-		errs = append(errs, n.store.Close())
+		if err := n.store.Close(); !errors.Is(err, storage.ErrFatal) { // whoever met the failure has said it
+			errs = append(errs, err)
+		}
 	}
 	if n.lock != nil {
 		errs = append(errs, n.lock.Close())

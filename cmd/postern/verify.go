@@ -23,11 +23,13 @@ func verifyCommand() *cli.Command {
 certificates, changes of the validators, roots, values, ordered index, votes. It
 reads everything, changes nothing, and ends non-zero at the first thing that is
 not as the chain says, and if the chain ends below what this validator has voted
-for. Blocks that were pruned are not missed.
+for. Blocks that were pruned are not missed. A backup is checked in the same way,
+but for the votes, of which it holds none.
 
 Examples:
 
    postern verify --home /var/lib/postern
+   postern verify --home /mnt/backup/cellar
    postern verify entry --trust bundle.json access.proof.json`,
 		Flags: []cli.Flag{homeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
@@ -55,7 +57,8 @@ type verifyOutput struct {
 	Blocks  uint64   `json:"blocks"`
 	Changes int      `json:"validator_changes"`
 	Txs     int      `json:"transactions"`
-	Voted   uint64   `json:"voted"` // height+1: that block is in the consensus log
+	Voted   uint64   `json:"voted"` // height+1: that block is in the consensus log; 0 of a backup, which cannot tell
+	Backup  bool     `json:"backup,omitempty"`
 }
 
 func verify(c *cli.Context, h home, out output) error {
@@ -84,7 +87,7 @@ func verify(c *cli.Context, h home, out output) error {
 	if err != nil {
 		return fmt.Errorf("what %s holds is good, but it is not certain to be all: %w", h, err)
 	}
-	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, store.Base(), walked.blocks, walked.changes, walked.txs, voted}
+	v := verifyOutput{true, head.Height, head.Root[:], report.Keys, store.Base(), walked.blocks, walked.changes, walked.txs, voted, h.isBackup()}
 	text := fmt.Sprintf("good: %d blocks with %d transactions, %d state entries, state root %s", v.Blocks, v.Txs, v.Entries, v.State)
 	if v.Base > 1 {
 		text += fmt.Sprintf("; blocks below %d were pruned", v.Base)
@@ -95,12 +98,19 @@ func verify(c *cli.Context, h home, out output) error {
 	if voted > head.Height {
 		text += fmt.Sprintf("; block %d is in the consensus log, and the next start goes on with it", voted)
 	}
+	if v.Backup {
+		text += "; it is a backup, and says nothing of what came after it: postern restore --home DIR " + shellWord(string(h)) + " makes a home of it"
+	}
 	return out.show(v, "%s", text)
 }
 
-// votedHeight is the greatest height that the node has voted for. One that has
-// no vote and no consensus log has never had one.
+// votedHeight is the greatest height that the node has voted for, 0 where that
+// is not known of a backup. One that has no vote and no consensus log has never
+// had one.
 func votedHeight(h home, id abi.Hash, height uint64, set chain.ValidatorSet) (uint64, error) {
+	if h.isBackup() {
+		return 0, nil
+	}
 	k, err := key.Load(h.path(nodeKeyFile))
 	if err == nil && !fileExists(h.path("wal")) {
 		if _, votes := set.ID(k.Public()); !votes {

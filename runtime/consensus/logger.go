@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // levelTrace is below debug, which is for whoever writes contracts: "debug-4".
@@ -21,8 +24,24 @@ type logger struct {
 func (l *logger) printf(level slog.Level, format string, args []any) {
 	if l.log.Enabled(context.Background(), level) {
 		text := fmt.Sprintf(format, args...)
-		l.log.Log(context.Background(), level, text[:min(len(text), maxText)])
+		l.log.Log(context.Background(), level, printable(text[:min(len(text), maxText)]))
 	}
+}
+
+// printable puts a mark in place of what is no text: SmartBFT prints digests,
+// metadata and whole messages as they are.
+func printable(text string) string {
+	var b strings.Builder
+	binary := false
+	for _, r := range text {
+		was := binary
+		if binary = r == utf8.RuneError || !unicode.IsPrint(r); !binary {
+			b.WriteRune(r)
+		} else if !was {
+			b.WriteRune('…')
+		}
+	}
+	return b.String()
 }
 
 // maxText is how much of a message is logged: some name whole blocks.

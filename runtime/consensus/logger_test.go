@@ -22,3 +22,19 @@ func TestDebugLogIsReadable(t *testing.T) {
 		}
 	}
 }
+
+// TestLogHoldsNoBinary: what SmartBFT prints of keys and messages does not reach
+// a terminal.
+func TestLogHoldsNoBinary(t *testing.T) {
+	out := &bytes.Buffer{}
+	l := &logger{slog.New(slog.NewTextHandler(out, nil)), nil}
+	l.Errorf("Node %d got %s from %v, later", 1, "\x00\xff\x1b[31m", []byte("ok")[0:0])
+	if got := out.String(); !strings.Contains(got, `msg="Node 1 got …[31m from [], later"`) {
+		t.Errorf("logged %s", got)
+	}
+	out.Reset()
+	l.Errorf("%s", strings.Repeat("ü", maxText)) // cut within a letter
+	if got := out.String(); strings.Contains(got, `\x`) {
+		t.Errorf("logged %s", got)
+	}
+}
