@@ -114,6 +114,26 @@ pub struct Decimal {
     pub mantissa: i64,
 }
 
+impl Decimal {
+    /// The number in units of 10^-18, in which every canonical one is whole.
+    pub fn scaled(&self) -> i128 {
+        let places = (MAX_DECIMAL_PLACES + self.exponent).clamp(0, MAX_DECIMAL_PLACES);
+        (0..places).fold(self.mantissa as i128, |v, _| v * 10)
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Decimal) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Decimal) -> core::cmp::Ordering {
+        self.scaled().cmp(&other.scaled())
+    }
+}
+
 /// Reads untrusted items one after another; strings borrow from the input.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {

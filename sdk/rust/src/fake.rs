@@ -40,6 +40,7 @@ use crate::device::Status;
 use crate::entry::{Abort, Reply};
 use crate::fake_sha256;
 use crate::input::{Context, Input};
+use crate::observation::Observation;
 use crate::role::Role;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -105,8 +106,7 @@ impl Entry {
             "state_set" | "state_delete" | "emit" | "call" | "schedule" => self.changes(),
             "device_set_status" => self == Entry::Execute || self == Entry::Timer,
             "now" => self == Entry::Decide || self == Entry::Observe,
-            // The node has no gateway-local records yet.
-            "local_get" | "local_set" => false,
+            "local_get" | "local_set" => self == Entry::Observe,
             _ => true,
         }
     }
@@ -260,6 +260,7 @@ struct Ledger {
     events: Vec<Event>,
     timers: Vec<Timer>,
     devices: BTreeMap<Hash, DeviceRecord>,
+    local: BTreeMap<(String, Hash), Vec<u8>>,
     next_timer: u64,
 }
 
@@ -292,6 +293,8 @@ pub struct Host {
     pub logs: Vec<String>,
     /// Device records by id.
     pub devices: BTreeMap<Hash, DeviceRecord>,
+    /// The gateway's own records, by contract and device.
+    pub local: BTreeMap<(String, Hash), Vec<u8>>,
     /// Signatures that verify accepts, as (key, message, signature).
     pub signatures: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)>,
     contracts: BTreeMap<String, Installed>,
@@ -307,7 +310,8 @@ struct Frame {
     entry: Option<Entry>, // None outside of entry points
     contract: String,
     caller: Option<Hash>,
-    events: usize, // emitted before the transaction
+    observed: Option<Hash>, // the device that observe or evidence is about
+    events: usize,          // emitted before the transaction
     scans: Vec<std::iter::Peekable<Rows>>,
 }
 
@@ -318,6 +322,7 @@ impl Host {
             events: self.events.clone(),
             timers: self.timers.clone(),
             devices: self.devices.clone(),
+            local: self.local.clone(),
             next_timer: self.next_timer,
         }
     }
@@ -327,6 +332,7 @@ impl Host {
         self.events = saved.events;
         self.timers = saved.timers;
         self.devices = saved.devices;
+        self.local = saved.local;
         self.next_timer = saved.next_timer;
     }
 
@@ -341,6 +347,12 @@ impl Host {
     // The contracts that are running.
     fn depth(&self) -> usize {
         self.frames.iter().filter(|f| f.entry.is_some()).count()
+    }
+
+    // The key of the local record that the running call has.
+    fn local_key(&mut self) -> (String, Hash) {
+        let frame = self.frame();
+        (frame.contract.clone(), frame.observed.unwrap_or_default())
     }
 
     fn swap_state(&mut self, contract: &str) {
@@ -408,7 +420,7 @@ pub fn advance(ms: i64) -> Vec<Result<Output, Failure>> {
         due
     });
     due.sort_by_key(|t| (t.due, t.number));
-    due.into_iter().map(|t| top(&t.contract, Entry::Timer, None, 0, &t.message)).collect()
+    due.into_iter().map(|t| top(&t.contract, Entry::Timer, None, None, 0, &t.message)).collect()
 }
 
 impl Deployed {
@@ -427,7 +439,17 @@ impl Deployed {
     pub fn run<M: Encode + ?Sized>(&self, entry: Entry, message: &M) -> Result<Output, Failure> {
         let unsigned = entry == Entry::Timer || entry == Entry::Query;
         let (caller, roles) = if unsigned { (None, 0) } else { (Some(self.caller), self.roles) };
-        top(self.name, entry, caller, roles, encode(message))
+        top(self.name, entry, caller, None, roles, encode(message))
+    }
+
+    /// Runs `observe` as a gateway does, with the device's local record.
+    pub fn observe(&self, o: &Observation) -> Result<Output, Failure> {
+        top(self.name, Entry::Observe, Some(o.device), Some(o.device), 0, encode(o))
+    }
+
+    /// Runs `execute` on what a device signed, which the caller submits.
+    pub fn evidence(&self, o: &Observation) -> Result<Output, Failure> {
+        top(self.name, Entry::Execute, Some(self.caller), Some(o.device), self.roles, encode(o))
     }
 
     /// Runs `execute` as a transaction does.
@@ -492,11 +514,19 @@ fn valid_name(name: &str) -> bool {
 }
 
 // Runs an entry point at the top level.
-fn top(contract: &str, entry: Entry, caller: Option<Hash>, roles: u64, message: &[u8]) -> Result<Output, Failure> {
+fn top(
+    contract: &str,
+    entry: Entry,
+    caller: Option<Hash>,
+    observed: Option<Hash>,
+    roles: u64,
+    message: &[u8],
+) -> Result<Output, Failure> {
     let frame = with(|h| {
         assert_eq!(h.depth(), 0, "a test calls contracts from outside");
         h.frames.clear();
-        Frame { entry: Some(entry), contract: contract.to_string(), caller, events: h.events.len(), scans: vec![] }
+        let events = h.events.len();
+        Frame { entry: Some(entry), contract: contract.to_string(), caller, observed, events, scans: vec![] }
     });
     run(frame, roles, None, message)
 }
@@ -552,6 +582,7 @@ fn input(h: &Host, frame: &Frame, roles: u64, parent: Option<String>, message: &
     let entry = frame.entry.expect("an entry point");
     let device = frame.caller.filter(|_| parent.is_none()).and_then(|c| h.devices.get(&c));
     let transaction = Some(transaction_id(h)).filter(|_| entry.changes());
+    let evidence = frame.observed.filter(|_| entry == Entry::Execute && parent.is_none());
     let domain = Some("domain").filter(|_| entry == Entry::Decide);
     let optional = [
         frame.caller.is_some(),
@@ -560,6 +591,7 @@ fn input(h: &Host, frame: &Frame, roles: u64, parent: Option<String>, message: &
         transaction.is_some(),
         domain.is_some(),
         parent.is_some(),
+        evidence.is_some(),
     ];
     let mut w = Writer::new(message.len() + (8 << 10));
     w.array(2).map(5 + optional.iter().filter(|&&present| present).count());
@@ -571,6 +603,7 @@ fn input(h: &Host, frame: &Frame, roles: u64, parent: Option<String>, message: &
     w.uint(9).bytes(&h.contracts[&frame.contract].owner);
     domain.iter().for_each(|d| w.uint(10).encoded(*d));
     parent.iter().for_each(|p| w.uint(11).encoded(p.as_str()));
+    evidence.iter().for_each(|d| w.uint(12).encoded(d));
     w.bytes(message).finish_here()
 }
 
@@ -693,12 +726,21 @@ pub(crate) mod raw {
         copy(Some(&row), buf, cap)
     }
 
-    pub unsafe fn local_get(_: *mut u8, _: usize) -> i32 {
-        fail(code::NOT_ALLOWED_HERE, "there are no local records")
+    pub unsafe fn local_get(buf: *mut u8, cap: usize) -> i32 {
+        enter("local_get");
+        with(|h| {
+            let key = h.local_key();
+            copy(h.local.get(&key).map(|v| &v[..]), buf, cap)
+        })
     }
 
-    pub unsafe fn local_set(_: *const u8, _: usize) {
-        fail(code::NOT_ALLOWED_HERE, "there are no local records")
+    pub unsafe fn local_set(ptr: *const u8, len: usize) {
+        enter("local_set");
+        let value = limited(ptr, len, crate::MAX_LOCAL, code::VALUE_TOO_LONG);
+        with(|h| {
+            let key = h.local_key();
+            h.local.insert(key, value)
+        });
     }
 
     pub unsafe fn emit(topic: *const u8, topic_len: usize, data: *const u8, data_len: usize) {

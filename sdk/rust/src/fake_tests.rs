@@ -209,3 +209,37 @@ fn the_environment_tells_who_calls() {
         assert_eq!(device.run(unsigned, &NOTHING).unwrap_err().abort, crate::NOT_PERMITTED);
     }
 }
+
+#[test]
+fn local_records_are_one_devices_and_one_contracts() {
+    use crate::{decode, local_get, local_set, Judgement, Observation, ObservationKind};
+    fn count(c: &Context) -> Reply {
+        let times = local_get().map_or(0, |b| b[0]) + 1;
+        local_set(&[times]);
+        let o: Observation = c.parse_message()?;
+        crate::ensure!(o.time > 0, Abort::from(crate::cbor::Error::Field));
+        Judgement { score: times as i64, ..Judgement::default() }.reply()
+    }
+    reset();
+    let observer = || Entries::new().on("observe", count).on("execute", count);
+    let (a, b) = (deploy("a", [1; 32], observer(), &NOTHING).unwrap(), deploy("b", [1; 32], observer(), &NOTHING).unwrap());
+    let seen = |c: Deployed, device: u8, time: i64| {
+        let out = c.observe(&Observation::new(ObservationKind::Flows, [device; 32], time, &[0x80])).map(|o| o.0);
+        out.map(|o| decode::<Judgement>(o.leak()).unwrap().score).map_err(|f| f.code)
+    };
+    assert_eq!((seen(a, 7, 1), seen(a, 7, 2), seen(a, 8, 1), seen(b, 7, 1)), (Ok(1), Ok(2), Ok(1), Ok(1)));
+    assert_eq!((seen(a, 7, 0), seen(a, 7, 3)), (Err(code::ABORTED), Ok(3)), "a refusal leaves the record as it was");
+    let evidence = a.evidence(&Observation::new(ObservationKind::Flows, [7; 32], 1, &[0x80]));
+    assert_eq!(evidence.unwrap_err().code, code::NOT_ALLOWED_HERE);
+}
+
+#[test]
+fn evidence_names_its_device() {
+    use crate::{Observation, ObservationKind};
+    reset();
+    let tell = |c: &Context| crate::reply(&c.env.evidence.map(crate::Bytes));
+    let c = deploy("a", [1; 32], Entries::new().on("execute", tell), &NOTHING).unwrap();
+    let o = Observation::new(ObservationKind::Flows, [7; 32], 1, &[0x80]);
+    assert_eq!(c.evidence(&o).unwrap().to::<Option<crate::Bytes>>(), Some(crate::Bytes(&[7; 32])));
+    assert_eq!(c.execute(&o).unwrap().to::<Option<crate::Bytes>>(), None);
+}

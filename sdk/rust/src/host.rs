@@ -4,7 +4,7 @@
 
 use crate::arena;
 use crate::device::Status;
-use crate::{MAX_KEY, MAX_RESULT, MAX_VALUE};
+use crate::{MAX_KEY, MAX_LOCAL, MAX_RESULT, MAX_VALUE};
 
 // The longest entry that a scan gives: its key's length, key and value.
 const MAX_ROW: usize = 4 + MAX_KEY + MAX_VALUE;
@@ -117,12 +117,13 @@ impl Rows {
     }
 }
 
-/// Reads the gateway-local record of the reporting device.
+/// Reads the record that this gateway keeps of the observed device for this
+/// contract; None where there is none, or none any more. Only `observe` has it.
 pub fn local_get() -> Option<&'static [u8]> {
-    arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::local_get(buf, cap) } as i64).ok()
+    arena::fill(MAX_LOCAL, |buf, cap| unsafe { raw::local_get(buf, cap) } as i64).ok()
 }
 
-/// Writes the gateway-local record of the reporting device.
+/// Writes that record: at most [`MAX_LOCAL`](crate::MAX_LOCAL) bytes.
 pub fn local_set(value: &[u8]) {
     unsafe { raw::local_set(value.as_ptr(), value.len()) }
 }

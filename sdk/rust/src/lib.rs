@@ -54,6 +54,7 @@
 //! | who calls | [`Env`], [`Role`], [`Device`] |
 //! | events, other contracts, timers | [`Topic`], [`Contract`], [`schedule_message`] |
 //! | decisions | [`DecisionRequest`], [`Verdict`] |
+//! | behaviour | [`Observation`], [`Judgement`], [`local_get`], [`local_set`] |
 //! | bytes | [`cbor`], [`Encode`], [`Decode`], [`buffer`], `state_get` … `abort` |
 //! | tests | [`fake`] |
 //!
@@ -79,6 +80,7 @@ mod host;
 mod hostile_tests;
 mod input;
 mod math;
+mod observation;
 #[cfg(target_arch = "wasm32")]
 mod panic;
 mod role;
@@ -93,6 +95,7 @@ pub use entry::{Abort, Reply, Why, CORRUPT, MALFORMED, MISSING, NOT_PERMITTED, N
 pub use host::*;
 pub use input::{Context, Env, Input};
 pub use math::Checked;
+pub use observation::{Denial, Flow, Items, Judgement, Level, Measurement, Observation, ObservationKind, Silence};
 pub use role::Role;
 pub use storage::{Item, Map};
 
@@ -108,6 +111,8 @@ pub use panic::panicked;
 pub const MAX_KEY: usize = 256;
 /// Bytes of the longest state value that the host admits.
 pub const MAX_VALUE: usize = 16 << 10;
+/// Bytes of a gateway's own record of a device.
+pub const MAX_LOCAL: usize = 4 << 10;
 /// Bytes that an entry point may return.
 pub const MAX_RESULT: usize = 16 << 10;
 
