@@ -27,7 +27,7 @@ func (e Engine) String() string {
 
 // Protocol is the newest protocol version whose gas table, limits and rewriter
 // this package holds. It holds those of all earlier ones as well.
-const Protocol = 2
+const Protocol = 3
 
 // Default budgets.
 const (

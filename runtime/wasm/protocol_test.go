@@ -35,7 +35,7 @@ func TestVersionsSideBySide(t *testing.T) {
 			}
 			defer r.Close(context.Background())
 			used := map[uint64]uint64{}
-			for _, version := range []uint64{2, 1, 2, 1, 0} {
+			for _, version := range []uint64{2, 1, 3, 2, 1, 0} {
 				call := callOf(grower(), abi.EntryExecute, newMemEnv())
 				call.Protocol = version
 				res, err := r.Call(t.Context(), call)
@@ -47,10 +47,10 @@ func TestVersionsSideBySide(t *testing.T) {
 				}
 				used[version] = res.GasUsed
 			}
-			if used[2]-used[1] != pageMore || used[0] != used[2] {
-				t.Errorf("%v: gas %v, version 2 should take %d more than 1", e, used, pageMore)
+			if used[2]-used[1] != pageMore || used[3] != used[2] || used[0] != used[3] {
+				t.Errorf("%v: gas %v, version 2 should take %d more than 1, and 3 as much as 2", e, used, pageMore)
 			}
-			if n := r.Stats().Codes; n != 2 {
+			if n := r.Stats().Codes; n != 3 {
 				t.Errorf("%v: %d codes are compiled", e, n)
 			}
 		}

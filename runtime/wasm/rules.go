@@ -34,6 +34,10 @@ var protocols = map[uint64]map[abi.Profile]*rules{
 		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
 		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
 	},
+	3: { // as 2; what is new is the ledger's
+		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
+		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
+	},
 }
 
 // callBytes is the price of n bytes of input or output.
