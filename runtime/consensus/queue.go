@@ -291,10 +291,19 @@ func (q *queue) settle(ids []abi.Hash, time int64) []*request {
 	return q.sweep(func(r *request) bool { return r.tick || r.expires != 0 && r.expires < time })
 }
 
-// prune removes and returns the requests in the pool that are bad, and ticks.
+// prune removes the requests that are bad, and ticks, and returns those that
+// were in the pool. The lines of a validator that lagged fill with what was
+// decided without it.
 func (q *queue) prune(bad func(raw []byte) bool) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	for _, s := range q.turn {
+		for _, r := range s.list {
+			if r.state == waiting && bad(r.raw) {
+				q.drop(r)
+			}
+		}
+	}
 	return q.sweep(func(r *request) bool { return r.tick || bad(r.raw) })
 }
 

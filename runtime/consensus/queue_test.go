@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -49,6 +50,28 @@ func TestSendersTakeTurns(t *testing.T) {
 	mustAdd(t, q, made("c", 1, 1))
 	if got, want := names(q.admit(0)), "a0 b0 c0 a1 c1 a2 "; got != want {
 		t.Fatalf("admitted %s, want %s", got, want)
+	}
+}
+
+// A validator that lagged takes its own clients' transactions as soon as it has
+// synced, though its lines were full of what others had decided by then.
+func TestPruneMakesRoom(t *testing.T) {
+	q := testQueue(Config{QueueCount: 10, PoolGas: 4})
+	for n := range uint64(7) {
+		mustAdd(t, q, made("a", n, 1))
+		q.admit(0)
+	}
+	if _, err := q.add(made("a", 7, 1)); !errors.Is(err, abi.CodeBusy) {
+		t.Fatalf("a full line takes one more: %v", err)
+	}
+	kept := made("a", 5, 1)
+	removed := q.prune(func(raw []byte) bool { return !bytes.Equal(raw, kept.raw) })
+	if waiting, pooled := q.sizes(); len(removed) != 2 || waiting != 1 || pooled != 0 {
+		t.Errorf("%d removed from the pool, %d wait and %d are pooled", len(removed), waiting, pooled)
+	}
+	mustAdd(t, q, made("a", 7, 1))
+	if got, want := names(q.admit(0)), "a5 a7 "; got != want {
+		t.Errorf("admitted %s, want %s", got, want)
 	}
 }
 
