@@ -58,17 +58,40 @@ func (w *joinWorld) join(t testing.TB, n *network, k *sink) error {
 	return Join(ctx, JoinConfig{Peers: n, Genesis: genesisOf(w.h), Sink: k, Logger: quiet})
 }
 
+// mustJoin requires that the sink gets the whole snapshot.
+func (w *joinWorld) mustJoin(t testing.TB, n *network, k *sink) {
+	t.Helper()
+	if err := w.join(t, n, k); err != nil || !k.finished {
+		t.Fatalf("finished %v: %v", k.finished, err)
+	}
+}
+
+// onJoin runs a test of a node that joins a chain with so many keys, in virtual
+// time.
+func onJoin(t *testing.T, keys int, test func(t *testing.T, w *joinWorld, n *network, k *sink)) {
+	synctest.Test(t, func(t *testing.T) {
+		w, n := newJoinWorld(keys), newNetwork("self")
+		defer n.stop()
+		test(t, w, n, newSink(t, w.new, w.guards))
+	})
+}
+
+// wantLiarBanned finds that the peer called liar was reported, and honest was not.
+func wantLiarBanned(t testing.TB, n *network) {
+	t.Helper()
+	if n.isBanned("liar") == nil || n.isBanned("honest") != nil {
+		t.Errorf("reported: %v", n.banned)
+	}
+}
+
 func TestJoin(t *testing.T) {
 	for _, keys := range []int{0, 1, 2, 50, 5000} {
 		for _, most := range []int{0, 700, 20000} {
-			synctest.Test(t, func(t *testing.T) {
-				w, n := newJoinWorld(keys), newNetwork("self")
-				defer n.stop()
+			onJoin(t, keys, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 				for _, name := range []string{"a", "b", "c"} {
 					n.connect(name, peer.Stranger, serveFrom(t, w.source(most)))
 				}
 				n.connect("older", peer.Stranger, serveFrom(t, w.stale()))
-				k := newSink(t, w.new, w.guards)
 				if err := w.join(t, n, k); err != nil || !k.finished || k.manifest.Header.Height != newHeight {
 					t.Fatalf("%d keys in chunks of %d bytes: %v", keys, most, err)
 				}
@@ -81,9 +104,7 @@ func TestJoin(t *testing.T) {
 }
 
 func TestJoinWithoutSnapshots(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(5), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 5, func(t *testing.T, w *joinWorld, n *network, _ *sink) {
 		if err := w.join(t, n, newSink(t, w.new, nil)); !errors.Is(err, ErrNoPeers) {
 			t.Errorf("nobody there: %v", err)
 		}
@@ -153,39 +174,34 @@ func TestJoinDespiteLiars(t *testing.T) {
 	repage := func(change func(pages [][]byte) [][]byte) func(w *joinWorld) *forged {
 		return func(w *joinWorld) *forged { return &forged{snapshots: w.source(0), pages: change} }
 	}
-	for name, c := range map[string]struct {
-		liar func(w *joinWorld) *forged
-	}{
-		"certified by too few": {respell(func(m *Manifest) { m.Certificate = certify(&m.Header, seats(3, 4, 5, 6), 2) })},
-		"no steps":             {respell(func(m *Manifest) { m.Steps = nil })},
-		"a value changed":      {rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries[0].Value = []byte("x") })},
-		"an entry left out":    {rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries = c.Entries[1:] })},
-		"an entry twice":       {rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries = append(c.Entries[:1:1], c.Entries...) })},
-		"chunks of another snapshot": {func(w *joinWorld) *forged {
+	for name, liar := range map[string]func(w *joinWorld) *forged{
+		"certified by too few": respell(func(m *Manifest) { m.Certificate = certify(&m.Header, seats(3, 4, 5, 6), 2) }),
+		"no steps":             respell(func(m *Manifest) { m.Steps = nil }),
+		"a value changed":      rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries[0].Value = []byte("x") }),
+		"an entry left out":    rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries = c.Entries[1:] }),
+		"an entry twice":       rechunk(func(_ *joinWorld, c *proof.Chunk) { c.Entries = append(c.Entries[:1:1], c.Entries...) }),
+		"chunks of another snapshot": func(w *joinWorld) *forged {
 			return &forged{snapshots: w.source(0), chunk: func(_ []byte, prefix uint64, depth uint8) ([]byte, error) {
 				return w.old.chunk(prefix, depth).Append(nil), nil
 			}}
-		}},
-		"chunks of another place": {func(w *joinWorld) *forged {
+		},
+		"chunks of another place": func(w *joinWorld) *forged {
 			return &forged{snapshots: w.source(0), chunk: func(_ []byte, prefix uint64, depth uint8) ([]byte, error) {
 				return w.new.chunk(prefix^1<<63, depth).Append(nil), nil
 			}}
-		}},
-		"chunks of rubbish": {func(w *joinWorld) *forged {
+		},
+		"chunks of rubbish": func(w *joinWorld) *forged {
 			return &forged{snapshots: w.source(0), chunk: func(raw []byte, _ uint64, _ uint8) ([]byte, error) { return raw[1:], nil }}
-		}},
-		"guards left out":     {repage(func(p [][]byte) [][]byte { return p[1:] })},
-		"no guards":           {repage(func(p [][]byte) [][]byte { return p[len(p)-1:] })},
-		"guards twice":        {repage(func(p [][]byte) [][]byte { return append(p[:1:1], p...) })},
-		"guards of rubbish":   {repage(func(p [][]byte) [][]byte { return [][]byte{{0xff}} })},
-		"guards out of order": {repage(func(p [][]byte) [][]byte { return [][]byte{p[1], p[0], p[2]} })},
+		},
+		"guards left out":     repage(func(p [][]byte) [][]byte { return p[1:] }),
+		"no guards":           repage(func(p [][]byte) [][]byte { return p[len(p)-1:] }),
+		"guards twice":        repage(func(p [][]byte) [][]byte { return append(p[:1:1], p...) }),
+		"guards of rubbish":   repage(func(p [][]byte) [][]byte { return [][]byte{{0xff}} }),
+		"guards out of order": repage(func(p [][]byte) [][]byte { return [][]byte{p[1], p[0], p[2]} }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w, n := newJoinWorld(5000), newNetwork("self")
-				defer n.stop()
-				n.connect("liar", peer.Validator, serveFrom(t, c.liar(w)))
-				k := newSink(t, w.new, w.guards)
+			onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
+				n.connect("liar", peer.Validator, serveFrom(t, liar(w)))
 				k.onChunk = func(int) error { return nil }
 				time.AfterFunc(3*time.Second, func() { n.connect("honest", peer.Node, serveFrom(t, w.source(0))) })
 				err := w.join(t, n, k)
@@ -196,9 +212,7 @@ func TestJoinDespiteLiars(t *testing.T) {
 				if err != nil || !k.finished {
 					t.Fatal(err)
 				}
-				if n.isBanned("liar") == nil || n.isBanned("honest") != nil {
-					t.Errorf("reported: %v", n.banned)
-				}
+				wantLiarBanned(t, n)
 			})
 		})
 	}
@@ -235,13 +249,8 @@ func TestJoinDespiteWhatIsNoManifest(t *testing.T) {
 					return sendAll(st, frames)
 				})
 				n.connect("honest", peer.Validator, serveFrom(t, w.source(0)))
-				k := newSink(t, w.new, w.guards)
-				if err := w.join(t, n, k); err != nil || !k.finished {
-					t.Fatal(err)
-				}
-				if n.isBanned("liar") == nil || n.isBanned("honest") != nil {
-					t.Errorf("reported: %v", n.banned)
-				}
+				w.mustJoin(t, n, newSink(t, w.new, w.guards))
+				wantLiarBanned(t, n)
 			})
 		})
 	}
@@ -259,13 +268,10 @@ func sendAll(st peer.Stream, frames [][]byte) error {
 // Validators that were voted out can certify a chain of their own, which no
 // genesis tells from the real one. What they cannot make is its state.
 func TestJoinDespiteAChainOfFormerValidators(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(5000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		fork := build(60, 10, nil)
 		n.connect("former", peer.Validator, serveFrom(t, &forged{snapshots: w.source(0), manifest: func() []byte { return manifestAt(fork, 60, w.new) }}))
 		n.connect("honest", peer.Validator, serveFrom(t, w.source(0)))
-		k := newSink(t, w.new, w.guards)
 		if err := w.join(t, n, k); err != nil || !k.finished || k.manifest.Header.Height != newHeight {
 			t.Fatal(err)
 		}
@@ -273,9 +279,7 @@ func TestJoinDespiteAChainOfFormerValidators(t *testing.T) {
 }
 
 func TestJoinFromAPeerThatCallsAllTooLarge(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(5000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		requests := 0
 		refuses := &forged{snapshots: w.source(0), chunk: func([]byte, uint64, uint8) ([]byte, error) {
 			requests++
@@ -283,10 +287,7 @@ func TestJoinFromAPeerThatCallsAllTooLarge(t *testing.T) {
 		}}
 		n.connect("liar", peer.Validator, serveFrom(t, refuses))
 		n.connect("honest", peer.Validator, serveFrom(t, w.source(0)))
-		k := newSink(t, w.new, w.guards)
-		if err := w.join(t, n, k); err != nil || !k.finished {
-			t.Fatal(err)
-		}
+		w.mustJoin(t, n, k)
 		if k.chunks > 2*8 || requests > 1000 {
 			t.Errorf("%d chunks, the liar was asked for %d", k.chunks, requests)
 		}
@@ -294,12 +295,9 @@ func TestJoinFromAPeerThatCallsAllTooLarge(t *testing.T) {
 }
 
 func TestAnInterruptedJoinGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(20000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 20000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		n.connect("a", peer.Validator, serveFrom(t, w.source(3000)))
 		n.connect("b", peer.Validator, serveFrom(t, w.source(3000)))
-		k := newSink(t, w.new, w.guards)
 		ctx, interrupt := context.WithCancel(t.Context())
 		k.onChunk = func(chunks int) error {
 			if chunks == 150 {
@@ -312,9 +310,7 @@ func TestAnInterruptedJoinGoesOn(t *testing.T) {
 			t.Fatalf("interrupted: %v", err)
 		}
 		first := k.chunks
-		if err := w.join(t, n, k); err != nil || !k.finished {
-			t.Fatal(err)
-		}
+		w.mustJoin(t, n, k)
 		before := newSink(t, w.new, w.guards)
 		if err := w.join(t, n, before); err != nil {
 			t.Fatal(err)
@@ -326,12 +322,9 @@ func TestAnInterruptedJoinGoesOn(t *testing.T) {
 }
 
 func TestJoinWhenPeersLeave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(20000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 20000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		n.connect("a", peer.Validator, serveFrom(t, w.source(3000)))
 		n.connect("b", peer.Validator, serveFrom(t, w.source(3000)))
-		k := newSink(t, w.new, w.guards)
 		k.onChunk = func(chunks int) error {
 			switch chunks {
 			case 100:
@@ -342,19 +335,14 @@ func TestJoinWhenPeersLeave(t *testing.T) {
 			}
 			return nil
 		}
-		if err := w.join(t, n, k); err != nil || !k.finished {
-			t.Fatal(err)
-		}
+		w.mustJoin(t, n, k)
 	})
 }
 
 func TestJoinWhenTheSnapshotIsReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(20000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 20000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		source := w.stale()
 		n.connect("a", peer.Validator, serveFrom(t, source))
-		k := newSink(t, w.new, w.guards)
 		k.onChunk = func(chunks int) error {
 			if chunks == 5 { // the peer keeps the newest only
 				source.mu.Lock()
@@ -373,9 +361,7 @@ func TestJoinWhenTheSnapshotIsReplaced(t *testing.T) {
 }
 
 func TestTheSinksErrorEndsAJoin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, n := newJoinWorld(5000), newNetwork("self")
-		defer n.stop()
+	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
 		n.connect("a", peer.Validator, serveFrom(t, w.source(0)))
 		k, full := newSink(t, w.new, w.guards), errors.New("disk full")
 		k.onChunk = func(int) error { return full }
