@@ -49,7 +49,6 @@ const (
 	CodeUnknownDevice    Code = 102
 	CodeSerialTaken      Code = 103
 	CodeDeviceInactive   Code = 104
-	CodeUnknownCode      Code = 105
 	CodeCodeExists       Code = 106
 	CodeUnknownUpload    Code = 107
 	CodeUploadExpired    Code = 108
@@ -59,7 +58,6 @@ const (
 	CodeContractExists   Code = 112
 	CodeContractPending  Code = 113
 	CodeContractFailed   Code = 114
-	CodeUnknownDomain    Code = 115
 	CodeDomainTaken      Code = 116
 	CodeTooManyTimers    Code = 117
 	CodeBadStatus        Code = 118
@@ -89,7 +87,6 @@ const (
 	CodeAborted         Code = 150
 	CodeOutOfGas        Code = 151
 	CodeStackLimit      Code = 152
-	CodeTrap            Code = 153
 	CodeMemoryLimit     Code = 154
 	CodeBadPointer      Code = 155
 	CodeNoEntryPoint    Code = 156
@@ -102,7 +99,6 @@ const (
 	CodeTooManyScans    Code = 163
 	CodeBadResult       Code = 164
 	CodeReentrant       Code = 165
-	CodeHostFault       Code = 166
 	CodeUnreachable     Code = 167
 	CodeDivideByZero    Code = 168
 	CodeIntegerOverflow Code = 169
@@ -273,7 +269,6 @@ var codes = [...]codeEntry{
 	CodeUnknownDevice:    {"unknown-device", "the device is not enrolled"},
 	CodeSerialTaken:      {"serial-taken", "the manufacturer's serial is enrolled under another key"},
 	CodeDeviceInactive:   {"device-inactive", "the device's status forbids this"},
-	CodeUnknownCode:      {"unknown-code", "no code has this hash"},
 	CodeCodeExists:       {"code-exists", "the code is on the ledger already"},
 	CodeUnknownUpload:    {"unknown-upload", "no upload of this account has this hash"},
 	CodeUploadExpired:    {"upload-expired", "the upload was not finished in time; begin it again"},
@@ -283,7 +278,6 @@ var codes = [...]codeEntry{
 	CodeContractExists:   {"contract-exists", "the name is taken by another contract"},
 	CodeContractPending:  {"contract-pending", "the contract is not active yet"},
 	CodeContractFailed:   {"contract-failed", "the contract's init failed; deploy it anew"},
-	CodeUnknownDomain:    {"unknown-domain", "no policy domain has this name"},
 	CodeDomainTaken:      {"domain-taken", "the policy domain belongs to another account"},
 	CodeTooManyTimers:    {"too-many-timers", "the contract has as many timers as it may have"},
 	CodeBadStatus:        {"bad-status", "the device's status cannot change that way"},
@@ -313,7 +307,6 @@ var codes = [...]codeEntry{
 	CodeAborted:         {"aborted", "the contract refused; its own code stands beside this one"},
 	CodeOutOfGas:        {"out-of-gas", "the contract used up its gas"},
 	CodeStackLimit:      {"stack-limit", "the contract's calls are nested too deeply"},
-	CodeTrap:            {"trap", "the contract trapped"},
 	CodeMemoryLimit:     {"memory-limit", "the contract needs more memory than it may have"},
 	CodeBadPointer:      {"bad-pointer", "the contract passed a pointer outside its memory"},
 	CodeNoEntryPoint:    {"no-entry-point", "the contract does not export this entry point"},
@@ -326,7 +319,6 @@ var codes = [...]codeEntry{
 	CodeTooManyScans:    {"too-many-scans", "the contract holds too many scans open"},
 	CodeBadResult:       {"bad-result", "the contract's result is not of the required form"},
 	CodeReentrant:       {"reentrant", "the contract is already running in this chain of calls"},
-	CodeHostFault:       {"host-fault", "a host function failed; the call has no effect"},
 	CodeUnreachable:     {"unreachable", "the contract executed an unreachable instruction"},
 	CodeDivideByZero:    {"divide-by-zero", "the contract divided by zero"},
 	CodeIntegerOverflow: {"integer-overflow", "a division or conversion overflowed"},

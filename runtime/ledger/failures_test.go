@@ -101,7 +101,7 @@ func TestFailuresOfOtherEntries(t *testing.T) {
 func TestFailuresAreBounded(t *testing.T) {
 	fs := failures{}
 	for range maxFailures + 5 {
-		fs.add(failure{contract: "a", err: abi.CodeTrap})
+		fs.add(failure{contract: "a", err: abi.CodeUnreachable})
 	}
 	log := &bytes.Buffer{}
 	fs.tell(slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), 1)

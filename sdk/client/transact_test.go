@@ -205,7 +205,7 @@ func (d *deployer) apply(tx *chain.Tx) chain.Outcome {
 			code = append(code, d.chunks[i]...)
 		}
 		if sha256.Sum256(code) != a.Code {
-			o.Code = abi.CodeUnknownCode
+			o.Code = abi.CodeUnknownUpload
 			return o
 		}
 		d.state[string(chain.CodeKey(a.Code))] = []byte{1}
