@@ -34,6 +34,9 @@ var entryNames = [EntryCount]string{"init", "migrate", "execute", "timer", "quer
 
 func (e Entry) String() string { return entryNames[e] }
 
+// ReadOnly says whether the entry point may change nothing on the ledger.
+func (e Entry) ReadOnly() bool { return e >= EntryQuery }
+
 // HostFunc is a function of the host module; the table of their types is
 // HostFuncs. Parameters are i32 unless said otherwise; "ptr,len" pairs point
 // into the guest's memory. Out-of-range pointers trap with CodeBadPointer.
