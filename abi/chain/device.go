@@ -2,6 +2,7 @@ package chain
 
 import (
 	"math"
+	"slices"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -10,7 +11,10 @@ import (
 // Device is the record of a device:
 // {1: owner, 2: manufacturer, 3: model, 4: serial, 5: status, 6: labels,
 // 7: reason of the status, 8: height of the status, 9: account that set it
-// (absent when a contract did), 10: enrolled at height}
+// (absent when a contract did), 10: enrolled at height, 11: [contract …] that
+// are bound to it, 12: its origin was proven at height, 13: HardwareHash of its
+// proven hardware id, 14: its owner got it by transfer at height}
+// 11 to 14 are absent where there is none.
 type Device struct {
 	Owner        abi.Hash
 	Manufacturer string
@@ -22,7 +26,14 @@ type Device struct {
 	Since        uint64
 	SetBy        *abi.Hash
 	Enrolled     uint64
+	Contracts    []string
+	Proven       uint64
+	Hardware     *abi.Hash
+	Transferred  uint64
 }
+
+// Judges says whether a contract is bound to the device.
+func (d *Device) Judges(contract string) bool { return slices.Contains(d.Contracts, contract) }
 
 // Append appends the encoding of d.
 func (d *Device) Append(b []byte) []byte {
@@ -41,6 +52,14 @@ func (d *Device) Append(b []byte) []byte {
 		f.bytes(9, d.SetBy[:])
 	}
 	f.uint(10, d.Enrolled)
+	if len(d.Contracts) > 0 {
+		f.raw(11, appendTexts(nil, d.Contracts))
+	}
+	f.optUint(12, d.Proven)
+	if d.Hardware != nil {
+		f.bytes(13, d.Hardware[:])
+	}
+	f.optUint(14, d.Transferred)
 	return f.appendTo(b)
 }
 
@@ -69,6 +88,14 @@ func ParseDevice(b []byte) (d Device, err error) {
 			d.SetBy = &h
 		case 10:
 			d.Enrolled = r.Uint()
+		case 11:
+			d.Contracts = readTexts(r)
+		case 12:
+			d.Proven = r.Uint()
+		case 13:
+			d.Hardware = hashRef(r)
+		case 14:
+			d.Transferred = r.Uint()
 		default:
 			r.Skip()
 		}
@@ -77,10 +104,12 @@ func ParseDevice(b []byte) (d Device, err error) {
 }
 
 // Enrol enrols the device whose key signed the statement (StatementEnrol with
-// the body of Enrolment). {1: statement, 2: labels}
+// the body of Enrolment). {1: statement, 2: labels, 3: DeviceOrigin, signed
+// (optional; since protocol version 3)}
 type Enrol struct {
 	Statement []byte
 	Labels    Labels
+	Origin    []byte
 }
 
 // Append appends the encoding of a.
@@ -90,17 +119,26 @@ func (a *Enrol) Append(b []byte) []byte {
 	if len(a.Labels) > 0 {
 		f.raw(2, a.Labels.Append(nil))
 	}
+	f.optBytes(3, a.Origin)
 	return f.appendTo(b)
 }
 
 // ParseEnrol reads the arguments of OpEnrol.
-func ParseEnrol(b []byte) (a Enrol, err error) {
+func ParseEnrol(b []byte) (a Enrol, err error) { return ParseEnrolIn(b, Protocol) }
+
+// ParseEnrolIn reads the arguments of OpEnrol as blocks of a protocol version do.
+func ParseEnrolIn(b []byte, protocol uint64) (a Enrol, err error) {
 	err = parseArgs(b, 1<<1, func(k uint64, r *cbor.Reader) bool {
 		switch k {
 		case 1:
 			a.Statement = r.Bytes()
 		case 2:
 			a.Labels = readLabels(r)
+		case 3:
+			if protocol < 3 {
+				return false
+			}
+			a.Origin = someBytes(r)
 		default:
 			return false
 		}

@@ -91,8 +91,20 @@ func hashOf(r *cbor.Reader) (h abi.Hash) {
 	return h
 }
 
+func hashRef(r *cbor.Reader) *abi.Hash {
+	h := hashOf(r)
+	return &h
+}
+
 func rawMap(r *cbor.Reader) []byte {
 	if r.Kind() != cbor.KindMap {
+		r.Fail(abi.CodeBadArgument)
+	}
+	return r.Raw()
+}
+
+func rawArray(r *cbor.Reader) []byte {
+	if r.Kind() != cbor.KindArray {
 		r.Fail(abi.CodeBadArgument)
 	}
 	return r.Raw()
@@ -176,6 +188,21 @@ func readByteStrings(r *cbor.Reader) [][]byte {
 	var list [][]byte
 	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
 		list = append(list, r.Bytes())
+	}
+	return list
+}
+
+func appendTexts(b []byte, list []string) []byte {
+	b = cbor.AppendArray(b, len(list))
+	for _, s := range list {
+		b = cbor.AppendText(b, s)
+	}
+	return b
+}
+
+func readTexts(r *cbor.Reader) (list []string) {
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+		list = append(list, r.Text())
 	}
 	return list
 }

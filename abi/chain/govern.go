@@ -38,11 +38,27 @@ const (
 	ProposeDeploy           ProposalKind = 7 // Deploy
 	ProposeUpgrade          ProposalKind = 8 // Upgrade
 	ProposeRecover          ProposalKind = 9 // Recover
+
+	// Since protocol version 3.
+	ProposeStolen ProposalKind = 10 // DeclareStolen: by the guardians of a device's owner
 )
 
 var proposalNames = [...]string{ProposeAddValidator: "add-validator", ProposeRemoveValidator: "remove-validator",
 	ProposeReplaceValidator: "replace-validator", ProposeRotateValidator: "rotate-validator", ProposeGrant: "grant",
-	ProposeParams: "params", ProposeDeploy: "deploy", ProposeUpgrade: "upgrade", ProposeRecover: "recover"}
+	ProposeParams: "params", ProposeDeploy: "deploy", ProposeUpgrade: "upgrade", ProposeRecover: "recover",
+	ProposeStolen: "stolen"}
+
+// Since is the protocol version from which on blocks know the kind. It is 0 for
+// one that this program does not know.
+func (k ProposalKind) Since() uint64 {
+	switch {
+	case k >= ProposeAddValidator && k <= ProposeRecover:
+		return 1
+	case k == ProposeStolen:
+		return 3
+	}
+	return 0
+}
 
 func (k ProposalKind) String() string {
 	if k > 0 && k < ProposalKind(len(proposalNames)) {
@@ -70,7 +86,11 @@ func (a *Propose) Append(b []byte) []byte {
 
 // ParsePropose reads the arguments of OpPropose, those of the proposal's kind
 // included.
-func ParsePropose(b []byte) (a Propose, err error) {
+func ParsePropose(b []byte) (a Propose, err error) { return ParseProposeIn(b, Protocol) }
+
+// ParseProposeIn reads the arguments of OpPropose as blocks of a protocol version
+// do: what a later one brought is refused as it was before.
+func ParseProposeIn(b []byte, protocol uint64) (a Propose, err error) {
 	err = parseArgs(b, 1<<1|1<<2|1<<3, func(k uint64, r *cbor.Reader) bool {
 		switch k {
 		case 1:
@@ -85,7 +105,7 @@ func ParsePropose(b []byte) (a Propose, err error) {
 		return true
 	})
 	if err == nil {
-		_, err = ParseProposalArgs(a.Kind, a.Args)
+		_, err = parseProposalArgs(a.Kind, a.Args, protocol)
 	}
 	return a, err
 }
@@ -93,6 +113,13 @@ func ParsePropose(b []byte) (a Propose, err error) {
 // ParseProposalArgs reads the arguments of a proposal: it gives a pointer to
 // the struct that stands beside the kind.
 func ParseProposalArgs(kind ProposalKind, args []byte) (any, error) {
+	return parseProposalArgs(kind, args, Protocol)
+}
+
+func parseProposalArgs(kind ProposalKind, args []byte, protocol uint64) (any, error) {
+	if kind.Since() == 0 || kind.Since() > protocol {
+		return nil, fmt.Errorf("%v: %w", kind, abi.CodeUnknownOp)
+	}
 	switch kind {
 	case ProposeAddValidator:
 		return asPointer(ParseAddValidator(args))
@@ -103,15 +130,17 @@ func ParseProposalArgs(kind ProposalKind, args []byte) (any, error) {
 	case ProposeGrant:
 		return asPointer(ParseGrant(args))
 	case ProposeParams:
-		return asPointer(parseProposedParams(args))
+		return asPointer(parseProposedParams(args, protocol))
 	case ProposeDeploy:
 		return asPointer(ParseDeploy(args))
 	case ProposeUpgrade:
 		return asPointer(ParseUpgrade(args))
 	case ProposeRecover:
 		return asPointer(ParseRecover(args))
+	case ProposeStolen:
+		return asPointer(ParseDeclareStolen(args))
 	}
-	return nil, fmt.Errorf("%v: %w", kind, abi.CodeUnknownOp)
+	panic("BUG: a kind of proposals without a parser")
 }
 
 func asPointer[T any](v T, err error) (any, error) {
@@ -123,8 +152,8 @@ func asPointer[T any](v T, err error) (any, error) {
 
 // parseProposedParams refuses parameters that this program does not know:
 // written to the state they would be lost.
-func parseProposedParams(b []byte) (Params, error) {
-	p, err := ParseParams(b)
+func parseProposedParams(b []byte, protocol uint64) (Params, error) {
+	p, err := parseParams(b, protocol)
 	if err == nil && string(p.Append(nil)) != string(b) {
 		err = fmt.Errorf("parameters are missing or unknown: %w", abi.CodeBadArgument)
 	}

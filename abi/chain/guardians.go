@@ -110,3 +110,34 @@ func ParseRecover(b []byte) (a Recover, err error) {
 	})
 	return a, err
 }
+
+// DeclareStolen declares a device stolen on the word of its owner's guardians.
+// {1: device id, 2: reason}
+type DeclareStolen struct {
+	Device abi.Hash
+	Reason string
+}
+
+// Append appends the encoding of a.
+func (a *DeclareStolen) Append(b []byte) []byte {
+	var f fields
+	f.bytes(1, a.Device[:])
+	f.text(2, a.Reason)
+	return f.appendTo(b)
+}
+
+// ParseDeclareStolen reads the arguments of ProposeStolen.
+func ParseDeclareStolen(b []byte) (a DeclareStolen, err error) {
+	err = parseArgs(b, 1<<1|1<<2, func(k uint64, r *cbor.Reader) bool {
+		switch k {
+		case 1:
+			a.Device = hashOf(r)
+		case 2:
+			a.Reason = shortText(r)
+		default:
+			return false
+		}
+		return true
+	})
+	return a, err
+}

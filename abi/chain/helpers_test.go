@@ -142,6 +142,12 @@ var messages = []codec{
 	codecOf("propose", ParsePropose), codecOf("vote", ParseVote), codecOf("guardians", ParseGuardians), codecOf("add-validator", ParseAddValidator),
 	codecOf("remove-validator", ParseRemoveValidator), codecOf("replace-validator", ParseReplaceValidator), codecOf("recover", ParseRecover),
 	codecOf("origin", ParseOrigin), codecOf("origin-proof", ParseOriginProof), codecOf("certificate", ParseCertificate), codecOf("validator-set", ParseValidatorSet),
+	codecOf("register-manufacturer", ParseRegisterManufacturer), codecOf("prove-origin", ParseProveOrigin), codecOf("device-origin", ParseDeviceOrigin),
+	codecOf("transfer", ParseTransfer), codecOf("acceptance", ParseAcceptance), codecOf("bind-device", ParseBindDevice),
+	codecOf("blacklist", ParseBlacklist), codecOf("register-platform", ParseRegisterPlatform), codecOf("import-blacklist", ParseImportBlacklist), codecOf("platform-list", ParsePlatformList),
+	codecOf("anchor", ParseAnchor), codecOf("offence", ParseOffence), codecOf("witness", ParseWitness),
+	codecOf("verdict", ParseVerdict), codecOf("evidence", ParseEvidence), codecOf("report", ParseReport),
+	codecOf("alert", ParseAlert), codecOf("sealed", ParseSealed), codecOf("declare-stolen", ParseDeclareStolen),
 	codecFunc("rotation-body", ParseRotationBody, func(b []byte, id abi.Hash) []byte { return append(b, RotationBody(id)...) }),
 	codecFunc("header", ParseHeader, func(b []byte, h Header) []byte { return AppendHeader(b, &h) }),
 	codecFunc("block", ParseBlock, AppendBlock),
@@ -157,6 +163,9 @@ var records = []codec{
 	codecOf("device", ParseDevice), codecOf("code", ParseCode), codecOf("pending-upload", ParsePendingUpload),
 	codecOf("contract", ParseContract), codecOf("domain", ParseDomain), codecOf("token", ParseToken), codecOf("timer", ParseTimer),
 	codecOf("contract-version", ParseContractVersion), codecOf("proposal", ParseProposal),
+	codecOf("manufacturer", ParseManufacturer), codecOf("listing", ParseListing), codecOf("platform", ParsePlatform),
+	codecOf("anchored", ParseAnchored), codecOf("anchored-at", ParseAnchoredAt), codecOf("forked", ParseForked), codecOf("witnessed", ParseWitnessed),
+	codecOf("verdicts", ParseVerdicts), codecOf("alerts", ParseAlerts), codecOf("sealed-item", ParseSealedItem), codecOf("notice", ParseNotice),
 }
 
 // checkMessage: what a message's parser accepts is the one encoding.

@@ -36,6 +36,20 @@ import (
 //	                                 from the first change of the set on, and
 //	                                 in a chain that goes on from another
 //	g account id                     Guardians
+//	m name                           Manufacturer
+//	B SHA-256 of maker 0x00 serial   Listing: the serial is on the blacklist
+//	H HardwareHash                   how many listings name this hardware (uint)
+//	y name                           Platform
+//	A account id                     Anchored: the head of a decision log
+//	z account id | size (8)          AnchoredAt
+//	f account id                     Forked: two heads of one size
+//	W account id | account id        Witnessed: of the first's log, by the second
+//	j account id                     Verdicts on a device
+//	e account id | contract          newest ms of the device's reports that
+//	                                 the contract has judged as evidence (uint)
+//	n account id | kind              Alerts of a gateway
+//	E account id                     items sealed of a device so far (uint)
+//	E account id | number (8)        SealedItem; the first is number 1
 //
 // Integers are big-endian. Outside the state root ("plain") stand the window
 // ids themselves, the index of transactions and the changes of the validator
@@ -80,7 +94,12 @@ func DeviceKey(id abi.Hash) []byte { return hashKey('d', id) }
 
 // SerialKey is the key under which a manufacturer's serial names its device.
 func SerialKey(manufacturer, serial string) []byte {
-	return hashKey('r', sha256.Sum256([]byte(manufacturer+"\x00"+serial)))
+	return hashKey('r', SerialHash(manufacturer, serial))
+}
+
+// SerialHash names a manufacturer's serial. Neither holds a NUL.
+func SerialHash(manufacturer, serial string) abi.Hash {
+	return sha256.Sum256([]byte(manufacturer + "\x00" + serial))
 }
 
 // UploadKey is the key of an unfinished upload.
@@ -188,6 +207,81 @@ func OpenProposalNumber(key []byte) uint64 { return binary.BigEndian.Uint64(key[
 
 // GuardiansKey is the key of an account's guardians.
 func GuardiansKey(account abi.Hash) []byte { return hashKey('g', account) }
+
+// ManufacturerKey is the key of a manufacturer by its name.
+func ManufacturerKey(name string) []byte { return append([]byte{'m'}, name...) }
+
+// ManufacturerPrefix is the prefix of all manufacturers.
+func ManufacturerPrefix() []byte { return []byte{'m'} }
+
+// BlacklistKey is the key under which a serial is listed.
+func BlacklistKey(manufacturer, serial string) []byte {
+	return ListingKey(SerialHash(manufacturer, serial))
+}
+
+// ListingKey is the key under which a serial of this SerialHash is listed.
+func ListingKey(serial abi.Hash) []byte { return hashKey('B', serial) }
+
+// BlacklistPrefix is the prefix of all serials on the blacklist.
+func BlacklistPrefix() []byte { return []byte{'B'} }
+
+// HardwareKey is the key under which a hardware identity is listed.
+func HardwareKey(hardware abi.Hash) []byte { return hashKey('H', hardware) }
+
+// PlatformKey is the key of another platform by its name.
+func PlatformKey(name string) []byte { return append([]byte{'y'}, name...) }
+
+// PlatformPrefix is the prefix of all platforms.
+func PlatformPrefix() []byte { return []byte{'y'} }
+
+// AnchorKey is the key of the newest anchor of an account's log.
+func AnchorKey(account abi.Hash) []byte { return hashKey('A', account) }
+
+// AnchorPrefix is the prefix of the newest anchors of all logs.
+func AnchorPrefix() []byte { return []byte{'A'} }
+
+// AnchorAtKey is the key of an anchor of an account's log by its size.
+func AnchorAtKey(account abi.Hash, size uint64) []byte {
+	return binary.BigEndian.AppendUint64(hashKey('z', account), size)
+}
+
+// AnchorAtPrefix is the prefix of an account's anchors, in the order of sizes.
+func AnchorAtPrefix(account abi.Hash) []byte { return hashKey('z', account) }
+
+// OffenceKey is the key of the proof that an account's log has two heads.
+func OffenceKey(account abi.Hash) []byte { return hashKey('f', account) }
+
+// OffencePrefix is the prefix of all such proofs.
+func OffencePrefix() []byte { return []byte{'f'} }
+
+// WitnessKey is the key of what an account has seen of another's log.
+func WitnessKey(account, by abi.Hash) []byte { return append(hashKey('W', account), by[:]...) }
+
+// WitnessPrefix is the prefix of what was seen of an account's log.
+func WitnessPrefix(account abi.Hash) []byte { return hashKey('W', account) }
+
+// VerdictsKey is the key of the last verdicts on a device.
+func VerdictsKey(device abi.Hash) []byte { return hashKey('j', device) }
+
+// EvidenceKey is the key of the newest report of a device that a contract has
+// judged as evidence.
+func EvidenceKey(device abi.Hash, contract string) []byte {
+	return append(hashKey('e', device), contract...)
+}
+
+// AlertKey is the key of a gateway's alerts of a kind.
+func AlertKey(account abi.Hash, kind string) []byte { return append(hashKey('n', account), kind...) }
+
+// AlertPrefix is the prefix of a gateway's alerts.
+func AlertPrefix(account abi.Hash) []byte { return hashKey('n', account) }
+
+// SealedCountKey is the key of the number of items that were sealed of a device.
+func SealedCountKey(device abi.Hash) []byte { return hashKey('E', device) }
+
+// SealedKey is the key of an item that was sealed of a device.
+func SealedKey(device abi.Hash, number uint64) []byte {
+	return binary.BigEndian.AppendUint64(hashKey('E', device), number)
+}
 
 // StepKey is the plain key of the change of the validator set by the block of
 // a height.

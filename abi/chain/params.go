@@ -14,10 +14,10 @@ import (
 // refilled a day, 12: upload time to live ms, 13: timers a block, 14: timers
 // a contract, 15: unfinished uploads an account, 16: approvals that a
 // deployment or an upgrade needs, 17: time to live of a proposal ms, 18: blocks
-// between snapshots}
-// 16 to 18 are left out when they are zero: then contracts are deployed without
-// approval, and the others have the defaults of ProposalTTL and
-// SnapshotInterval.
+// between snapshots, 19: gateways that must agree to quarantine a device}
+// 16 to 19 are left out when they are zero: then contracts are deployed without
+// approval, and the others have the defaults of ProposalTTL, SnapshotInterval and
+// QuarantineGateways. 19 is known since protocol version 3.
 type Params struct {
 	Protocol        uint64
 	Profile         abi.Profile
@@ -37,12 +37,14 @@ type Params struct {
 	DeployApprovals uint64
 	ProposalTime    int64
 	SnapshotBlocks  uint64
+	VerdictGateways uint64
 }
 
 // Defaults of parameters that are zero.
 const (
 	defaultProposalTTL      = 7 * 24 * 3_600_000 // a week: approvals may wait for people
 	defaultSnapshotInterval = 10_000
+	defaultVerdictGateways  = 2 // no single gateway quarantines everywhere
 )
 
 // ProposalTTL is how long a proposal may wait for its approvals, in ms.
@@ -60,6 +62,15 @@ func (p *Params) SnapshotInterval() uint64 {
 		return defaultSnapshotInterval
 	}
 	return p.SnapshotBlocks
+}
+
+// QuarantineGateways is how many gateways must agree within VerdictWindow before
+// a device is quarantined everywhere.
+func (p *Params) QuarantineGateways() uint64 {
+	if p.VerdictGateways == 0 {
+		return defaultVerdictGateways
+	}
+	return p.VerdictGateways
 }
 
 // DefaultParams are the parameters of a new lean chain. One unit of gas is about
@@ -126,11 +137,15 @@ func (p *Params) Append(b []byte) []byte {
 	f.optUint(16, p.DeployApprovals)
 	f.optUint(17, uint64(p.ProposalTime))
 	f.optUint(18, p.SnapshotBlocks)
+	f.optUint(19, p.VerdictGateways)
 	return f.appendTo(b)
 }
 
 // ParseParams reads the chain's parameters.
-func ParseParams(b []byte) (p Params, err error) {
+func ParseParams(b []byte) (p Params, err error) { return parseParams(b, Protocol) }
+
+// parseParams skips what a protocol version does not know.
+func parseParams(b []byte, protocol uint64) (p Params, err error) {
 	err = parseRecord(b, func(k uint64, r *cbor.Reader) {
 		switch k {
 		case 1:
@@ -169,6 +184,12 @@ func ParseParams(b []byte) (p Params, err error) {
 			p.ProposalTime = int64(uintUpTo(r, math.MaxInt64))
 		case 18:
 			p.SnapshotBlocks = r.Uint()
+		case 19:
+			if protocol < 3 {
+				r.Skip()
+			} else {
+				p.VerdictGateways = r.Uint()
+			}
 		default:
 			r.Skip()
 		}

@@ -11,10 +11,14 @@ type StatementKind uint64
 // StatementEnrol: "I, the device of this key, belong to this owner".
 // StatementRotate: "this key succeeds the account's".
 // StatementValidator: "this key is to vote, as the key of this account".
+// StatementTransfer: "I take this device over from its owner".
+// StatementReport: "I, the device of this key, observed this".
 const (
 	StatementEnrol     StatementKind = 1
 	StatementRotate    StatementKind = 2
 	StatementValidator StatementKind = 3
+	StatementTransfer  StatementKind = 4
+	StatementReport    StatementKind = 5
 )
 
 // Statement is a second party's signature within a transaction: an envelope

@@ -44,7 +44,7 @@ func argVectors() map[string]interface{ Append([]byte) []byte } {
 		"rotate":            &Rotate{Statement: []byte("statement")},
 		"rotate/all":        &Rotate{Statement: []byte("statement"), X25519: seed("x25519")},
 		"enrol":             &Enrol{Statement: []byte("statement")},
-		"enrol/all":         &Enrol{Statement: []byte("statement"), Labels: Labels{"site": "hq", "floor": "3", "b": ""}},
+		"enrol/all":         &Enrol{Statement: []byte("statement"), Labels: Labels{"site": "hq", "floor": "3", "b": ""}, Origin: []byte("origin")},
 		"enrolment":         &Enrolment{Owner: hash("owner"), Manufacturer: "Acme", Model: "L100", Serial: "0001"},
 		"enrolment/all":     &Enrolment{Owner: hash("owner"), Manufacturer: "Åcme", Model: "L100", Serial: "0001", X25519: seed("x25519")},
 		"device-status":     &DeviceStatus{Device: hash("device"), Status: abi.StatusActive},
@@ -78,7 +78,7 @@ func argVectors() map[string]interface{ Append([]byte) []byte } {
 // fullParams have every parameter.
 func fullParams() *Params {
 	p := DefaultParams()
-	p.DeployApprovals, p.ProposalTime, p.SnapshotBlocks = 2, 3_600_000, 500
+	p.DeployApprovals, p.ProposalTime, p.SnapshotBlocks, p.VerdictGateways = 2, 3_600_000, 500, 3
 	return &p
 }
 
@@ -93,7 +93,8 @@ func recordVectors() map[string]interface{ Append([]byte) []byte } {
 		"quota":  &Quota{Gas: 1, Storage: 2, Time: 1_700_000_000_000},
 		"device": &Device{Owner: hash("owner"), Manufacturer: "Acme", Model: "L100", Serial: "0001", Status: abi.StatusActive, Since: 2, Enrolled: 2},
 		"device/all": &Device{Owner: hash("owner"), Manufacturer: "Acme", Model: "L100", Serial: "0001", Status: abi.StatusQuarantined,
-			Labels: Labels{"site": "hq"}, Reason: "scans", Since: 5, SetBy: ref(hash("authority")), Enrolled: 2},
+			Labels: Labels{"site": "hq"}, Reason: "scans", Since: 5, SetBy: ref(hash("authority")), Enrolled: 2,
+			Contracts: []string{"thermostat", "network"}, Proven: 3, Hardware: ref(HardwareHash("Acme", []byte{2, 0, 0, 0, 0, 1})), Transferred: 4},
 		"code":           &Code{Length: 70000, Uploader: hash("developer"), Height: 4},
 		"pending-upload": &PendingUpload{Length: 70000, Expiry: 1_700_000_000_000, Arrived: []byte{0b101}},
 		"contract": &Contract{Code: hash("code"), Owner: hash("developer"), Status: ContractActive, Activation: 1_700_000_000_000, Height: 4,
@@ -177,7 +178,7 @@ func buildVectors(t testing.TB) (list []vector) {
 		v.Hex = hexOf(enc)
 		list = append(list, v)
 	}
-	for _, group := range []map[string]interface{ Append([]byte) []byte }{argVectors(), recordVectors()} {
+	for _, group := range []map[string]interface{ Append([]byte) []byte }{argVectors(), recordVectors(), deviceVectors(), deviceRecordVectors()} {
 		for _, name := range sortedKeys(group) {
 			kind, _, _ := bytes.Cut([]byte(name), []byte("/"))
 			add(vector{Name: name, Kind: string(kind)}, group[name].Append(nil))
