@@ -152,15 +152,16 @@ const (
 	CodeTooStale         Code = 308
 	CodeClockUntrusted   Code = 309
 
-	CodeBusy          Code = 350
-	CodeRateLimited   Code = 351
-	CodeInternal      Code = 352
-	CodeNotReady      Code = 353
-	CodeShuttingDown  Code = 354
-	CodeTimeout       Code = 355
-	CodeFrameTooLarge Code = 356
-	CodeNotFound      Code = 357
-	CodeUnavailable   Code = 358
+	CodeBusy           Code = 350
+	CodeRateLimited    Code = 351
+	CodeInternal       Code = 352
+	CodeNotReady       Code = 353
+	CodeShuttingDown   Code = 354
+	CodeTimeout        Code = 355
+	CodeFrameTooLarge  Code = 356
+	CodeNotFound       Code = 357
+	CodeUnavailable    Code = 358
+	CodeLogUnavailable Code = 359
 )
 
 // Error makes a Code an error: its name, number and text.
@@ -372,13 +373,14 @@ var codes = [...]codeEntry{
 	CodeTooStale:         {"too-stale", "the gateway's state is older than the policy accepts"},
 	CodeClockUntrusted:   {"clock-untrusted", "the node's clock is not synchronised: conditions on time deny, and it makes no blocks; its operator sees to the clock"},
 
-	CodeBusy:          {"busy", "the node has no capacity for this now; try again"},
-	CodeRateLimited:   {"rate-limited", "too many requests; slow down"},
-	CodeInternal:      {"internal", "the node failed; its operator finds the cause in its log"},
-	CodeNotReady:      {"not-ready", "the node has not caught up yet"},
-	CodeShuttingDown:  {"shutting-down", "the node is stopping"},
-	CodeTimeout:       {"timeout", "no answer came in time; the request may still take effect"},
-	CodeFrameTooLarge: {"frame-too-large", "the frame is larger than 80 KiB"},
-	CodeNotFound:      {"not-found", "there is no such entry"},
-	CodeUnavailable:   {"unavailable", "there is no connection, or the node does not offer the operation"},
+	CodeBusy:           {"busy", "the node has no capacity for this now; try again"},
+	CodeRateLimited:    {"rate-limited", "too many requests; slow down"},
+	CodeInternal:       {"internal", "the node failed; its operator finds the cause in its log"},
+	CodeNotReady:       {"not-ready", "the node has not caught up yet"},
+	CodeShuttingDown:   {"shutting-down", "the node is stopping"},
+	CodeTimeout:        {"timeout", "no answer came in time; the request may still take effect"},
+	CodeFrameTooLarge:  {"frame-too-large", "the frame is larger than 80 KiB"},
+	CodeNotFound:       {"not-found", "there is no such entry"},
+	CodeUnavailable:    {"unavailable", "there is no connection, or the node does not offer the operation"},
+	CodeLogUnavailable: {"log-unavailable", "the gateway cannot record decisions, so it makes none: its disk is full or failed"},
 }
