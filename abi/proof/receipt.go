@@ -5,6 +5,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // MaxReceipt bounds an encoded receipt in bytes: a request of the greatest
@@ -95,4 +96,58 @@ func parseSteps(r *cbor.Reader) ([]Step, error) {
 		steps = append(steps, s)
 	}
 	return steps, r.Done()
+}
+
+// Proven is what a receipt proves.
+type Proven struct {
+	Record Record   // fields that are not shown are zero
+	Shown  FieldSet // what the receipt shows of it
+	Index  uint64   // of the record in the log
+	Size   uint64   // of the log, when it was anchored
+	Height uint64   // of the block that anchored it
+	Time   int64    // of that block in ms
+}
+
+// Verify checks the whole receipt from what is trusted of the chain: the changes
+// of the validators, the certificate of a block, the log's head in its state,
+// and the record in the log. What is trusted must not be above the receipt.
+func (r *Receipt) Verify(t *Trusted) (*Proven, error) {
+	trusted := *t
+	for i := range r.Steps {
+		if s := &r.Steps[i]; s.Header.Height > trusted.Height && s.Header.Height < r.Anchor.Header.Height {
+			if err := trusted.Advance(s); err != nil {
+				return nil, fmt.Errorf("receipt: %w", err)
+			}
+		}
+	}
+	value, present, err := r.Anchor.Verify(&trusted, chain.AnchorKey(r.Account))
+	if err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	return r.VerifyAnchored(r.Anchor.Header.Chain, value, present)
+}
+
+// VerifyAnchored checks the rest for a caller that has verified what stands in
+// the state of a chain under the AnchorKey of the receipt's account.
+func (r *Receipt) VerifyAnchored(id abi.Hash, value []byte, present bool) (*Proven, error) {
+	if !present {
+		return nil, fmt.Errorf("receipt: the ledger has no head of the log of account %x: %w", r.Account[:8], abi.CodeBadProof)
+	}
+	a, err := chain.ParseAnchored(value)
+	if err != nil {
+		return nil, fmt.Errorf("receipt: the anchor: %w", err)
+	}
+	c, err := OpenCheckpoint(r.Log.Checkpoint, LogOrigin(id, r.Account), a.Key)
+	if err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	if c.Size != a.Size || c.Root != a.Root {
+		return nil, fmt.Errorf("receipt: the ledger has another head of the log: %w", abi.CodeBadProof)
+	}
+	if err := c.VerifyInclusion(r.Record.Leaf(), r.Log.Index, r.Log.Path); err != nil {
+		return nil, fmt.Errorf("receipt: %w", err)
+	}
+	p := &Proven{Shown: r.Record.Shown(), Index: r.Log.Index, Size: a.Size, Height: a.Height, Time: a.Time}
+	p.Record, err = r.Record.Record()
+	return p, err
 }

@@ -228,6 +228,25 @@ func (r *Record) Leaf() abi.Hash {
 	return leafOf(&commitments)
 }
 
+// RecordLeaf is the leaf hash of an encoded record, whose values it does not
+// look into.
+func RecordLeaf(b []byte) (abi.Hash, error) {
+	in := cbor.NewReader(b)
+	in.ArrayN(1 + numFields)
+	var r Record
+	copy(r.Salt[:], in.BytesN(SaltSize))
+	var commitments [numFields]abi.Hash
+	var room [512]byte
+	for i, salt := range r.salts() {
+		value := append(append(room[:0], salt[:]...), byte(i+1))
+		commitments[i] = sha256.Sum256(append(value, in.Raw()...))
+	}
+	if err := in.Done(); err != nil {
+		return abi.Hash{}, abi.Malformed(err)
+	}
+	return leafOf(&commitments), nil
+}
+
 func leafOf(commitments *[numFields]abi.Hash) abi.Hash {
 	var room [1 + len(leafPrefix) + numFields*len(abi.Hash{})]byte
 	b := append(append(room[:0], prefixLeaf), leafPrefix...)

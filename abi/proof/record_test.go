@@ -38,6 +38,9 @@ func TestRecordRoundTrip(t *testing.T) {
 		if !bytes.Equal(back.Append(nil), b) || back.Leaf() != r.Leaf() {
 			t.Errorf("%s comes back as %+v", name, back)
 		}
+		if leaf, err := RecordLeaf(b); err != nil || leaf != r.Leaf() {
+			t.Errorf("%s: encoded, its leaf is %x, %v", name, leaf, err)
+		}
 	}
 }
 

@@ -1,0 +1,178 @@
+package declog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/proof"
+)
+
+// checkpointFile holds the head that was signed last, so that no other one of
+// its size or below is ever signed.
+const checkpointFile = "checkpoint"
+
+// Waits of anchoring.
+const (
+	// anchorPatience is how long an anchor may be on its way before another one
+	// is made.
+	anchorPatience = 2 * time.Minute
+	// anchorPause lies between two anchors on demand.
+	anchorPause = 500 * time.Millisecond
+)
+
+// anchoring is what Run, Receipt and Committed tell each other.
+type anchoring struct {
+	demand chan struct{} // somebody waits for an anchor
+
+	mu    sync.Mutex
+	block chan struct{} // closed at the next block; guarded by mu
+}
+
+func (a *anchoring) init() {
+	a.demand, a.block = make(chan struct{}, 1), make(chan struct{})
+}
+
+// Committed says that there is a new block. It does not block.
+func (l *Log) Committed() {
+	l.anchor.mu.Lock()
+	defer l.anchor.mu.Unlock()
+	close(l.anchor.block)
+	l.anchor.block = make(chan struct{})
+}
+
+func (a *anchoring) next() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.block
+}
+
+// runAnchors anchors in time and on demand, one head after another.
+func (l *Log) runAnchors(ctx context.Context) {
+	ticker := time.NewTicker(l.cfg.AnchorEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-l.anchor.demand:
+		}
+		if err := l.anchorHead(ctx); err != nil && ctx.Err() == nil {
+			l.cfg.Logger.ErrorContext(ctx, "the decision log is not anchored", "err", err)
+		}
+		if !pause(ctx, anchorPause) {
+			return
+		}
+	}
+}
+
+// anchorHead brings the head of the log onto the ledger, unless it is there,
+// and drops what need not be kept any more.
+func (l *Log) anchorHead(ctx context.Context) error {
+	a, err := l.cfg.Anchored()
+	if err != nil {
+		return err
+	}
+	c, err := l.sign(&a)
+	if err != nil {
+		return err
+	}
+	if c.Size > a.Size {
+		if err := l.cfg.Submit(ctx, c.args); err != nil {
+			return fmt.Errorf("submitting a head of %d records: %w", c.Size, err)
+		}
+		if a, err = l.await(ctx, c.Size, anchorPatience); err != nil {
+			return fmt.Errorf("a head of %d records was submitted: %w", c.Size, err)
+		}
+	}
+	l.mu.Lock()
+	l.figures.Anchored = a.Size
+	l.mu.Unlock()
+	return l.prune(a.Size)
+}
+
+// await waits until the ledger has a head of at least a size.
+func (l *Log) await(ctx context.Context, size uint64, patience time.Duration) (chain.Anchored, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		block := l.anchor.next()
+		a, err := l.cfg.Anchored()
+		if err != nil || a.Size >= size {
+			return a, err
+		}
+		select {
+		case <-block:
+		case <-ctx.Done():
+			return a, fmt.Errorf("%w: %w", abi.CodeTimeout, ctx.Err())
+		}
+	}
+}
+
+// signedHead is a head with what anchors it.
+type signedHead struct {
+	proof.Checkpoint
+	args []byte // of chain.OpAnchor; nil if there is nothing new
+}
+
+// sign signs the head of what is synced. It is durable before anybody sees it.
+func (l *Log) sign(last *chain.Anchored) (*signedHead, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if err := l.flushLocked(); err != nil {
+		return nil, err
+	}
+	if err := l.files.contains(last.Size, last.Root); err != nil && last.Size > 0 {
+		return nil, fmt.Errorf("what the ledger has of this log: %w; %s", err, restoreRemedy)
+	}
+	t := l.files.tree
+	c := &signedHead{Checkpoint: proof.Checkpoint{Origin: proof.LogOrigin(l.cfg.Chain, l.cfg.Account), Size: t.size}}
+	if t.size == last.Size {
+		return c, nil
+	}
+	root, err := t.root()
+	if err != nil {
+		return nil, err
+	}
+	c.Root = root
+	anchor := chain.Anchor{}
+	if anchor.Path, err = proveGrowth(t.size, last.Size, t.reader(l.files.source)); err != nil {
+		return nil, err
+	}
+	if anchor.Note, err = c.Sign(l.cfg.Signer); err != nil {
+		return nil, err
+	}
+	if err := l.settle(replace(l.files.disk, l.files.path(checkpointFile), anchor.Note)); err != nil {
+		return nil, err
+	}
+	c.args = anchor.Append(nil)
+	return c, nil
+}
+
+// prune removes the oldest segments while there is more than the budget, as far
+// as they are anchored. What is left can still be proved.
+func (l *Log) prune(anchored uint64) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	bytes := l.figures.Bytes
+	l.mu.Unlock()
+	f := &l.files
+	for bytes > l.cfg.Budget && len(f.segments) > 1 && f.segments[1].position <= anchored {
+		s := f.segments[0]
+		if err := f.disk.remove(f.path(s.name)); err != nil {
+			return l.fail(fmt.Errorf("%w: pruning the decision log: %w", abi.CodeLogUnavailable, err))
+		}
+		f.segments = f.segments[1:]
+		bytes -= s.end
+		l.cfg.Logger.Info("decisions were pruned from the log", "before", f.segments[0].number)
+	}
+	l.mu.Lock()
+	l.figures.Bytes = bytes
+	l.mu.Unlock()
+	return nil
+}

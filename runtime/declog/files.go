@@ -1,0 +1,386 @@
+package declog
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/cipher"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/seed79541315/postern/abi"
+)
+
+// maxSegmentHead bounds the first frame of a segment in bytes.
+const maxSegmentHead = frameHead + 256 + tileWidth*hashSize
+
+// segment is a file of records.
+type segment struct {
+	head
+	name  string
+	start int64 // where its batches begin
+	end   int64 // where they end
+}
+
+// files is a log's folder. It reads; Log writes.
+type files struct {
+	disk     disk
+	dir      string
+	key      []byte
+	segments []*segment // ascending
+	tree     *tree      // over everything in them
+}
+
+func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
+
+func (f *files) last() *segment { return f.segments[len(f.segments)-1] }
+
+func levelName(level int) string { return fmt.Sprintf("level-%d.hashes", level) }
+
+// findSegments reads the heads of all segments.
+func (f *files) findSegments() error {
+	names, err := f.disk.list(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var position uint64
+		if n, _ := fmt.Sscanf(name, segmentName, &position); n != 1 || name != fmt.Sprintf(segmentName, position) {
+			continue
+		}
+		s, err := f.openSegment(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.path(name), err)
+		}
+		if s.position != position {
+			return fmt.Errorf("%s begins at position %d: %w", f.path(name), s.position, abi.CodeMalformed)
+		}
+		f.segments = append(f.segments, s)
+	}
+	return nil
+}
+
+func (f *files) openSegment(name string) (*segment, error) {
+	in, err := f.disk.open(f.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	size, err := in.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(size, int64(maxSegmentHead)))
+	if _, err := in.ReadAt(b, 0); err != nil && err != io.EOF {
+		return nil, err
+	}
+	body, err := readFrame(b)
+	if err != nil {
+		return nil, fmt.Errorf("its beginning is damaged: %w", abi.CodeMalformed) // it is renamed into place when it is whole
+	}
+	h, err := parseHead(body)
+	if err != nil {
+		return nil, fmt.Errorf("its beginning: %w", err)
+	}
+	return &segment{head: h, name: name, start: int64(frameHead + len(body)), end: size}, nil
+}
+
+// frames reads the frames of a part of a file one after another.
+type frames struct {
+	r    *bufio.Reader
+	at   int64 // of the next one
+	end  int64
+	body []byte // of the last one; reused
+}
+
+func newFrames(in io.ReaderAt, from, to int64) *frames {
+	return &frames{r: bufio.NewReaderSize(io.NewSectionReader(in, from, to-from), 64<<10), at: from, end: to}
+}
+
+// next returns a frame's body, io.EOF at the end, and errFrame if something
+// else stands there.
+func (s *frames) next() ([]byte, error) {
+	if s.at == s.end {
+		return nil, io.EOF
+	}
+	head, err := s.r.Peek(frameHead)
+	if err == io.EOF {
+		return nil, errFrame
+	}
+	if err != nil {
+		return nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(head[len(frameMagic):]))
+	if string(head[:len(frameMagic)]) != frameMagic || n > maxBody || s.at+int64(frameHead)+n > s.end {
+		return nil, errFrame
+	}
+	s.body = slices.Grow(s.body[:0], frameHead+int(n))[:frameHead+int(n)]
+	if _, err := io.ReadFull(s.r, s.body); err != nil {
+		return nil, err
+	}
+	body, err := readFrame(s.body)
+	if err == nil {
+		s.at += int64(len(s.body))
+	}
+	return body, err
+}
+
+// errStop ends a walk early.
+var errStop = errors.New("stop")
+
+// batches hands on the batches of a segment in their order. Records come with
+// those that want says yes to.
+func (f *files) batches(s *segment, want func(*batch) bool, do func(*batch) error) error {
+	in, err := f.disk.open(f.path(s.name))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	c, err := sealer(f.key, s.salt)
+	if err != nil {
+		return err
+	}
+	walk := newFrames(in, s.start, s.end)
+	position := s.position
+	for {
+		body, err := walk.next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s is damaged at byte %d: %w: %w", f.path(s.name), walk.at, err, abi.CodeBadProof)
+		}
+		b, err := openBatch(body, position, c, want)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.path(s.name), err)
+		}
+		position += uint64(b.count)
+		if err := do(b); err != nil {
+			return err
+		}
+	}
+}
+
+// openBatch reads the batch that is to begin at a position.
+func openBatch(body []byte, position uint64, c cipher.AEAD, want func(*batch) bool) (*batch, error) {
+	b, err := parseBatch(body, nil)
+	if err != nil {
+		return nil, err
+	}
+	if b.position != position {
+		return nil, fmt.Errorf("position %d stands where %d should: %w", b.position, position, abi.CodeBadProof)
+	}
+	if !want(b) {
+		return b, nil
+	}
+	return parseBatch(body, c)
+}
+
+// holding is the last segment that begins below a position.
+func (f *files) holding(below uint64) *segment {
+	for i := len(f.segments) - 1; i >= 0; i-- {
+		if f.segments[i].position < below {
+			return f.segments[i]
+		}
+	}
+	return nil
+}
+
+// source reads a tile that is whole.
+func (f *files) source(level int, index uint64) ([]tlog.Hash, error) {
+	if level == 0 {
+		return f.leaves(index)
+	}
+	in, err := f.disk.open(f.path(levelName(level)))
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b := make([]byte, tileWidth*hashSize)
+	if n, err := in.ReadAt(b, int64(index)*int64(len(b))); n < len(b) {
+		return nil, fmt.Errorf("tile %d of level %d: %w", index, level, err)
+	}
+	return splitHashes(b), nil
+}
+
+// leaves makes a whole tile of leaves of the records again.
+func (f *files) leaves(index uint64) ([]tlog.Hash, error) {
+	first, end := index*tileWidth, (index+1)*tileWidth
+	s := f.holding(end)
+	if s == nil {
+		return nil, fmt.Errorf("the records at %d and after were pruned: %w", first, abi.CodeNotFound)
+	}
+	var list []tlog.Hash
+	if s.position > first {
+		list = splitHashes(s.tile)
+	}
+	err := f.items(s, first+uint64(len(list)), end, func(it *Item) error {
+		list = append(list, tlog.Hash(it.Leaf()))
+		return nil
+	})
+	if err == nil && len(list) != tileWidth {
+		err = fmt.Errorf("records at %d and after are missing: %w", first, abi.CodeBadProof)
+	}
+	return list, err
+}
+
+// items hands on what stands in a segment from a position up to another.
+func (f *files) items(s *segment, from, to uint64, do func(*Item) error) error {
+	err := f.batches(s, func(b *batch) bool { return b.position < to && b.position+uint64(b.count) > from }, func(b *batch) error {
+		if b.position >= to {
+			return errStop
+		}
+		return b.each(func(it *Item) error {
+			if it.Position < from || it.Position >= to {
+				return nil
+			}
+			return do(it)
+		})
+	})
+	if errors.Is(err, errStop) {
+		return nil
+	}
+	return err
+}
+
+// item is the decision with a number, or the gap that takes it.
+func (f *files) item(number uint64) (*Item, error) {
+	i := len(f.segments) - 1
+	for i > 0 && f.segments[i].number > number {
+		i--
+	}
+	s := f.segments[i]
+	if s.number > number {
+		return nil, fmt.Errorf("record %d was pruned: %w", number, abi.CodeNotFound)
+	}
+	var found *Item
+	err := f.batches(s, func(b *batch) bool {
+		return b.number <= number && b.count > 0 && (b.count == 1 || b.number+uint64(b.count) > number)
+	}, func(b *batch) error {
+		if b.number > number {
+			return errStop
+		}
+		return b.each(func(it *Item) error {
+			if it.number() <= number && number < it.next() {
+				found = it
+				return errStop
+			}
+			return nil
+		})
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return nil, err
+	}
+	if found == nil {
+		return nil, fmt.Errorf("there is no record %d: %w", number, abi.CodeNotFound)
+	}
+	return found, nil
+}
+
+// load makes the edge of the tree: from the last segment's head and the files
+// of the levels what stands below it, the rest from its records. It returns
+// what the last segment adds to the levels, and its last batch.
+func (f *files) load() (more []levelHash, last *batch, err error) {
+	s := f.last()
+	if f.tree, err = f.edge(s); err != nil {
+		return nil, nil, err
+	}
+	last = &batch{position: s.position, number: s.number, reserved: s.reserved, next: s.number}
+	err = f.batches(s, func(*batch) bool { return true }, func(b *batch) error {
+		if b.number != last.next {
+			return fmt.Errorf("%s: number %d stands where %d should: %w", f.path(s.name), b.number, last.next, abi.CodeBadProof)
+		}
+		last = b
+		return b.each(func(it *Item) error {
+			more = f.tree.add(tlog.Hash(it.Leaf()), more)
+			return nil
+		})
+	})
+	return more, last, err
+}
+
+// edge is the tree below a segment.
+func (f *files) edge(s *segment) (*tree, error) {
+	t := &tree{size: s.position}
+	t.edge[0] = splitHashes(s.tile)
+	for level := 1; level < maxLevels; level++ {
+		n := s.position >> (tileHeight * level)
+		if n == 0 {
+			break
+		}
+		b, err := f.levelEnd(level, n)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.path(levelName(level)), err)
+		}
+		t.edge[level] = splitHashes(b)
+	}
+	root, err := t.root()
+	if err == nil && root != s.root {
+		err = fmt.Errorf("the hashes in %s do not lead to the root in %s: %w", f.dir, s.name, abi.CodeBadProof)
+	}
+	return t, err
+}
+
+// levelEnd reads the tile of a level that is not whole when it has n hashes.
+func (f *files) levelEnd(level int, n uint64) ([]byte, error) {
+	in, err := f.disk.open(f.path(levelName(level)))
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b := make([]byte, n%tileWidth*hashSize)
+	if got, err := in.ReadAt(b, int64(n-n%tileWidth)*hashSize); got < len(b) {
+		return nil, fmt.Errorf("it ends too soon: %w: %w", abi.CodeBadProof, err)
+	}
+	return b, nil
+}
+
+// cut finds where the last segment ends: behind its last whole frame. What
+// comes after that may be the unfinished work of a crash; a whole frame behind
+// damage says that it is no crash's.
+func (f *files) cut() (torn int64, err error) {
+	s := f.last()
+	in, err := f.disk.open(f.path(s.name))
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	walk := newFrames(in, s.start, s.end)
+	for err == nil {
+		_, err = walk.next()
+	}
+	if err == io.EOF {
+		return 0, nil
+	}
+	if !errors.Is(err, errFrame) {
+		return 0, err
+	}
+	rest := make([]byte, s.end-walk.at)
+	if _, err := in.ReadAt(rest, walk.at); err != nil && err != io.EOF {
+		return 0, err
+	}
+	if next := findFrame(rest[1:]); next >= 0 {
+		return 0, fmt.Errorf("%s is damaged at byte %d, and byte %d goes on: %w", f.path(s.name), walk.at, walk.at+1+int64(next), abi.CodeBadProof)
+	}
+	s.end = walk.at
+	return int64(len(rest)), nil
+}
+
+// findFrame is where the next whole frame begins, -1 if there is none.
+func findFrame(b []byte) int {
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], []byte(frameMagic))
+		if i < 0 {
+			return -1
+		}
+		at += i
+		if _, err := readFrame(b[at:]); err == nil {
+			return at
+		}
+	}
+}
