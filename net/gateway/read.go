@@ -13,8 +13,12 @@ const maxScan = 32
 // what stands around it, it fits into a frame.
 const pageBytes = abi.MaxFrame - 1<<10
 
-// beginLarge waits for a slot for a large answer.
-func (st *stream) beginLarge() abi.Code {
+// parseRead is parseBody for a request whose answer may be large: it waits for a
+// slot for that, too.
+func (st *stream) parseRead(body []byte, required uint64, read func(key uint64, r *cbor.Reader) bool) abi.Code {
+	if code := parseBody(body, required, read); code != abi.OK {
+		return code
+	}
 	if !st.holdLarge() {
 		return abi.CodeBusy
 	}
@@ -23,14 +27,11 @@ func (st *stream) beginLarge() abi.Code {
 
 func (st *stream) prove(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var key []byte
-	code := parseBody(body, 1<<1, func(k uint64, r *cbor.Reader) bool {
+	code := st.parseRead(body, 1<<1, func(k uint64, r *cbor.Reader) bool {
 		key = r.Bytes()
 		return k == 1
 	})
 	if code != abi.OK {
-		return nil, code
-	}
-	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
 	entry, err := st.conn.server.config.Node.Prove(key)
@@ -43,7 +44,7 @@ func (st *stream) prove(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 func (st *stream) query(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var contract string
 	var message []byte
-	code := parseBody(body, 1<<1|1<<2, func(key uint64, r *cbor.Reader) bool {
+	code := st.parseRead(body, 1<<1|1<<2, func(key uint64, r *cbor.Reader) bool {
 		switch key {
 		case 1:
 			contract = r.Text()
@@ -55,9 +56,6 @@ func (st *stream) query(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 		return true
 	})
 	if code != abi.OK {
-		return nil, code
-	}
-	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
 	out, height, err := st.conn.server.config.Node.Query(st.conn.ctx, contract, message)
@@ -73,26 +71,22 @@ func (st *stream) query(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 func (st *stream) scan(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var prefix, start []byte
 	limit := uint64(maxScan)
-	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
+	code := st.parseRead(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
 		switch key {
 		case 1:
 			prefix = r.Bytes()
 		case 2:
 			start = r.Bytes()
 		case 3:
-			limit = r.Uint()
+			if limit = r.Uint(); limit == 0 {
+				r.Fail(abi.CodeBadArgument)
+			}
 		default:
 			return false
 		}
 		return true
 	})
 	if code != abi.OK {
-		return nil, code
-	}
-	if limit == 0 {
-		return nil, abi.CodeBadArgument
-	}
-	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
 	pairs, more, height, err := st.conn.server.config.Node.Scan(prefix, start, int(min(limit, maxScan)))
@@ -127,7 +121,7 @@ func appendPage(b []byte, pairs [][2][]byte, more bool, height uint64) []byte {
 
 func (st *stream) block(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var height, offset uint64
-	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
+	code := st.parseRead(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
 		switch key {
 		case 1:
 			height = r.Uint()
@@ -139,9 +133,6 @@ func (st *stream) block(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 		return true
 	})
 	if code != abi.OK {
-		return nil, code
-	}
-	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
 	block, certificate, outcomes, err := st.conn.server.config.Node.Block(height)

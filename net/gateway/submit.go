@@ -61,14 +61,11 @@ func (st *stream) submitted(raw []byte, wait bool) (abi.TxResult, abi.Code) {
 
 func (st *stream) tx(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	var id abi.Hash
-	code := parseBody(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
+	code := st.parseRead(body, 1<<1, func(key uint64, r *cbor.Reader) bool {
 		copy(id[:], r.BytesN(len(id)))
 		return key == 1
 	})
 	if code != abi.OK {
-		return nil, code
-	}
-	if code := st.beginLarge(); code != abi.OK {
 		return nil, code
 	}
 	result, err := st.conn.server.config.Node.Tx(id)

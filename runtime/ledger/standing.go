@@ -28,12 +28,15 @@ const (
 // changeSlots holds the height of the last change by the hash of the key.
 type changeSlots [changedSlots]atomic.Uint64
 
-func slotOf(key []byte) uint32 {
-	h := uint32(2166136261) // FNV-1a
-	for _, c := range key {
-		h = (h ^ uint32(c)) * 16777619
+func slotOf(key []byte) uint32 { return fnv1a(key) % changedSlots }
+
+// fnv1a is the 32-bit hash of Fowler, Noll and Vo.
+func fnv1a[T string | []byte](key T) uint32 {
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
 	}
-	return h % changedSlots
+	return h
 }
 
 // raise notes the changes of a height, before it is published.
@@ -189,11 +192,7 @@ type domainTable [domainPlaces]atomic.Pointer[policy]
 
 // policyOf finds who answers for a domain.
 func (l *Ledger) policyOf(v *storage.View, domain string) (*policy, error) {
-	h := uint32(2166136261)
-	for i := range len(domain) {
-		h = (h ^ uint32(domain[i])) * 16777619
-	}
-	place := &l.domains[h%domainPlaces]
+	place := &l.domains[fnv1a(domain)%domainPlaces]
 	if p := place.Load(); p != nil && p.domain == domain && p.goodAt(&l.changed, v.Height()) {
 		return p, nil
 	}
