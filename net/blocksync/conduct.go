@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,31 @@ type conduct struct {
 type record struct {
 	failures int
 	until    time.Time
+}
+
+func newConduct(peers Peers, log *slog.Logger) conduct {
+	return conduct{peers: peers, log: log, records: map[peer.Key]record{}}
+}
+
+// fit are the connected peers that have no fault now.
+func (c *conduct) fit() []peer.Info {
+	return slices.DeleteFunc(slices.Clone(c.peers.Connected()), func(i peer.Info) bool { return c.resting(i.Key) })
+}
+
+// eachFit hands over all fit peers, and all again at each change and each tick,
+// until ctx ends.
+func (c *conduct) eachFit(ctx context.Context, take func(peer.Info)) {
+	for ctx.Err() == nil {
+		changed := c.peers.Changed()
+		for _, i := range c.fit() {
+			take(i)
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-time.After(tick):
+		}
+	}
 }
 
 // judge notes why a peer is asked no longer. A lie is reported; what may be

@@ -90,18 +90,13 @@ func (s *Syncer) followOne(ctx context.Context) error {
 // best is the peer to listen to: one that failed least since it was of use last,
 // a validator rather than another node, and the nearest of them.
 func (s *Syncer) best() (peer.Key, bool) {
-	list := s.listenable()
+	list := s.conduct.fit()
 	if len(list) == 0 {
 		return peer.Key{}, false
 	}
 	return slices.MinFunc(list, func(a, b peer.Info) int {
 		return cmp.Or(s.conduct.failures(a.Key)-s.conduct.failures(b.Key), int(b.Class)-int(a.Class), cmp.Compare(a.RTT, b.RTT))
 	}).Key, true
-}
-
-// listenable are the connected peers that have no fault now.
-func (s *Syncer) listenable() []peer.Info {
-	return slices.DeleteFunc(slices.Clone(s.cfg.Peers.Connected()), func(i peer.Info) bool { return s.conduct.resting(i.Key) })
 }
 
 // live is a live answer while it lasts.
@@ -249,7 +244,7 @@ func (l *live) othersAhead(ctx context.Context, height uint64, turn int) (ahead,
 			return true, true
 		}
 	}
-	others := slices.DeleteFunc(l.listenable(), func(i peer.Info) bool { return i.Key == l.key })
+	others := slices.DeleteFunc(l.conduct.fit(), func(i peer.Info) bool { return i.Key == l.key })
 	if len(others) == 0 {
 		return false, true
 	}

@@ -68,7 +68,7 @@ func Join(ctx context.Context, cfg JoinConfig) error {
 		return fmt.Errorf("joining: %w", err)
 	}
 	j := &joining{cfg: cfg, chain: chain.ChainID(cfg.Genesis), failed: map[abi.Hash]int{}}
-	j.conduct = conduct{peers: cfg.Peers, log: cfg.Logger, records: map[peer.Key]record{}}
+	j.conduct = newConduct(cfg.Peers, cfg.Logger)
 	for {
 		m, err := j.choose(ctx, genesis)
 		if err != nil {
@@ -284,10 +284,8 @@ func (j *joining) attempt(ctx context.Context, m *Manifest) (key peer.Key, err e
 // anyone is a connected peer without a fault.
 func (j *joining) anyone(ctx context.Context) (peer.Key, error) {
 	for begun := time.Now(); time.Since(begun) < giveUpAfter; {
-		for _, i := range j.cfg.Peers.Connected() {
-			if !j.conduct.resting(i.Key) {
-				return i.Key, nil
-			}
+		if list := j.conduct.fit(); len(list) > 0 {
+			return list[0].Key, nil
 		}
 		select {
 		case <-ctx.Done():
@@ -308,19 +306,11 @@ func (j *joining) state(ctx context.Context, m *Manifest, p *plan) error {
 		return p.finish(inner)
 	})
 	group.Go(func() error { j.report(inner, m, p); return nil })
-	for inner.Err() == nil {
-		changed := j.cfg.Peers.Changed()
-		for _, i := range j.cfg.Peers.Connected() {
-			if !j.conduct.resting(i.Key) && p.join(i.Key) {
-				group.Go(func() error { return j.attend(inner, m, p, i.Key) })
-			}
+	j.conduct.eachFit(inner, func(i peer.Info) {
+		if p.join(i.Key) {
+			group.Go(func() error { return j.attend(inner, m, p, i.Key) })
 		}
-		select {
-		case <-inner.Done():
-		case <-changed:
-		case <-time.After(tick):
-		}
-	}
+	})
 	err := group.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

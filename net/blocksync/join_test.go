@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,16 +281,16 @@ func TestJoinDespiteAChainOfFormerValidators(t *testing.T) {
 
 func TestJoinFromAPeerThatCallsAllTooLarge(t *testing.T) {
 	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
-		requests := 0
+		var requests atomic.Int64
 		refuses := &forged{snapshots: w.source(0), chunk: func([]byte, uint64, uint8) ([]byte, error) {
-			requests++
+			requests.Add(1)
 			return nil, abi.CodeTooLarge
 		}}
 		n.connect("liar", peer.Validator, serveFrom(t, refuses))
 		n.connect("honest", peer.Validator, serveFrom(t, w.source(0)))
 		w.mustJoin(t, n, k)
-		if k.chunks > 2*8 || requests > 1000 {
-			t.Errorf("%d chunks, the liar was asked for %d", k.chunks, requests)
+		if k.chunks > 2*8 || requests.Load() > 1000 {
+			t.Errorf("%d chunks, the liar was asked for %d", k.chunks, requests.Load())
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/seed79541315/postern/abi/proof"
@@ -32,11 +31,10 @@ type piece struct {
 type plan struct {
 	have func(prefix uint64, depth uint8) bool // from an earlier attempt
 
-	mu      sync.Mutex    // guards what follows
-	changed chan struct{} // closed and replaced at each change
-	wanted  []piece       // the last comes first, so that halves do not pile up
-	taken   int           // pieces that are being fetched
-	covered float64       // of the state, 0 to 1
+	guarded         // what follows
+	wanted  []piece // the last comes first, so that halves do not pile up
+	taken   int     // pieces that are being fetched
+	covered float64 // of the state, 0 to 1
 	peers   map[peer.Key]bool
 	last    time.Time // when a chunk came
 }
@@ -44,7 +42,7 @@ type plan struct {
 // newPlan covers the state with chunks for as many keys, without those that
 // are there already.
 func newPlan(keys uint64, have func(prefix uint64, depth uint8) bool) *plan {
-	p := &plan{have: have, changed: make(chan struct{}), peers: map[peer.Key]bool{}, last: time.Now()}
+	p := &plan{have: have, peers: map[peer.Key]bool{}, last: time.Now()}
 	depth := uint8(min(bits.Len64(keys/keysOfChunk), firstDepth))
 	for i := uint64(1) << depth; i > 0; i-- {
 		p.want(piece{prefix: (i - 1) << (63 - depth) << 1, depth: depth})
@@ -63,11 +61,6 @@ func (p *plan) want(c piece) {
 
 // share is how much of the state a chunk of a depth covers.
 func share(depth uint8) float64 { return math.Ldexp(1, -int(depth)) }
-
-func (p *plan) broadcast() {
-	close(p.changed)
-	p.changed = make(chan struct{})
-}
 
 // join adds a peer. It says false if it is there already.
 func (p *plan) join(key peer.Key) bool {
@@ -93,7 +86,7 @@ func (p *plan) leave(key peer.Key) {
 func (p *plan) take(ctx context.Context, key peer.Key) (c piece, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for ctx.Err() == nil && len(p.wanted)+p.taken > 0 {
+	for len(p.wanted)+p.taken > 0 {
 		for i := len(p.wanted) - 1; i >= 0; i-- {
 			if c := p.wanted[i]; c.doubt == nil || *c.doubt != key || len(p.peers) == 1 {
 				p.wanted = slices.Delete(p.wanted, i, i+1)
@@ -101,21 +94,11 @@ func (p *plan) take(ctx context.Context, key peer.Key) (c piece, ok bool) {
 				return c, true
 			}
 		}
-		p.wait(ctx)
+		if p.wait(ctx) != nil {
+			break
+		}
 	}
 	return piece{}, false
-}
-
-// wait releases mu until something changes or ctx ends.
-func (p *plan) wait(ctx context.Context) {
-	changed := p.changed
-	p.mu.Unlock()
-	defer p.mu.Lock()
-	select {
-	case <-ctx.Done():
-	case <-changed:
-	case <-time.After(tick):
-	}
 }
 
 // giveBack wants a piece again.
@@ -161,14 +144,14 @@ func (p *plan) finish(ctx context.Context) error {
 	defer p.mu.Unlock()
 	for {
 		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case len(p.wanted)+p.taken == 0:
 			return nil
 		case time.Since(p.last) > giveUpAfter:
 			return ErrNoPeers
 		}
-		p.wait(ctx)
+		if err := p.wait(ctx); err != nil {
+			return err
+		}
 	}
 }
 

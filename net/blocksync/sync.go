@@ -33,7 +33,7 @@ func New(cfg Config) (*Syncer, error) {
 	}
 	s := &Syncer{cfg: cfg, turn: make(chan struct{}, 1)}
 	s.serving = serving{most: cfg.MaxRequests, of: map[peer.Key]int{}}
-	s.conduct = conduct{peers: cfg.Peers, log: cfg.Logger, records: map[peer.Key]record{}}
+	s.conduct = newConduct(cfg.Peers, cfg.Logger)
 	return s, nil
 }
 
@@ -142,21 +142,9 @@ func (s *Syncer) commit(ctx context.Context, run []certified) (height uint64, er
 func (s *Syncer) supervise(ctx context.Context, w *window) {
 	var group sync.WaitGroup
 	defer group.Wait()
-	for {
-		changed := s.cfg.Peers.Changed()
-		for _, i := range s.cfg.Peers.Connected() {
-			if s.conduct.resting(i.Key) {
-				continue
-			}
-			if c := w.join(i); c != nil {
-				group.Go(func() { s.attend(ctx, w, c) })
-			}
+	s.conduct.eachFit(ctx, func(i peer.Info) {
+		if c := w.join(i); c != nil {
+			group.Go(func() { s.attend(ctx, w, c) })
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-time.After(tick):
-		}
-	}
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/seed79541315/postern/net/peer"
@@ -60,8 +59,7 @@ type window struct {
 	quorum int               // validators whose word is waited for at first
 	silent map[peer.Key]bool // who never told a standing the last time
 
-	mu      sync.Mutex    // guards what follows
-	changed chan struct{} // closed and replaced at each change
+	guarded // what follows
 	begun   time.Time
 	next    uint64 // the height that is popped next
 	parts   []*part
@@ -75,27 +73,7 @@ type window struct {
 
 func newWindow(next uint64, memory, quorum int, silent map[peer.Key]bool) *window {
 	now := time.Now()
-	return &window{memory: memory, quorum: quorum, silent: silent, next: next, block: guessBlock, changed: make(chan struct{}), begun: now, alone: now, kept: now}
-}
-
-// broadcast wakes everybody who waits. mu is held.
-func (w *window) broadcast() {
-	close(w.changed)
-	w.changed = make(chan struct{})
-}
-
-// wait releases mu until something changes, a tick passes, or ctx ends.
-func (w *window) wait(ctx context.Context) error {
-	changed := w.changed
-	w.mu.Unlock()
-	defer w.mu.Lock()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-changed:
-	case <-time.After(tick):
-	}
-	return nil
+	return &window{memory: memory, quorum: quorum, silent: silent, next: next, block: guessBlock, begun: now, alone: now, kept: now}
 }
 
 // join adds a peer. It returns nil for one that is there already.
