@@ -38,7 +38,7 @@ func keyCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "show", Usage: "show the public side of a key file", ArgsUsage: "FILE",
+				Name: "show", Usage: "show the public side of a key file", ArgsUsage: "FILE", Description: example("postern key show reader.key"),
 				Flags: []cli.Flag{jsonFlag},
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
@@ -83,7 +83,7 @@ Example:
 				Action: accountGrant,
 			},
 			{
-				Name: "show", Usage: "show an account, its proof checked", ArgsUsage: "ACCOUNT-ID|KEY-FILE",
+				Name: "show", Usage: "show an account, its proof checked", ArgsUsage: "ACCOUNT-ID|KEY-FILE", Description: example("postern account show ann.key"),
 				Flags:  withConnect(),
 				Action: accountShow,
 			},

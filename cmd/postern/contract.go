@@ -47,8 +47,8 @@ Example:
 				Description: "Example:\n\n   postern contract bind doors default",
 				Flags:       withConnect(), Action: contractBind,
 			},
-			{Name: "list", Usage: "list contracts (unproven)", Flags: withConnect(), Action: contractList},
-			{Name: "show", Usage: "show a contract, its proof checked", ArgsUsage: "NAME", Flags: withConnect(), Action: contractShow},
+			{Name: "list", Usage: "list contracts (unproven)", Description: example("postern contract list"), Flags: withConnect(), Action: contractList},
+			{Name: "show", Usage: "show a contract, its proof checked", ArgsUsage: "NAME", Description: example("postern contract show access"), Flags: withConnect(), Action: contractShow},
 			{
 				Name: "call", Usage: "run a contract's execute by transaction", ArgsUsage: "NAME [MESSAGE-JSON]",
 				Description: "JSON becomes canonical CBOR; numbers must be exact. Example:\n\n   postern contract call counter '{\"add\": 2}'",

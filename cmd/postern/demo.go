@@ -31,7 +31,9 @@ func demoCommand() *cli.Command {
 		Usage: "the main job in front of you, in under 20 seconds",
 		Description: `It starts a node in a temporary home as a process of its own and goes the whole
 way: deploy, policy, devices, decisions, a changed policy, a proof, a crash.
-Exit code 0 only if every step held.`,
+Exit code 0 only if every step held. Example:
+
+   postern demo`,
 		Flags: []cli.Flag{jsonFlag},
 		Action: func(c *cli.Context) error {
 			dir, err := os.MkdirTemp("", "postern-demo-")

@@ -39,11 +39,11 @@ Example:
 				Action: deviceEnrol,
 			},
 			{
-				Name: "list", Usage: "list the devices of the chain (unproven)",
+				Name: "list", Usage: "list the devices of the chain (unproven)", Description: example("postern device list"),
 				Flags: withConnect(), Action: deviceList,
 			},
 			{
-				Name: "show", Usage: "show a device, its proof checked", ArgsUsage: "DEVICE-ID|KEY-FILE",
+				Name: "show", Usage: "show a device, its proof checked", ArgsUsage: "DEVICE-ID|KEY-FILE", Description: example("postern device show reader.key"),
 				Flags: withConnect(), Action: deviceShow,
 			},
 			{

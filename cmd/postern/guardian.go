@@ -51,8 +51,9 @@ Example:
 			Action: accountRecover,
 		},
 		statementCommand("statement", "sign that a new key is to succeed an account's lost one, for a guardian to propose it", chain.StatementRotate),
-		voteCommand("approve", "agree, as a guardian, to a recovery", operatorKeyFile, (*client.Client).Approve),
-		voteCommand("reject", "object to the recovery of your account, or withdraw one that you proposed", operatorKeyFile, (*client.Client).Reject),
+		voteCommand("approve", "agree, as a guardian, to a recovery", example(`postern account approve --key bob.key --reason "spoke to her" 4`), operatorKeyFile, (*client.Client).Approve),
+		voteCommand("reject", "object to the recovery of your account, or withdraw one that you proposed",
+			example(`postern account reject --key alice.key --reason "found it again" 4`), operatorKeyFile, (*client.Client).Reject),
 	}
 }
 

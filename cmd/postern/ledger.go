@@ -79,7 +79,7 @@ func txCommand() *cli.Command {
 		Name:  "tx",
 		Usage: "transactions",
 		Subcommands: []*cli.Command{{
-			Name: "show", Usage: "show a transaction and its outcome", ArgsUsage: "ID", Flags: withConnect(),
+			Name: "show", Usage: "show a transaction and its outcome", ArgsUsage: "ID", Description: example("postern tx show 9b1d…   # as --json of the command tells that made it"), Flags: withConnect(),
 			Action: func(c *cli.Context) error {
 				id, err := parseHash(c.Args().First(), "transaction id")
 				if err != nil {
@@ -128,7 +128,7 @@ func blockCommand() *cli.Command {
 		Name:  "block",
 		Usage: "blocks",
 		Subcommands: []*cli.Command{{
-			Name: "show", Usage: "show a block (default: the newest), its certificate checked", ArgsUsage: "[HEIGHT]", Flags: withConnect(),
+			Name: "show", Usage: "show a block (default: the newest), its certificate checked", ArgsUsage: "[HEIGHT]", Description: example("postern block show\n   postern block show 5"), Flags: withConnect(),
 			Action: func(c *cli.Context) error {
 				return onNode(c, func(ctx context.Context, cl *client.Client) error {
 					height, err := heightArg(ctx, cl, c.Args().First())
@@ -189,7 +189,7 @@ func showBlock(ctx context.Context, cl *client.Client, out output, height uint64
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
-		Usage: "what a node says of itself and of you",
+		Usage: "what a node says of itself and of you", Description: example("postern status\n   postern status --node gate.example:7433 --bundle bundle.json --key ann.key"),
 		Flags: withConnect(),
 		Action: func(c *cli.Context) error {
 			return onNode(c, func(ctx context.Context, cl *client.Client) error {

@@ -163,6 +163,9 @@ func withArguments(usage string, action cli.ActionFunc) cli.ActionFunc {
 	}
 }
 
+// example is the description of a command that its usage explains.
+func example(calls string) string { return "Example:\n\n   " + calls }
+
 // groupAction is what a command does that only groups others.
 func groupAction(c *cli.Context) error {
 	if c.NArg() > 0 {
@@ -197,7 +200,7 @@ func onUsageError(_ *cli.Context, err error, _ bool) error { return &usageError{
 func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
-		Usage: "print the version of program, protocol and guest interface",
+		Usage: "print the version of program, protocol and guest interface", Description: example("postern version --json"),
 		Flags: []cli.Flag{jsonFlag},
 		Action: func(c *cli.Context) error {
 			v := versionInfo()

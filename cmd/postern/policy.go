@@ -25,7 +25,7 @@ func policyCommand() *cli.Command {
 rules that permit or deny. contracts/access/README.md describes it.`,
 		Subcommands: []*cli.Command{
 			{
-				Name: "check", Usage: "say what is wrong with a document, by line and field, without a node", ArgsUsage: "FILE",
+				Name: "check", Usage: "say what is wrong with a document, by line and field, without a node", ArgsUsage: "FILE", Description: example("postern policy check building.json"),
 				Flags: []cli.Flag{jsonFlag}, Action: policyCheck,
 			},
 			{
@@ -34,7 +34,7 @@ rules that permit or deny. contracts/access/README.md describes it.`,
 				Flags:       withConnect(contract), Action: policyLoad,
 			},
 			{
-				Name: "show", Usage: "read the active policy back whole, as a document", Flags: withConnect(contract), Action: policyShow,
+				Name: "show", Usage: "read the active policy back whole, as a document", Description: example("postern policy show > active.json"), Flags: withConnect(contract), Action: policyShow,
 			},
 			{
 				Name: "put", Usage: "write one rule into the active policy", ArgsUsage: "RULE-FILE",
@@ -42,7 +42,7 @@ rules that permit or deny. contracts/access/README.md describes it.`,
 				Flags:       withConnect(contract), Action: policyPut,
 			},
 			{
-				Name: "delete", Usage: "delete one rule of the active policy", ArgsUsage: "RULE-ID",
+				Name: "delete", Usage: "delete one rule of the active policy", ArgsUsage: "RULE-ID", Description: example("postern policy delete technicians-go-down"),
 				Flags: withConnect(contract), Action: policyDelete,
 			},
 		},

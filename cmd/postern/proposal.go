@@ -21,13 +21,15 @@ type proposalOutput struct {
 	Height   uint64       `json:"proposed_height"`
 	Expires  time.Time    `json:"expires"`
 	Votes    []voteOutput `json:"votes"`
-	Needed   uint64       `json:"approvals_needed,omitempty"`
+	Needed   uint64       `json:"approvals_needed,omitempty"` // of an open one: now
 	Due      *time.Time   `json:"due,omitempty"`
 	Decided  *time.Time   `json:"decided,omitempty"`
 	At       uint64       `json:"decided_height,omitempty"`
 	Executed uint64       `json:"executed_height,omitempty"`
 	Failure  string       `json:"failure,omitempty"`
 	Proved   uint64       `json:"proved_at_height"`
+
+	Approvals *int `json:"approvals,omitempty"` // of an open one: those that count now
 }
 
 type voteOutput struct {
@@ -71,17 +73,8 @@ func (v *proposalOutput) standing() string {
 		return v.Status + " (" + v.Failure + ")"
 	case v.Status == chain.ProposalApproved.String() && v.Due != nil:
 		return "approved, due " + v.Due.Format(time.RFC3339)
-	case v.Status == chain.ProposalOpen.String():
-		approve := 0
-		for _, o := range v.Votes {
-			if o.Approves {
-				approve++
-			}
-		}
-		if approve == 1 {
-			return "open, 1 vote for it"
-		}
-		return fmt.Sprintf("open, %d votes for it", approve)
+	case v.Approvals != nil:
+		return v.Status + ", " + tallyText(*v.Approvals, int(v.Needed))
 	}
 	return v.Status
 }

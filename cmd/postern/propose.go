@@ -27,39 +27,39 @@ Examples:
    postern validator propose remove --reason "site closed" 2
    postern validator propose params --set deploy_approvals=2 --reason "four eyes"`,
 		Subcommands: []*cli.Command{
-			proposal("add", "a key is to vote from now on", "", addValidator,
+			proposal("add", "a key is to vote from now on", "",
+				example(`postern validator propose add --statement candidate.json --role gateway --reason "fourth site"`), addValidator,
 				append(consentFlags, &cli.StringSliceFlag{Name: "role", Usage: "further `ROLE` for its account; may be repeated"})...),
-			proposal("remove", "a validator is to vote no more", "VALIDATOR-ID", removeValidator),
-			proposal("replace", "another account's key is to take a validator's place", "VALIDATOR-ID", replaceValidator, consentFlags...),
-			described(proposal("rotate", "a validator, and its account, is to have another key", "VALIDATOR-ID", rotateValidator, consentFlags...),
-				`A node goes on with its new key by itself where that is the file node.key.next of
-its home. Example:
-
-   postern validator propose rotate --new-key /var/lib/postern/node.key.next --reason yearly 1`),
-			proposal("grant", "an account is to have other roles or quotas", "PUBLIC-KEY|KEY-FILE", proposeGrant, grantFlags...),
-			proposal("params", "the chain is to have other parameters", "", proposeParams,
+			proposal("remove", "a validator is to vote no more", "VALIDATOR-ID",
+				example(`postern validator propose remove --reason "site closed" 2`), removeValidator),
+			proposal("replace", "another account's key is to take a validator's place", "VALIDATOR-ID",
+				example(`postern validator propose replace --statement new.json --reason "new hardware" 2`), replaceValidator, consentFlags...),
+			proposal("rotate", "a validator, and its account, is to have another key", "VALIDATOR-ID",
+				"A node goes on with its new key by itself where that is the file node.key.next of\nits home. "+
+					example("postern validator propose rotate --new-key /var/lib/postern/node.key.next --reason yearly 1"), rotateValidator, consentFlags...),
+			proposal("grant", "an account is to have other roles or quotas", "PUBLIC-KEY|KEY-FILE",
+				example(`postern validator propose grant --role auditor --reason "audit of May" ann.key`), proposeGrant, grantFlags...),
+			proposal("params", "the chain is to have other parameters", "",
+				example(`postern validator propose params --set deploy_approvals=2 --reason "four eyes"`), proposeParams,
 				&cli.StringSliceFlag{Name: "set", Usage: "`NAME=VALUE` as postern validator params shows them; may be repeated"}),
-			proposal("deploy", "a contract is to be deployed", "FILE|access", proposeDeploy,
+			proposal("deploy", "a contract is to be deployed", "FILE|access",
+				example(`postern validator propose deploy --key dev.key --name access --reason "night rules" access.wasm`), proposeDeploy,
 				&cli.StringFlag{Name: "name", Usage: "the contract's `NAME` (required)"},
 				&cli.StringFlag{Name: "init", Usage: "message for the contract's init as `JSON`"},
 				&cli.StringFlag{Name: "init-hex", Usage: "the same in `HEX`"}, noteFlag),
-			proposal("upgrade", "a contract of yours is to have another code", "NAME FILE|access", proposeUpgrade,
+			proposal("upgrade", "a contract of yours is to have another code", "NAME FILE|access",
+				example(`postern validator propose upgrade --key dev.key --reason "closes at night" doors doors.wasm`), proposeUpgrade,
 				&cli.StringFlag{Name: "migrate", Usage: "message for the new code's migrate as `JSON`"},
 				&cli.StringFlag{Name: "migrate-hex", Usage: "the same in `HEX`"}, noteFlag),
 		},
 	}
 }
 
-func described(c *cli.Command, text string) *cli.Command {
-	c.Description = text
-	return c
-}
-
 // proposal is a command that makes one kind of proposal.
-func proposal(name, usage, arguments string, action cli.ActionFunc, own ...cli.Flag) *cli.Command {
+func proposal(name, usage, arguments, description string, action cli.ActionFunc, own ...cli.Flag) *cli.Command {
 	flags := append([]cli.Flag{reasonFlag}, own...)
 	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: arguments, Flags: withConnect(flags...),
+		Name: name, Usage: usage, ArgsUsage: arguments, Description: description, Flags: withConnect(flags...),
 		Action: func(c *cli.Context) error {
 			if err := require(c, "reason"); err != nil {
 				return err
@@ -186,6 +186,9 @@ func proposeDeploy(c *cli.Context) error {
 		return err
 	}
 	return onNodeWithin(c, changeTimeout, func(ctx context.Context, cl *client.Client) error {
+		if err := checkAsksApproval(ctx, cl, "postern contract deploy"); err != nil {
+			return err
+		}
 		if err := admittedBy(cl, file, blob); err != nil {
 			return err
 		}
@@ -202,6 +205,9 @@ func proposeDeploy(c *cli.Context) error {
 
 func proposeUpgrade(c *cli.Context) error {
 	return prepareUpgrade(c, func(ctx context.Context, cl *client.Client, out output, u client.Upgrade) error {
+		if err := checkAsksApproval(ctx, cl, "postern contract upgrade"); err != nil {
+			return err
+		}
 		number, err := cl.ProposeUpgrade(ctx, u, c.String("reason"))
 		if err != nil {
 			return err

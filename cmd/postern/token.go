@@ -31,9 +31,9 @@ func tokenCommand() *cli.Command {
 				),
 				Action: tokenNew,
 			},
-			{Name: "list", Usage: "list tokens by their hashes (unproven)", Flags: withConnect(), Action: tokenList},
+			{Name: "list", Usage: "list tokens by their hashes (unproven)", Description: example("postern token list"), Flags: withConnect(), Action: tokenList},
 			{
-				Name: "revoke", Usage: "end a token on every gateway", ArgsUsage: "HASH",
+				Name: "revoke", Usage: "end a token on every gateway", ArgsUsage: "HASH", Description: example("postern token revoke 4f0c…   # as postern token list shows it"),
 				Flags: withConnect(), Action: tokenRevoke,
 			},
 		},

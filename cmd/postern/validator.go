@@ -37,8 +37,8 @@ Examples:
 		Subcommands: []*cli.Command{
 			statementCommand("statement", "sign that a key wants to vote, for others to propose it", chain.StatementValidator),
 			proposeCommand(),
-			voteCommand("approve", "vote for a proposal", nodeKeyFile, (*client.Client).Approve),
-			voteCommand("reject", "vote against a proposal for good, or withdraw your own", nodeKeyFile, (*client.Client).Reject),
+			voteCommand("approve", "vote for a proposal", example(`postern validator approve --reason "seen the site" 3`), nodeKeyFile, (*client.Client).Approve),
+			voteCommand("reject", "vote against a proposal for good, or withdraw your own", example(`postern validator reject --reason "not before the holidays" 3`), nodeKeyFile, (*client.Client).Reject),
 			{
 				Name: "list", Usage: "list the validators and the newest proposals, their proofs checked",
 				Description: "Example:\n\n   postern validator list --limit 5",
@@ -71,9 +71,9 @@ func onNodeAs(c *cli.Context, keyFile string, do func(ctx context.Context, cl *c
 }
 
 // voteCommand votes with a key of the home.
-func voteCommand(name, usage, keyFile string, vote func(*client.Client, context.Context, uint64, string) error) *cli.Command {
+func voteCommand(name, usage, description, keyFile string, vote func(*client.Client, context.Context, uint64, string) error) *cli.Command {
 	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: "NUMBER",
+		Name: name, Usage: usage, ArgsUsage: "NUMBER", Description: description,
 		Flags: withConnect(&cli.StringFlag{Name: "reason", Usage: "why, kept on the ledger"}),
 		Action: func(c *cli.Context) error {
 			number, err := proposalNumber(c.Args().First())
@@ -114,7 +114,10 @@ func showDecision(ctx context.Context, cl *client.Client, out output, number uin
 	if err != nil {
 		return err
 	}
-	v := describe(p)
+	v, err := describeNow(ctx, cl, p)
+	if err != nil {
+		return err
+	}
 	return out.show(v, "proposal %d is %s", number, v.standing())
 }
 
@@ -137,9 +140,14 @@ func validatorList(c *cli.Context) error {
 		}
 		list := []proposalOutput{}
 		for i := range proposals {
-			if !c.Bool("open") || !proposals[i].Status.Final() {
-				list = append(list, describe(&proposals[i]))
+			if c.Bool("open") && proposals[i].Status.Final() {
+				continue
 			}
+			v, err := describeNow(ctx, cl, &proposals[i])
+			if err != nil {
+				return err
+			}
+			list = append(list, v)
 		}
 		out := printer(c)
 		if out.json {
@@ -163,10 +171,10 @@ func printGovernance(out output, validators []validatorOutput, proposals []propo
 	lines = nil
 	for i := range proposals {
 		p := &proposals[i]
-		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%s\t%s", p.Proposal, p.standing(), p.Proposed.Format(time.DateTime), p.What, p.Reason))
+		lines = append(lines, fmt.Sprintf("%d\t%s\t%s\t%s\t%s\t%s", p.Proposal, p.standing(), p.voters(), p.Proposed.Format(time.DateTime), p.What, p.Reason))
 	}
 	fmt.Fprintln(out.w)
-	return out.table(nil, "PROPOSAL\tSTATUS\tPROPOSED\tWHAT\tWHY", lines)
+	return out.table(nil, "PROPOSAL\tSTATUS\tVOTED\tPROPOSED\tWHAT\tWHY", lines)
 }
 
 // validatorsNow are the validators with the accounts of their keys, proved.
@@ -209,7 +217,10 @@ func validatorShow(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		v := describe(p)
+		v, err := describeNow(ctx, cl, p)
+		if err != nil {
+			return err
+		}
 		return printer(c).show(v, "%s", v.text())
 	})
 }
@@ -343,8 +354,11 @@ func memberKey(ctx context.Context, cl *client.Client, id uint64) ([]byte, error
 	return public, err
 }
 
-// propose makes a proposal and shows how it stands.
+// propose makes a proposal that changes something, and shows how it stands.
 func propose(ctx context.Context, c *cli.Context, cl *client.Client, kind chain.ProposalKind, args client.Args) error {
+	if err := checkChanges(ctx, cl, args); err != nil {
+		return err
+	}
 	number, err := cl.Propose(ctx, kind, args, c.String("reason"))
 	if err != nil {
 		var refused *client.OutcomeError
