@@ -11,7 +11,7 @@ import (
 	"github.com/seed79541315/postern/storage"
 )
 
-// recordNumbers numbers decisions: the ms of the start above, a count below.
+// recordNumbers numbers decisions where no log does: the ms of the start above, a count below.
 // They do not repeat over restarts unless a process makes more than a
 // thousand million decisions a second, or its clock goes back and no block
 // tells it so.
@@ -47,10 +47,15 @@ func (d *decision) loadCode() ([]byte, error) { return loadCode(hot{d.view}, d.c
 // abi.DecisionRequest, asks for. It never fails: whatever goes wrong is a
 // denial with a code, and nothing but a contract's own verdict is a permit.
 func (l *Ledger) Decide(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer {
-	a := abi.Answer{Record: l.records.next(), Staleness: l.cfg.Staleness()}
-	if err := l.decide(ctx, &a, caller, domain, request); err != nil {
+	if domain == "" {
+		domain = abi.DefaultDomain
+	}
+	a := abi.Answer{Staleness: l.cfg.Staleness()}
+	var who asker
+	if err := l.decide(ctx, &a, &who, caller, domain, request); err != nil {
 		a.Permit, a.Code = false, l.denial(ctx, domain, err)
 	}
+	l.record(ctx, &a, &who, domain, request)
 	l.counts.decision(&a)
 	return a
 }
@@ -67,24 +72,22 @@ func (l *Ledger) denial(ctx context.Context, domain string, err error) abi.Code 
 	return abi.CodeInternal
 }
 
-func (l *Ledger) decide(ctx context.Context, a *abi.Answer, who abi.Caller, domain string, request []byte) error {
+func (l *Ledger) decide(ctx context.Context, a *abi.Answer, by *asker, who abi.Caller, domain string, request []byte) error {
 	v, head, err := l.take()
 	if err != nil {
 		return err
 	}
 	defer v.Release()
 	now, trusted := l.now(head)
-	a.Height, a.Now = v.Height(), now
+	a.Height, a.Now, by.trusted = v.Height(), now, trusted
 	c, err := l.identify(v, who)
+	by.caller = c
 	if err != nil {
 		return err
 	}
 	q, err := admitRequest(c, request)
 	if err != nil {
 		return err
-	}
-	if domain == "" {
-		domain = abi.DefaultDomain
 	}
 	p, err := l.policyOf(v, domain)
 	if err != nil {
@@ -101,7 +104,8 @@ func (l *Ledger) decide(ctx context.Context, a *abi.Answer, who abi.Caller, doma
 	return d.run(ctx, a, c, p, &q)
 }
 
-// identify finds the caller and refuses one that may not ask.
+// identify finds the caller and refuses one that may not ask; one that is
+// known comes with the refusal.
 func (l *Ledger) identify(v *storage.View, who abi.Caller) (c *caller, err error) {
 	if who.Key != nil {
 		c, err = l.callerByKey(v, who.Key)
@@ -116,7 +120,7 @@ func (l *Ledger) identify(v *storage.View, who abi.Caller) (c *caller, err error
 	case c == nil:
 		return nil, abi.CodeUnknownKey
 	case !c.active():
-		return nil, abi.CodeDeviceInactive
+		return c, abi.CodeDeviceInactive
 	}
 	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/proof"
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/storage"
 )
@@ -30,6 +31,9 @@ type Config struct {
 	// of the encoded arguments of a chain.OpCall. Decisions use it for their
 	// follow-ups; without it such a decision is a denial.
 	Submit func(ctx context.Context, call []byte) error
+	// Log keeps every decision that an authenticated caller gets; what it does
+	// not take is a denial. Without it decisions are numbered and not kept.
+	Log Log
 	// TxRate is how many transactions a second Check lets pass for one payer
 	// beyond those that are committed, TxBurst how many of them may be on
 	// their way at once. 0 means 200 and 2000.
@@ -72,17 +76,18 @@ type Ledger struct {
 	rates    *rates      // of payers, for what is submitted here
 	relayed  *rates      // for what other nodes let in
 
-	changed  changeSlots
-	callers  callerTable
-	domains  domainTable
-	records  recordNumbers
-	scratch  sync.Pool // of *decision
-	waiters  waiters
-	news     news
-	compiles chan abi.Hash
-	versions chan uint64
-	onCommit []func(*chain.Block) // set before Run
-	counts   counters
+	changed    changeSlots
+	callers    callerTable
+	domains    domainTable
+	records    recordNumbers
+	scratch    sync.Pool // of *decision
+	recordings sync.Pool // of *proof.Record
+	waiters    waiters
+	news       news
+	compiles   chan abi.Hash
+	versions   chan uint64
+	onCommit   []func(*chain.Block) // set before Run
+	counts     counters
 }
 
 // tip is what is known of a committed height beside its state.
@@ -104,6 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 	}
 	l := &Ledger{cfg: cfg, store: cfg.Store, runtime: cfg.Runtime, compiles: make(chan abi.Hash, maxCompiles), versions: make(chan uint64, 1)}
 	l.scratch.New = func() any { return newDecision(l) }
+	l.recordings.New = func() any { return new(proof.Record) }
 	l.rates, l.relayed = newRates(cfg.TxRate, cfg.TxBurst), newRates(relayShare*cfg.TxRate, relayShare*cfg.TxBurst)
 	l.waiters.init()
 	l.verified.init()

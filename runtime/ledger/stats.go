@@ -16,12 +16,14 @@ type Stats struct {
 	Decisions    uint64
 	Permits      uint64
 	Failures     uint64 // decisions that ended by a failing policy or node
+	Unrecorded   uint64 // denials of callers who are not authenticated, which no log keeps
 	Waiting      int    // calls of Wait
 }
 
 type counters struct {
 	blocks, transactions, timers atomic.Uint64
 	decisions, permits, failures atomic.Uint64
+	unrecorded                   atomic.Uint64
 }
 
 func (c *counters) block(r *result) {
@@ -50,6 +52,7 @@ func (l *Ledger) Stats() Stats {
 		Height: h.Height, Time: h.Time,
 		Blocks: l.counts.blocks.Load(), Transactions: l.counts.transactions.Load(), Timers: l.counts.timers.Load(),
 		Decisions: l.counts.decisions.Load(), Permits: l.counts.permits.Load(), Failures: l.counts.failures.Load(),
-		Waiting: waiting,
+		Unrecorded: l.counts.unrecorded.Load(),
+		Waiting:    waiting,
 	}
 }
