@@ -144,12 +144,34 @@ func onNode(c *cli.Context, do func(ctx context.Context, cl *client.Client) erro
 
 // onNodeWithin is onNode for what takes longer than one call.
 func onNodeWithin(c *cli.Context, limit time.Duration, do func(ctx context.Context, cl *client.Client) error) error {
-	cl, _, err := connect(c, operatorKeyFile)
+	return onNodeAsWithin(c, operatorKeyFile, limit, do)
+}
+
+// onNodeAs connects with a key of the home, calls do, and closes.
+func onNodeAs(c *cli.Context, keyFile string, do func(ctx context.Context, cl *client.Client) error) error {
+	return onNodeAsWithin(c, keyFile, callTimeout, do)
+}
+
+func onNodeAsWithin(c *cli.Context, keyFile string, limit time.Duration, do func(ctx context.Context, cl *client.Client) error) error {
+	cl, k, err := connect(c, keyFile)
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(c.Context, limit)
 	defer cancel()
-	return do(ctx, cl)
+	return knownKey(ctx, c, cl, k, do(ctx, cl))
+}
+
+// knownKey says what to do where the ledger knows no account of the key that a
+// command acts with, as of the operator of a node that came later.
+func knownKey(ctx context.Context, c *cli.Context, cl *client.Client, k *key.Key, err error) error {
+	if !isCode(err, abi.CodeUnknownKey) {
+		return err
+	}
+	if s, failed := cl.Status(ctx); failed != nil || s.Account != nil { // it is about another key
+		return err
+	}
+	return fmt.Errorf("%w; the key that %s acted with has no account on this chain: name another with --key, "+
+		"or have an operator of the chain give it one: postern account grant --role operator %s", err, c.Command.HelpName, k.DID())
 }

@@ -58,18 +58,6 @@ Examples:
 	}
 }
 
-// onNodeAs connects with a key of the home, calls do, and closes.
-func onNodeAs(c *cli.Context, keyFile string, do func(ctx context.Context, cl *client.Client) error) error {
-	cl, _, err := connect(c, keyFile)
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
-	defer cancel()
-	return do(ctx, cl)
-}
-
 // voteCommand votes with a key of the home.
 func voteCommand(name, usage, description, keyFile string, vote func(*client.Client, context.Context, uint64, string) error) *cli.Command {
 	return &cli.Command{
