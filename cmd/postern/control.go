@@ -227,6 +227,11 @@ func (t *testnet) do(ctx context.Context, o order) error {
 	if err != nil {
 		return err
 	}
+	if o.Do != "status" {
+		if err := t.awaitFurnished(ctx); err != nil {
+			return err
+		}
+	}
 	switch o.Do {
 	case "status":
 		return nil
@@ -243,6 +248,21 @@ func (t *testnet) do(ctx context.Context, o order) error {
 		return t.heal(ctx, nodes)
 	}
 	return usagef("a network cannot %q", o.Do)
+}
+
+// awaitFurnished lets orders wait until the network stands: what is done to a
+// node before would end it all, since the first one is just furnishing the chain.
+func (t *testnet) awaitFurnished(ctx context.Context) error {
+	late := time.NewTimer(restartTimeout)
+	defer late.Stop()
+	select {
+	case <-t.furnished:
+		return nil
+	case <-late.C:
+		return errors.New("the network is not ready yet: give the order again when it says that it is")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // named finds nodes by number or name.

@@ -92,6 +92,8 @@ type testnet struct {
 	relays  *relays  // nil with --direct
 	ports   []string // with --direct: where each node is for the others
 
+	furnished chan struct{} // closed when all nodes answer and the chain has what people need
+
 	mu      sync.Mutex // guards what follows, also in members
 	members []*member
 	closing bool // nodes end because they are told to
@@ -136,7 +138,7 @@ func runTestnet(c *cli.Context) error {
 		return err
 	}
 	defer lock.Close()
-	t := &testnet{dir: dir, out: printer(c), alarm: os.Stderr, nursery: newNursery()}
+	t := &testnet{dir: dir, out: printer(c), alarm: os.Stderr, nursery: newNursery(), furnished: make(chan struct{})}
 	if err := t.makeHomes(c.Context, shape); err != nil {
 		return err
 	}
@@ -226,6 +228,7 @@ func (t *testnet) bringUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("furnishing the chain: %w", errors.Join(err, context.Cause(ctx)))
 	}
+	close(t.furnished)
 	return t.showReady(token)
 }
 

@@ -28,7 +28,8 @@ func fakeTestnet(t *testing.T, n int, direct bool) *testnet {
 	if err := errors.Join(os.Symlink(self, program), os.Mkdir(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	tn := &testnet{dir: dir, out: output{w: t.Output()}, alarm: make(alarms, 8), program: program, nursery: startNursery(t)}
+	tn := &testnet{dir: dir, out: output{w: t.Output()}, alarm: make(alarms, 8), program: program, nursery: startNursery(t), furnished: make(chan struct{})}
+	close(tn.furnished)
 	for i := range n {
 		m := &member{name: memberName(i), index: i, home: home(filepath.Join(dir, memberName(i))), role: roleValidator, args: []string{"ready"}}
 		if err := os.Mkdir(string(m.home), 0o700); err != nil {
@@ -47,6 +48,29 @@ func fakeTestnet(t *testing.T, n int, direct bool) *testnet {
 	}
 	tn.listen(t)
 	return tn
+}
+
+// TestOrdersWaitUntilReady: nothing is done to a node while the chain is being
+// furnished, which would end the network; then the order is carried out.
+func TestOrdersWaitUntilReady(t *testing.T) {
+	tn := fakeTestnet(t, 2, true)
+	tn.furnished = make(chan struct{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, do := range []string{"kill", "pause", "heal"} {
+		if err := tn.do(ended, order{do, []string{"1"}}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", do, err)
+		}
+	}
+	if err := tn.do(ended, order{Do: "status"}); err != nil || tn.members[0].down() != "" {
+		t.Fatalf("status: %v; n1 is down: %q", err, tn.members[0].down())
+	}
+	ordered := make(chan error)
+	go func() { ordered <- tn.do(t.Context(), order{"kill", []string{"1"}}) }()
+	close(tn.furnished)
+	if err := <-ordered; err != nil || tn.members[0].down() != stateKilled {
+		t.Errorf("%v; n1 is down: %q", err, tn.members[0].down())
+	}
 }
 
 // alarms are what a network says that nobody asked for.
