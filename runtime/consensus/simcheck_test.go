@@ -35,9 +35,8 @@ func (s *simulation) committed(v *validator, b *chain.Block) {
 // nodes come to hold the same, and that every transaction counts once.
 func (s *simulation) settle(within time.Duration) {
 	s.t.Helper()
-	s.links.heal()
+	s.mend()
 	for _, v := range s.nodes {
-		v.setClock(0, false)
 		v.back = time.Time{}
 	}
 	s.revive()

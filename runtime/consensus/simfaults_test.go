@@ -43,10 +43,23 @@ func (s *simulation) disaster() {
 	case 7:
 		v.setClock([]time.Duration{-time.Hour, time.Hour, -4 * time.Second, 4 * time.Second, 0}[s.rng.IntN(5)], s.rng.IntN(6) == 0)
 	case 8:
-		s.links.heal()
-		for _, v := range s.nodes {
-			v.setClock(0, false)
-		}
+		s.mend()
+	}
+}
+
+// disasters lets things go wrong one after the other.
+func (s *simulation) disasters(n int) {
+	for range n {
+		s.disaster()
+		s.run(time.Duration(s.rng.Int64N(int64(6*time.Second))), 200*time.Millisecond)
+	}
+}
+
+// mend ends what is wrong with links and clocks.
+func (s *simulation) mend() {
+	s.links.heal()
+	for _, v := range s.nodes {
+		v.setClock(0, false)
 	}
 }
 

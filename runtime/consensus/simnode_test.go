@@ -39,8 +39,7 @@ type validator struct {
 	back time.Time // when it starts again
 }
 
-// process is a validator from a start to a crash. Everything that it can do
-// to the world goes through gate.
+// process is a validator from a start to a crash.
 type process struct {
 	v      *validator
 	ledger *ledger.Ledger

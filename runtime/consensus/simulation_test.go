@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // The simulations run validators with the real ledger and storage over a
@@ -44,12 +46,59 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 func TestSimulation(t *testing.T) {
 	forSeeds(t, 4, 1, func(s *simulation) {
 		s.run(time.Second, 100*time.Millisecond)
-		for range 20 {
-			s.disaster()
-			s.run(time.Duration(s.rng.Int64N(int64(6*time.Second))), 200*time.Millisecond)
-		}
+		s.disasters(20)
 		s.settle(30 * time.Second)
 	})
+}
+
+// In the middle of it all the validators agree on a new protocol version, and
+// nobody is left behind.
+func TestSimulationUpgrade(t *testing.T) {
+	for i := range uint64(max(1, *seeds/3)) {
+		seed := *firstSeed + i
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				params := chain.DefaultParams()
+				params.Protocol = chain.Protocol - 1
+				upgrade(newSimulationOf(t, 4, seed, params), params)
+			})
+		})
+	}
+}
+
+func upgrade(s *simulation, params chain.Params) {
+	s.run(time.Second, 100*time.Millisecond)
+	params.Protocol = chain.Protocol
+	proposal := chain.Propose{Kind: chain.ProposeParams, Args: params.Append(nil), Reason: "a new version"}
+	s.decide(1, chain.OpPropose, proposal.Append(nil))
+	for id := uint64(2); id <= 3; id++ {
+		s.disasters(5)
+		s.decide(id, chain.OpApprove, (&chain.Vote{Proposal: 1}).Append(nil))
+	}
+	s.disasters(5)
+	s.settle(30 * time.Second)
+	for _, v := range s.nodes {
+		if got := v.alive().ledger.Head().Protocol; got != chain.Protocol {
+			s.t.Errorf("validator %d ends with protocol version %d", v.id, got)
+		}
+	}
+}
+
+// decide waits until what a validator decides is in a block, at most a minute
+// while others send as well, of which ten seconds in spite of what is wrong.
+func (s *simulation) decide(by uint64, op chain.Op, args []byte) {
+	s.t.Helper()
+	c := s.clientOf(0, newKey(by), op, args)
+	for begin := time.Now(); s.height(c.id) == 0; {
+		if time.Since(begin) > time.Minute {
+			s.report()
+			s.t.Fatalf("what validator %d decides is in no block after a minute", by)
+		}
+		if time.Since(begin) > 10*time.Second {
+			s.mend()
+		}
+		s.run(time.Second, 200*time.Millisecond)
+	}
 }
 
 // Five seconds after its leader's power fails the chain goes on.

@@ -53,8 +53,12 @@ var contractHost = sync.OnceValues(func() (*wasm.Runtime, error) {
 })
 
 func newSimulation(t *testing.T, nodes int, seed uint64) *simulation {
+	return newSimulationOf(t, nodes, seed, chain.DefaultParams())
+}
+
+func newSimulationOf(t *testing.T, nodes int, seed uint64, params chain.Params) *simulation {
 	s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 0)), chain: map[uint64]abi.Hash{}, placed: map[abi.Hash]uint64{}}
-	g := chain.Genesis{Name: "simulation", Time: time.Now().UnixMilli() - 1000, Params: chain.DefaultParams()}
+	g := chain.Genesis{Name: "simulation", Time: time.Now().UnixMilli() - 1000, Params: params}
 	for i := range nodes {
 		k := newKey(uint64(i + 1)).Public()
 		g.Validators = append(g.Validators, chain.Validator{ID: uint64(i + 1), Key: k})
@@ -125,8 +129,12 @@ func (s *simulation) newClient() *client {
 	s.salt++
 	who := int(s.salt) % senders
 	grant := chain.Grant{Key: newKey(1<<20 + s.salt).Public(), Roles: abi.RoleOwner}
-	body := chain.Body{Chain: chain.ChainID(s.genesis), ValidUntil: time.Now().Add(9 * time.Minute).UnixMilli(), Gas: 2_000_000, Op: chain.OpGrant, Args: grant.Append(nil)}
-	raw, err := chain.SignTx(&body, senderKey(who))
+	return s.clientOf(who, senderKey(who), chain.OpGrant, grant.Append(nil))
+}
+
+func (s *simulation) clientOf(who int, by key, op chain.Op, args []byte) *client {
+	body := chain.Body{Chain: chain.ChainID(s.genesis), ValidUntil: time.Now().Add(9 * time.Minute).UnixMilli(), Gas: 2_000_000, Op: op, Args: args}
+	raw, err := chain.SignTx(&body, by)
 	if err != nil {
 		s.t.Fatal(err)
 	}
