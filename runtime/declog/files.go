@@ -32,8 +32,9 @@ type files struct {
 	disk     disk
 	dir      string
 	key      []byte
-	segments []*segment // ascending
-	tree     *tree      // over everything in them
+	segments []*segment  // ascending
+	tree     *tree       // over everything in them
+	fresh    []levelHash // of tiles that the last segment made whole; ascending on each level
 }
 
 func (f *files) path(name string) string { return filepath.Join(f.dir, name) }
@@ -196,16 +197,33 @@ func (f *files) source(level int, index uint64) ([]tlog.Hash, error) {
 	if level == 0 {
 		return f.leaves(index)
 	}
+	b := make([]byte, tileWidth*hashSize)
 	in, err := f.disk.open(f.path(levelName(level)))
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	b := make([]byte, tileWidth*hashSize)
-	if n, err := in.ReadAt(b, int64(index)*int64(len(b))); n < len(b) {
-		return nil, fmt.Errorf("tile %d of level %d: %w", index, level, err)
+	n, err := in.ReadAt(b, int64(index)*int64(len(b)))
+	if err != nil && err != io.EOF {
+		return nil, err
 	}
-	return splitHashes(b), nil
+	list := splitHashes(b)
+	return list, f.freshen(list, n/hashSize, level, index)
+}
+
+// freshen puts hashes that may not be in a level's file yet into a tile, of
+// which have are there.
+func (f *files) freshen(list []tlog.Hash, have, level int, index uint64) error {
+	for i := range f.fresh {
+		if h := &f.fresh[i]; h.level == level && h.index/tileWidth == index {
+			list[h.index%tileWidth] = h.hash
+			have = max(have, int(h.index%tileWidth)+1)
+		}
+	}
+	if have < len(list) {
+		return fmt.Errorf("%s ends too soon: %w", f.path(levelName(level)), abi.CodeBadProof)
+	}
+	return nil
 }
 
 // leaves makes a whole tile of leaves of the records again.
@@ -283,12 +301,12 @@ func (f *files) item(number uint64) (*Item, error) {
 }
 
 // load makes the edge of the tree: from the last segment's head and the files
-// of the levels what stands below it, the rest from its records. It returns
-// what the last segment adds to the levels, and its last batch.
-func (f *files) load() (more []levelHash, last *batch, err error) {
+// of the levels what stands below it, the rest from its records. It returns the
+// last batch.
+func (f *files) load() (last *batch, err error) {
 	s := f.last()
 	if f.tree, err = f.edge(s); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	last = &batch{position: s.position, number: s.number, reserved: s.reserved, next: s.number}
 	err = f.batches(s, func(*batch) bool { return true }, func(b *batch) error {
@@ -297,11 +315,11 @@ func (f *files) load() (more []levelHash, last *batch, err error) {
 		}
 		last = b
 		return b.each(func(it *Item) error {
-			more = f.tree.add(tlog.Hash(it.Leaf()), more)
+			f.fresh = f.tree.add(tlog.Hash(it.Leaf()), f.fresh)
 			return nil
 		})
 	})
-	return more, last, err
+	return last, err
 }
 
 // edge is the tree below a segment.

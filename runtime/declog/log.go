@@ -45,6 +45,8 @@ type Config struct {
 	Prove func(key []byte) (*proof.Entry, []proof.Step, error)
 
 	Logger *slog.Logger
+
+	segment int64 // tests make it small; 0 means segmentSize
 }
 
 // DefaultBudget is what a gateway keeps of its records, in bytes: at 300 bytes
@@ -64,6 +66,9 @@ func (c *Config) validate() error {
 	}
 	if c.AnchorEvery == 0 {
 		c.AnchorEvery = time.Minute
+	}
+	if c.segment == 0 {
+		c.segment = segmentSize
 	}
 	return nil
 }
@@ -119,8 +124,8 @@ type Log struct {
 type out struct {
 	file    file
 	cipher  cipher.AEAD
-	levels  []levelHash // that the files of the levels do not have yet
-	pending *writing    // what is being written; it stays when the disk is full
+	written int      // hashes of files.fresh that are in the files of the levels
+	pending *writing // what is being written; it stays when the disk is full
 }
 
 // Open opens the log in a folder, or begins one. A tail that a crash tore is

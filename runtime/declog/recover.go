@@ -28,7 +28,7 @@ func (l *Log) recover() error {
 	if err := l.cutTail(); err != nil {
 		return err
 	}
-	more, last, err := f.load()
+	last, err := f.load()
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,6 @@ func (l *Log) recover() error {
 	if err := l.checkHead(); err != nil {
 		return fmt.Errorf("%w; %s", err, restoreRemedy)
 	}
-	l.out.levels = more
 	for _, s := range f.segments {
 		l.figures.Bytes += s.end
 	}
@@ -130,7 +129,7 @@ func (l *Log) resume(last *batch) error {
 	gap := proof.Gap{First: last.next, Next: last.reserved, Now: l.cfg.Clock()}
 	l.next = gap.Next
 	w := &writing{
-		batch:  batch{position: l.files.tree.size, number: gap.First, count: 1, reserved: gap.Next + maxWaiting, records: gap.Append(nil)},
+		batch:  batch{position: l.files.tree.size, number: gap.First, count: 1, reserved: gap.Next + maxWaiting, next: gap.Next, records: gap.Append(nil)},
 		leaves: []tlog.Hash{tlog.Hash(gap.Leaf())},
 	}
 	w.frame = w.batch.seal(l.out.cipher)

@@ -165,8 +165,7 @@ type batch struct {
 	count    int
 	reserved uint64
 	records  []byte // one after another; nil where they were not asked for
-	gap      bool   // it is one gap; known with records only
-	next     uint64 // the number after it; the same
+	next     uint64 // the number after it; of one that was read known with records only
 }
 
 func (b *batch) appendHead(to []byte) []byte {
@@ -217,7 +216,7 @@ func (b *batch) check() error {
 			return fmt.Errorf("record %d says that it is %d: %w", number, it.number(), abi.CodeMalformed)
 		}
 		n++
-		b.gap, number = it.Gap != nil, it.next()
+		number = it.next()
 		return nil
 	})
 	if err == nil && n != b.count {

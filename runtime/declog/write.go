@@ -63,7 +63,7 @@ func (l *Log) runWrites(ctx context.Context) error {
 	}
 }
 
-// failure is why Run ended, nil if its context did.
+// failure is why nothing is taken any more, nil if it is.
 func (l *Log) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,6 +120,9 @@ func (l *Log) flush() error {
 }
 
 func (l *Log) flushLocked() error {
+	if err := l.failure(); err != nil && !errors.Is(err, abi.CodeShuttingDown) {
+		return err // what the disk holds is not known any more
+	}
 	if l.out.pending == nil {
 		w, err := l.take()
 		if w == nil || err != nil {
@@ -145,6 +148,9 @@ func (l *Log) settle(err error) error {
 	case err == nil && was:
 		l.cfg.Logger.Info("the decision log has room again")
 	}
+	if err != nil {
+		err = fmt.Errorf("%w: %w", abi.CodeLogUnavailable, err)
+	}
 	return err
 }
 
@@ -157,7 +163,7 @@ func (l *Log) take() (*writing, error) {
 	if count == 0 {
 		return nil, nil
 	}
-	w := &writing{batch: batch{position: l.files.tree.size, number: next - uint64(count), count: count, records: records, reserved: next + maxWaiting}}
+	w := &writing{batch: batch{position: l.files.tree.size, number: next - uint64(count), count: count, records: records, reserved: next + maxWaiting, next: next}}
 	if err := w.hash(); err != nil {
 		return nil, l.fail(fmt.Errorf("%w: %w", abi.CodeLogUnavailable, err))
 	}
@@ -197,8 +203,8 @@ func (l *Log) write(w *writing) error {
 	if err := l.writeLevels(); err != nil {
 		return err
 	}
-	if s.end >= segmentSize {
-		if err := l.begin(w.batch.number+uint64(w.batch.count), w.batch.reserved); err != nil {
+	if s.end >= l.cfg.segment {
+		if err := l.begin(w.batch.next, w.batch.reserved); err != nil {
 			return err
 		}
 	}
@@ -209,7 +215,7 @@ func (l *Log) write(w *writing) error {
 // synced adds what is durable to the tree and makes room.
 func (l *Log) synced(w *writing) {
 	for _, leaf := range w.leaves {
-		l.out.levels = l.files.tree.add(leaf, l.out.levels)
+		l.files.fresh = l.files.tree.add(leaf, l.files.fresh)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,12 +232,11 @@ func (l *Log) synced(w *writing) {
 // writeLevels writes the hashes of whole tiles. They are synced before the next
 // segment begins; until then they can be made again.
 func (l *Log) writeLevels() error {
-	for len(l.out.levels) > 0 {
-		h := &l.out.levels[0]
-		if err := l.writeLevel(h); err != nil {
+	for l.out.written < len(l.files.fresh) {
+		if err := l.writeLevel(&l.files.fresh[l.out.written]); err != nil {
 			return err
 		}
-		l.out.levels = l.out.levels[1:]
+		l.out.written++
 	}
 	return nil
 }
@@ -301,7 +306,7 @@ func (l *Log) begin(number, reserved uint64) error {
 	}
 	l.out.file, l.out.cipher = f, c
 	s.start, s.end = int64(len(frame)), int64(len(frame))
-	l.files.segments = append(l.files.segments, s)
+	l.files.segments, l.files.fresh, l.out.written = append(l.files.segments, s), nil, 0
 	l.mu.Lock()
 	l.figures.Bytes += s.end
 	l.figures.Written += uint64(s.end)
@@ -312,7 +317,7 @@ func (l *Log) begin(number, reserved uint64) error {
 // mark writes a batch without records: from it on no number at or above
 // reserved is given out.
 func (l *Log) mark(number, reserved uint64) error {
-	w := &writing{batch: batch{position: l.files.tree.size, number: number, reserved: reserved}}
+	w := &writing{batch: batch{position: l.files.tree.size, number: number, reserved: reserved, next: number}}
 	w.frame = w.batch.seal(l.out.cipher)
 	return l.write(w)
 }
