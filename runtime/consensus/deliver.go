@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
 
@@ -22,6 +23,12 @@ func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Rec
 	}
 	r.settle(p, raw)
 	change := r.changed()
+	if change == nil {
+		r.mu.Lock()
+		r.delivered = time.Now()
+		r.mu.Unlock()
+		poke(r.wake)
+	}
 	return types.Reconfig{InLatestDecision: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}
 }
 

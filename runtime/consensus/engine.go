@@ -218,14 +218,18 @@ func (e *Engine) close(r *replica) error {
 		r.bft.Stop()
 		e.readers.Wait()
 	}()
-	timeout := time.NewTimer(stopTimeout)
+	patience := stopTimeout
+	if errors.Is(context.Cause(r.ctx), errHangs) {
+		patience = hangAfter // it is as good as certain that it does not stop
+	}
+	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	defer func() { r.tickers[0].Stop(); r.tickers[1].Stop() }()
 	select {
 	case <-done:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("SmartBFT did not stop within %v", stopTimeout)
+		return fmt.Errorf("SmartBFT did not stop within %v", patience)
 	}
 }
 

@@ -346,3 +346,29 @@ func TestNothingToPropose(t *testing.T) {
 		}
 	})
 }
+
+// When SmartBFT does not go on after a block it is started anew within seconds;
+// as long as it does, it is not.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScripted(t, 1, 2, 3, 4)
+		running := s.engine(1).replica
+		for n := range uint64(3) {
+			s.commit(n+1, 1, 1, 2, 3, 4)
+			elapse(2 * hangAfter)
+		}
+		if s.engine(1).replica != running {
+			t.Fatal("consensus was started anew though it went on")
+		}
+		running.mu.Lock()
+		running.delivered = time.Now()
+		running.mu.Unlock()
+		poke(running.wake)
+		elapse(hangAfter + time.Second)
+		if s.engine(1).replica == running {
+			t.Fatal("consensus was not started anew")
+		}
+		s.commit(4, 1, 1, 2, 3, 4)
+		s.agree()
+	})
+}

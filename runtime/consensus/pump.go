@@ -52,6 +52,9 @@ func (r *replica) pump(ctx context.Context, wake <-chan struct{}) {
 		if left, waiting := r.stalls(&blocks); waiting && (!ok || left < wait) {
 			wait, ok = left, true
 		}
+		if left, waiting := r.hangs(); waiting && (!ok || left < wait) {
+			wait, ok = left, true
+		}
 		if again, behind := r.urge(&lag); behind && (!ok || again < wait) {
 			wait, ok = again, true
 		}
@@ -84,6 +87,28 @@ func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 		r.fail(fmt.Errorf("no block came in %v while transactions waited: %w", stallAfter, errAnew))
 	}
 	return left, waiting
+}
+
+// hangAfter is how long SmartBFT may take to go on after a block. It has to
+// empty its pool of the block's requests, which takes milliseconds.
+const hangAfter = 3 * time.Second
+
+// errHangs comes when SmartBFT's controller waits for a view that is over to
+// hear of its block: nothing can free it, nor can it be stopped.
+var errHangs = fmt.Errorf("SmartBFT does not go on after a block: %w", errAnew)
+
+// hangs ends the attempt when SmartBFT does not go on after a block.
+func (r *replica) hangs() (left time.Duration, waiting bool) {
+	r.mu.Lock()
+	since := r.delivered
+	r.mu.Unlock()
+	if since.IsZero() || len(r.Nodes()) == 1 {
+		return 0, false
+	}
+	if left = time.Until(since.Add(hangAfter)); left <= 0 {
+		r.fail(errHangs)
+	}
+	return left, true
 }
 
 // passAgain passes on what clients gave and no block holds yet, and says when to

@@ -63,6 +63,7 @@ type replica struct {
 	ahead     map[ahead]*smartbftprotos.Message
 	said      lastWord      // in the last change of view
 	prompted  time.Time     // when SmartBFT was last told to sync
+	delivered time.Time     // when Deliver returned, zero once SmartBFT went on
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 
@@ -73,11 +74,13 @@ func (r *replica) end(err error) {
 }
 
 // VerificationSequence counts the changes of the validator set. SmartBFT asks
-// for it first between its two readings of the log.
+// for it first between its two readings of the log, and then after every block
+// that was delivered.
 func (r *replica) VerificationSequence() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recovery.reveal()
+	r.delivered = time.Time{}
 	return r.sequence
 }
 
