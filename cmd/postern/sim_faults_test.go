@@ -214,3 +214,21 @@ func TestReplay(t *testing.T) {
 		s.agree()
 	})
 }
+
+// TestNarrowLink: a validator whose link was narrower for a while than what the
+// others say to it takes transactions soon after it is whole again, and comes
+// level. It takes place in real time, for the reason of TestCampaign.
+func TestNarrowLink(t *testing.T) {
+	s := newSimulation(t, *simSeed, 4, 0)
+	s.startAll()
+	s.nodes[0].mustCommit(1, healed)
+	slow := s.nodes[(s.index(s.leader())+2)%4]
+	s.air.narrowTo(slow.host, 16<<10)
+	took := s.commitMany(32, slow, 1500)
+	s.air.narrowTo(slow.host, 0)
+	began := time.Now()
+	slow.mustCommit(1, healed)
+	t.Logf("the others took 1500 transactions in %v; on after %v", took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	s.await(s.nodes[0].node.ledger.Head().Height, healed)
+	s.agree()
+}

@@ -48,12 +48,13 @@ type air struct {
 	delay, jitter   time.Duration
 	lost, doubled   float64                  // shares of all packets
 	slow            map[string]time.Duration // more delay of a host, both ways
+	narrow          map[string]*narrowLink   // by host: what its link takes, both ways
 	packets, losses int
 }
 
 func newAir(seed uint64) *air {
 	return &air{rng: rand.New(rand.NewPCG(seed, seed)), ports: map[string]simnet.PacketReceiver{},
-		side: map[string]int{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, delay: time.Millisecond}
+		side: map[string]int{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, narrow: map[string]*narrowLink{}, delay: time.Millisecond}
 }
 
 // AddNode implements simnet.Router.
@@ -74,6 +75,12 @@ func (a *air) SendPacket(p simnet.Packet) error {
 		a.losses++
 		return nil
 	}
+	for _, link := range []*narrowLink{a.narrow[from], a.narrow[to]} {
+		if !link.takes(len(p.Data)) {
+			a.losses++
+			return nil
+		}
+	}
 	p.Data = bytes.Clone(p.Data)
 	a.deliver(receiver, p, from, to)
 	if a.rng.Float64() < a.doubled {
@@ -83,11 +90,49 @@ func (a *air) SendPacket(p simnet.Packet) error {
 }
 
 func (a *air) deliver(receiver simnet.PacketReceiver, p simnet.Packet, from, to string) {
-	delay := a.delay + a.slow[from] + a.slow[to]
+	delay := a.delay + a.slow[from] + a.slow[to] + a.narrow[from].queued() + a.narrow[to].queued()
 	if a.jitter > 0 {
 		delay += time.Duration(a.rng.Int64N(int64(a.jitter)))
 	}
 	time.AfterFunc(delay, func() { receiver.RecvPacket(p) })
+}
+
+// narrowLink carries so many bytes a second, and loses what would wait longer
+// than longestQueue. A nil one carries everything at once.
+type narrowLink struct {
+	rate int
+	free time.Time // when what was sent so far has passed
+}
+
+const longestQueue = 400 * time.Millisecond
+
+func (l *narrowLink) queued() time.Duration {
+	if l == nil {
+		return 0
+	}
+	return max(0, time.Until(l.free))
+}
+
+func (l *narrowLink) takes(bytes int) bool {
+	if l == nil {
+		return true
+	}
+	queued := l.queued()
+	if queued > longestQueue {
+		return false
+	}
+	l.free = time.Now().Add(queued + time.Duration(bytes)*time.Second/time.Duration(l.rate))
+	return true
+}
+
+// narrowTo bounds what a host's link carries, bytes a second; zero lifts it.
+func (a *air) narrowTo(host string, rate int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.narrow, host)
+	if rate > 0 {
+		a.narrow[host] = &narrowLink{rate: rate}
+	}
 }
 
 func host(addr net.Addr) string {
