@@ -70,6 +70,8 @@ var codecs = []codec{
 	codecOf("node-status", false, ParseNodeStatus, AppendNodeStatus),
 	codecOf("hello", false, ParseHello, AppendHello),
 	codecOf("steps", false, ParseSteps, AppendSteps),
+	codecOf("event", false, ParseEventFrame, AppendEventFrame),
+	codecOf("subscription", true, ParseSubscription, AppendSubscription),
 	codecOf("answers", false, ParseAnswers, func(b []byte, list *[]Answer) []byte {
 		b = cbor.AppendArray(b, len(*list))
 		for i := range *list {
@@ -128,6 +130,15 @@ func buildVectors(t testing.TB) (list []vector) {
 	add("hello/all", "hello", AppendHello(nil, &Hello{Account: hash("gateway"), Entry: []byte{0xa0}, Steps: [][]byte{{1}, {2}}}))
 	add("steps/none", "steps", AppendSteps(nil, &Steps{}))
 	add("steps/more", "steps", AppendSteps(nil, &Steps{Steps: [][]byte{{1}, {2}}, More: true}))
+	add("subscription/all events from now on", "subscription", AppendSubscription(nil, &Subscription{}))
+	after, bell := uint64(41), "bell"
+	add("subscription/all", "subscription", AppendSubscription(nil, &Subscription{After: &after,
+		Filter: EventFilter{Contract: &bell, Device: ref(hash("device")), Topic: []byte("ring")}}))
+	event := EventFrame{Height: 42, Index: 1, ID: hash("transaction"), Contract: "bell", Topic: []byte("ring"), Data: []byte{1}, Time: 1_700_000_000_000}
+	add("event/of a contract", "event", AppendEventFrame(nil, &event))
+	add("event/the ledger's own", "event", AppendEventFrame(nil, &EventFrame{Height: 42, ID: hash("transaction"), Topic: []byte("device.status"),
+		Data: []byte{0xa0}, Time: 1_700_000_000_000}))
+	add("event/mark", "event", AppendEventFrame(nil, &EventFrame{Height: 42}))
 	decide := append(append(cbor.AppendText([]byte{0xa2, 1}, DefaultDomain), 2), AppendDecisionRequest(nil, self)...)
 	framed("frame/decide", "request", AppendRequest(nil, &Request{ID: 1, Op: OpDecide, Body: decide}))
 	framed("frame/status", "request", AppendRequest(nil, &Request{ID: 2, Op: OpStatus, Body: []byte{0xa0}}))
@@ -265,6 +276,16 @@ func TestMessagesRefused(t *testing.T) {
 		{"steps", "no list and more", []byte{0xa1, 2, 0xf5}, CodeMalformed},
 		{"steps", "a number for more", []byte{0xa2, 1, 0x80, 2, 1}, CodeMalformed},
 		{"steps", "more than there are", []byte{0xa2, 1, 0x9a, 0xff, 0xff, 0xff, 0xff, 2, 0xf4}, CodeMalformed},
+		{"event", "without data", []byte{0xa2, 1, 1, 2, 1}, CodeMalformed},
+		{"event", "nothing", []byte{0xa0}, CodeMalformed},
+		{"event", "of no id", append(append([]byte{0xa7, 1, 1, 2, 0, 3, 0x58, 0x20}, make([]byte, 32)...), 4, 0x60, 5, 0x40, 6, 0x40, 7, 0), CodeMalformed},
+		{"subscription", "unknown key in the filter", []byte{0xa1, 2, 0xa1, 9, 0}, CodeMalformed},
+		{"subscription", "contract of no name", []byte{0xa1, 2, 0xa1, 1, 0x61, '!'}, CodeBadArgument},
+		{"subscription", "device of no id", []byte{0xa1, 2, 0xa1, 2, 0x41, 0}, CodeMalformed},
+		{"subscription", "topic too long", append([]byte{0xa1, 2, 0xa1, 3, 0x58, MaxTopic + 1}, make([]byte, MaxTopic+1)...), CodeBadArgument},
+		{"subscription", "filter no map", []byte{0xa1, 2, 0x80}, CodeMalformed},
+		{"subscription", "negative height", []byte{0xa2, 1, 0x20, 2, 0xa0}, CodeMalformed},
+		{"subscription", "no filter", []byte{0xa1, 1, 0}, CodeBadArgument},
 		{"input", "no environment", []byte{0x82, 0xa0, 0x40}, CodeBadArgument},
 	}
 	for _, tt := range tests {

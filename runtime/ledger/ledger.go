@@ -84,6 +84,7 @@ type Ledger struct {
 	recordings sync.Pool // of *proof.Record
 	waiters    waiters
 	news       news
+	recent     recentEvents
 	compiles   chan abi.Hash
 	versions   chan uint64
 	onCommit   []func(*chain.Block) // set before Run
