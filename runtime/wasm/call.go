@@ -63,6 +63,17 @@ type Env interface {
 	Log(msg string)
 }
 
+// Local is an Env of observe: it also has the record that this gateway keeps of
+// the device for the contract, at most abi.MaxLocal bytes. Without it, and before
+// protocol version 3, the guest's functions for it trap.
+type Local interface {
+	Env
+	// Local's record is valid until the next call of any method; false when
+	// there is none.
+	Local() (record []byte, ok bool, err error)
+	SetLocal(record []byte) error
+}
+
 // Iterator walks over a scan. Key and Value are valid until the next Next.
 type Iterator interface {
 	Next() bool

@@ -110,8 +110,8 @@ var hostBodies = [abi.HostFuncCount]func(*frame, []uint64){
 	abi.HostStateDelete:     stateDelete,
 	abi.HostStateScan:       stateScan,
 	abi.HostScanNext:        scanNext,
-	abi.HostLocalGet:        localRecord,
-	abi.HostLocalSet:        localRecord,
+	abi.HostLocalGet:        localGet,
+	abi.HostLocalSet:        localSet,
 	abi.HostEmit:            emit,
 	abi.HostCall:            func(f *frame, s []uint64) { f.nested(abi.HostCall, s) },
 	abi.HostQuery:           func(f *frame, s []uint64) { f.nested(abi.HostQuery, s) },
@@ -250,10 +250,37 @@ func scanNext(f *frame, s []uint64) {
 	s[0] = uint64(uint32(n))
 }
 
-// localRecord refuses the gateway-local records: no entry point that is in
-// use yet may have them.
-func localRecord(f *frame, _ []uint64) {
-	f.fail(abi.CodeNotAllowedHere, "there are no local records")
+// local is the gateway-local record of the call, where its protocol version and
+// its Env have one.
+func (f *frame) local() Local {
+	env, ok := f.env.(Local)
+	if !ok || !f.instance.code.rules.local {
+		f.fail(abi.CodeNotAllowedHere, "there are no local records")
+	}
+	return env
+}
+
+func localGet(f *frame, s []uint64) {
+	env := f.local()
+	f.view(s[0], s[1])
+	record, ok, err := env.Local()
+	if err != nil {
+		f.stop(err)
+	}
+	if !ok {
+		s[0] = none
+		return
+	}
+	s[0] = f.fill(abi.HostLocalGet, s[0], s[1], record)
+}
+
+func localSet(f *frame, s []uint64) {
+	env := f.local()
+	record := f.limited(s[0], s[1], abi.MaxLocal, abi.CodeValueTooLong)
+	f.chargeBytes(abi.HostLocalSet, len(record))
+	if err := env.SetLocal(record); err != nil {
+		f.stop(err)
+	}
 }
 
 func emit(f *frame, s []uint64) {

@@ -22,21 +22,22 @@ type rules struct {
 	callPage int64                        // the same for each page of the image
 	callByte int64                        // eighths, for each byte of input and output
 	start    int64                        // gas that a start function has
+	local    bool                         // observe has its local record
 }
 
 // protocols holds the rules of the protocol versions that this package knows.
 var protocols = map[uint64]map[abi.Profile]*rules{
 	1: {
-		abi.ProfileLean: {&module.Lean, &leanCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
-		abi.ProfileWide: {&module.Wide, &wideCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
+		abi.ProfileLean: {&module.Lean, &leanCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart, false},
+		abi.ProfileWide: {&module.Wide, &wideCosts, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide, false},
 	},
 	2: {
-		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
-		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
+		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart, false},
+		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide, false},
 	},
-	3: { // as 2; what is new is the ledger's
-		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart},
-		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide},
+	3: { // as 2, and observe has its local record
+		abi.ProfileLean: {&module.Lean, &leanCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStart, true},
+		abi.ProfileWide: {&module.Wide, &wideCosts2, &gasHost, wasiFuncs, GasCallBase, GasCallPage, GasCallByte, GasStartWide, true},
 	},
 }
 
