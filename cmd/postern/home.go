@@ -33,6 +33,7 @@ import (
 //	snapshots/             states that joining nodes are given
 //	peers.cbor             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
+//	decisions/             what this gateway decided, under the key in decisions.key
 //	restored               there until a restored validator may vote again
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs
@@ -73,6 +74,7 @@ type config struct {
 	Engine      string   `toml:"engine"`       // auto, compiler or interpreter
 	Clock       string   `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
 	Log         string   `toml:"log"`          // debug, info, warn or error
+	Decisions   int      `toml:"decisions"`    // MiB of decisions that are kept
 	Memory      int      `toml:"memory"`       // MiB that the process should stay within
 	RequestRate int      `toml:"request_rate"` // requests a device may make a second; negative: unlimited
 	TxRate      int      `toml:"tx_rate"`      // transactions a second of one payer
@@ -91,6 +93,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #local   = false            # find nodes on the local network by multicast DNS
 #join    = "auto"           # how a node far behind catches up: blocks, snapshot, or auto
 #keep_blocks = 0            # how many blocks stay below the newest snapshot; 0 keeps all
+#decisions = 256            # MiB of decisions to keep; older ones go once they are anchored
 #engine  = "auto"           # Wasm engine: auto, compiler or interpreter
 %sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
 #log     = "info"           # debug, info, warn or error
@@ -143,11 +146,17 @@ func (c *config) validate() error {
 	if c.Memory == 0 {
 		c.Memory = leanMemory
 	}
+	if c.Decisions < 0 || c.Decisions > maxDecisions {
+		return fmt.Errorf("decisions = %d: between 1 and %d MiB, 0 for the default", c.Decisions, maxDecisions)
+	}
 	if c.Memory < minMemory {
 		return fmt.Errorf("memory = %d: a node needs at least %d MiB", c.Memory, minMemory)
 	}
 	return nil
 }
+
+// maxDecisions is the greatest budget of the decision log, in MiB.
+const maxDecisions = 1 << 20
 
 // What a node is set to stay within, in MiB, by the profile of its chain. With
 // one Go contract a node took 72 MiB, and 108 while it was deployed.

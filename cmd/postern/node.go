@@ -19,6 +19,7 @@ import (
 	"github.com/seed79541315/postern/net/gateway"
 	"github.com/seed79541315/postern/net/web"
 	"github.com/seed79541315/postern/runtime/consensus"
+	"github.com/seed79541315/postern/runtime/declog"
 	"github.com/seed79541315/postern/runtime/ledger"
 	"github.com/seed79541315/postern/runtime/outbox"
 	"github.com/seed79541315/postern/runtime/wasm"
@@ -47,6 +48,7 @@ type node struct {
 	store     *storage.Store
 	runtime   *wasm.Runtime
 	outbox    *outbox.Outbox
+	decisions *declog.Log
 	ledger    *ledger.Ledger
 	snapshots *ledger.Snapshots
 	role      *role
@@ -134,13 +136,17 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		}
 		return err
 	}
+	if err := n.openDecisions(cfg, chain.ChainID(raw)); err != nil {
+		return err
+	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
-		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Logger: n.log,
-		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst,
+		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Log: n.decisions,
+		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
+	n.ledger.OnCommit(func(*chain.Block) { n.decisions.Committed() })
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
 }
@@ -262,6 +268,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 		n.peering.run(ctx, group)
 	}
 	group.Go(func() error { return n.outbox.Run(ctx) })
+	group.Go(func() error { return n.decisions.Run(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {
 		group.Go(func() error { return n.web.Run(ctx) })
@@ -312,6 +319,9 @@ func (n *node) close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		errs = append(errs, n.runtime.Close(ctx))
+	}
+	if n.decisions != nil {
+		errs = append(errs, n.decisions.Close())
 	}
 	if n.outbox != nil {
 		errs = append(errs, n.outbox.Close())

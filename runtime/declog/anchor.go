@@ -2,7 +2,9 @@ package declog
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -28,26 +30,42 @@ const (
 type anchoring struct {
 	demand chan struct{} // somebody waits for an anchor
 
-	mu    sync.Mutex
-	block chan struct{} // closed at the next block; guarded by mu
+	mu     sync.Mutex
+	news   chan struct{} // closed at the next block or failure; guarded by mu
+	failed uint64        // attempts that failed; guarded by mu
+	err    error         // of the last one; guarded by mu
 }
 
 func (a *anchoring) init() {
-	a.demand, a.block = make(chan struct{}, 1), make(chan struct{})
+	a.demand, a.news = make(chan struct{}, 1), make(chan struct{})
 }
 
 // Committed says that there is a new block. It does not block.
 func (l *Log) Committed() {
 	l.anchor.mu.Lock()
 	defer l.anchor.mu.Unlock()
-	close(l.anchor.block)
-	l.anchor.block = make(chan struct{})
+	l.anchor.tell()
 }
 
-func (a *anchoring) next() <-chan struct{} {
+// tell wakes who waits; the caller holds mu.
+func (a *anchoring) tell() {
+	close(a.news)
+	a.news = make(chan struct{})
+}
+
+// fail tells who waits for an anchor that there will be none now.
+func (a *anchoring) fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.block
+	a.failed, a.err = a.failed+1, err
+	a.tell()
+}
+
+// state is what to wait for, and what failed so far.
+func (a *anchoring) state() (news <-chan struct{}, failed uint64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.news, a.failed, a.err
 }
 
 // runAnchors anchors in time and on demand, one head after another.
@@ -62,7 +80,12 @@ func (l *Log) runAnchors(ctx context.Context) {
 		case <-l.anchor.demand:
 		}
 		if err := l.anchorHead(ctx); err != nil && ctx.Err() == nil {
-			l.cfg.Logger.ErrorContext(ctx, "the decision log is not anchored", "err", err)
+			level := slog.LevelError
+			if errors.Is(err, abi.CodeNotReady) { // the ledger takes none yet
+				level = slog.LevelDebug
+			}
+			l.cfg.Logger.Log(ctx, level, "the decision log is not anchored", "err", err)
+			l.anchor.fail(err)
 		}
 		if !pause(ctx, anchorPause) {
 			return
@@ -85,7 +108,7 @@ func (l *Log) anchorHead(ctx context.Context) error {
 		if err := l.cfg.Submit(ctx, c.args); err != nil {
 			return fmt.Errorf("submitting a head of %d records: %w", c.Size, err)
 		}
-		if a, err = l.await(ctx, c.Size, anchorPatience); err != nil {
+		if a, err = l.await(ctx, c.Size); err != nil {
 			return fmt.Errorf("a head of %d records was submitted: %w", c.Size, err)
 		}
 	}
@@ -95,18 +118,23 @@ func (l *Log) anchorHead(ctx context.Context) error {
 	return l.prune(a.Size)
 }
 
-// await waits until the ledger has a head of at least a size.
-func (l *Log) await(ctx context.Context, size uint64, patience time.Duration) (chain.Anchored, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// await waits until the ledger has a head of at least a size, or an attempt to
+// bring it there fails.
+func (l *Log) await(ctx context.Context, size uint64) (chain.Anchored, error) {
+	ctx, cancel := context.WithTimeout(ctx, anchorPatience)
 	defer cancel()
+	_, before, _ := l.anchor.state()
 	for {
-		block := l.anchor.next()
+		news, failed, failure := l.anchor.state()
 		a, err := l.cfg.Anchored()
 		if err != nil || a.Size >= size {
 			return a, err
 		}
+		if failed != before {
+			return a, failure
+		}
 		select {
-		case <-block:
+		case <-news:
 		case <-ctx.Done():
 			return a, fmt.Errorf("%w: %w", abi.CodeTimeout, ctx.Err())
 		}

@@ -26,12 +26,8 @@ func (l *Log) Receipt(ctx context.Context, number uint64, now bool) (*proof.Rece
 		if !now {
 			return nil, fmt.Errorf("record %d is not anchored yet: %w", number, abi.CodeNotReady)
 		}
-		select {
-		case l.anchor.demand <- struct{}{}:
-		default: // Run has yet to look anyway
-		}
-		if _, err := l.await(ctx, it.Position+1, anchorPatience); err != nil {
-			return nil, fmt.Errorf("waiting for the anchor: %w", err)
+		if err := l.anchorNow(ctx, it.Position); err != nil {
+			return nil, fmt.Errorf("anchoring record %d: %w", number, err)
 		}
 	}
 	e, steps, err := l.cfg.Prove(chain.AnchorKey(l.cfg.Account))
@@ -41,6 +37,17 @@ func (l *Log) Receipt(ctx context.Context, number uint64, now bool) (*proof.Rece
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	return l.files.receipt(l.cfg.Account, it, e, steps)
+}
+
+// anchorNow sees to an anchor that covers a position. One that is under way may
+// not: then another one follows, since the demand outlasts it.
+func (l *Log) anchorNow(ctx context.Context, position uint64) error {
+	select {
+	case l.anchor.demand <- struct{}{}:
+	default: // Run has yet to look anyway
+	}
+	_, err := l.await(ctx, position+1)
+	return err
 }
 
 // find reads the record with a number, once it is synced.
