@@ -58,22 +58,16 @@ func (r *replica) known() (best types.ViewAndSeq) {
 	return best
 }
 
-// heard notes what a peer says of its view and height. SmartBFT is told of it
-// when it asks.
+// heard notes what a peer says of its view, which SmartBFT is told when it
+// asks.
 func (r *replica) heard(from uint64, m *smartbftprotos.Message) bool {
 	s := m.GetStateTransferResponse()
 	if s == nil {
 		return false
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.states[from] = types.ViewAndSeq{View: s.ViewNum, Seq: s.Sequence}
-	r.spoke[from] = max(r.spoke[from], s.Sequence)
-	lags := r.lags()
-	r.mu.Unlock()
-	if lags {
-		r.prompt()
-	}
-	poke(r.wake)
 	return true
 }
 

@@ -125,7 +125,7 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 		case <-r.ctx.Done():
 			return
 		case m := <-line:
-			if !r.heard(from, m) {
+			if !r.heard(from, m) && !r.heardHeight(from, m) {
 				r.take(from, m)
 			}
 		}

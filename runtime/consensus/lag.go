@@ -21,12 +21,28 @@ type lastWord struct {
 	decided  uint64 // the height that it named
 }
 
-// tellHeight follows a complaint about a leader: in which view this validator
-// is, and which block it waits for, as it would say if it were asked. It needs
-// mu.
+// tellHeight follows a complaint about a leader: it tells which block this
+// validator waits for, by a vote for it that votes for nothing. It needs mu.
 func (r *replica) tellHeight(to uint64) {
-	r.send(to, &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{
-		StateTransferResponse: &smartbftprotos.StateTransferResponse{ViewNum: r.entered, Sequence: r.cfg.App.Head().Height + 1}}})
+	r.send(to, &smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{
+		Commit: &smartbftprotos.Commit{Seq: r.cfg.App.Head().Height + 1, Assist: true}}})
+}
+
+// heardHeight notes the height that comes with a complaint.
+func (r *replica) heardHeight(from uint64, m *smartbftprotos.Message) bool {
+	c := m.GetCommit()
+	if c == nil || !c.Assist || c.Digest != "" || c.Signature != nil {
+		return false
+	}
+	r.mu.Lock()
+	r.spoke[from] = max(r.spoke[from], c.Seq)
+	lags := r.lags()
+	r.mu.Unlock()
+	if lags {
+		r.prompt()
+	}
+	poke(r.wake)
+	return true
 }
 
 // lags tells whether a validator that changes views misses a block by the word

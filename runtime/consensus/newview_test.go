@@ -255,8 +255,7 @@ func TestEarlyWords(t *testing.T) {
 // sync without end.
 func TestLags(t *testing.T) {
 	height := func(n uint64) *smartbftprotos.Message {
-		return &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{
-			StateTransferResponse: &smartbftprotos.StateTransferResponse{Sequence: n + 1}}}
+		return &smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{Seq: n + 1, Assist: true}}}
 	}
 	for name, c := range map[string]struct {
 		changing bool
