@@ -81,7 +81,7 @@ fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIM
 
 soak: ## long campaigns: SOAKSEEDS random modules, SOAKROUNDS faults upon networks of processes (SOAKROOT= without root), and every test SOAKCOUNT times under the race detector
 	$(GO) test -count 1 -timeout 24h ./runtime/wasm/internal/rewrite -seeds $(SOAKSEEDS)
-	$(GO) test -count 1 -timeout 24h ./cmd/postern -run Survival -rounds $(SOAKROUNDS)
+	$(GO) test -count 1 -timeout 24h ./cmd/postern -run 'Survival|Campaign' -rounds $(SOAKROUNDS) -sim-seeds 20 -sim-rounds 12
 	$(GO) test -count 1 -timeout 24h ./cmd/postern -run 'EveryFile|DiskFull|Partitions|FloodOfProcesses' -damages 50 -flood 60s $(SOAKROOT)
 	CGO_ENABLED=1 $(GO) test -race -count $(SOAKCOUNT) -timeout 24h ./...
 
