@@ -78,6 +78,18 @@ func (l *Ledger) decide(ctx context.Context, a *abi.Answer, by *asker, who abi.C
 		return err
 	}
 	defer v.Release()
+	return l.decideIn(ctx, a, by, scene{v, head, hot{v}}, who, domain, request)
+}
+
+// scene is the state that a decision is made in.
+type scene struct {
+	view   *storage.View
+	head   *tip
+	policy reader // what contracts read
+}
+
+func (l *Ledger) decideIn(ctx context.Context, a *abi.Answer, by *asker, in scene, who abi.Caller, domain string, request []byte) error {
+	v, head := in.view, in.head
 	now, trusted := l.now(head)
 	a.Height, a.Now, by.trusted = v.Height(), now, trusted
 	c, err := l.identify(v, who)
@@ -100,7 +112,7 @@ func (l *Ledger) decide(ctx context.Context, a *abi.Answer, by *asker, who abi.C
 	d := l.scratch.Get().(*decision)
 	defer d.done()
 	d.view, d.head = v, head
-	d.env = env{ledger: l, read: hot{v}, contract: p.contract, now: now, trusted: trusted, key: d.env.key}
+	d.env = env{ledger: l, read: in.policy, contract: p.contract, now: now, trusted: trusted, key: d.env.key}
 	return d.run(ctx, a, c, p, &q)
 }
 
