@@ -37,8 +37,10 @@ func (r NodeRole) String() string {
 //	7 protocol version     16 nodes connected to this one
 //	8 engine               17 lowest block above the genesis that is kept
 //	9 program version      18 height to catch up to
+//	                       19 isolated by this gateway until, ms
+//	20 why the caller's device is isolated or not active
 //
-// 11 to 18 are absent when zero.
+// 11 to 20 are absent when zero.
 type NodeStatus struct {
 	Chain      Hash
 	Name       string
@@ -58,13 +60,15 @@ type NodeStatus struct {
 	Peers      uint64
 	Base       uint64 // 0 or 1: the node keeps every block
 	Target     uint64 // 0: the node knows of no block that it does not have
+	Isolated   int64
+	Reason     string
 }
 
 // AppendNodeStatus appends the encoding of s.
 func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
 	rest := []struct{ key, value uint64 }{
 		{12, uint64(s.Device)}, {13, uint64(s.Roles)}, {14, uint64(s.Role)},
-		{15, s.Validators}, {16, s.Peers}, {17, s.Base}, {18, s.Target},
+		{15, s.Validators}, {16, s.Peers}, {17, s.Base}, {18, s.Target}, {19, uint64(s.Isolated)},
 	}
 	n := 10
 	if s.Account != nil {
@@ -74,6 +78,9 @@ func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
 		if f.value != 0 {
 			n++
 		}
+	}
+	if s.Reason != "" {
+		n++
 	}
 	b = cbor.AppendMap(b, n)
 	b = cbor.AppendBytes(cbor.AppendUint(b, 1), s.Chain[:])
@@ -93,6 +100,9 @@ func AppendNodeStatus(b []byte, s *NodeStatus) []byte {
 		if f.value != 0 {
 			b = cbor.AppendUint(cbor.AppendUint(b, f.key), f.value)
 		}
+	}
+	if s.Reason != "" {
+		b = cbor.AppendText(cbor.AppendUint(b, 20), s.Reason)
 	}
 	return b
 }
@@ -140,6 +150,10 @@ func ParseNodeStatus(b []byte) (NodeStatus, error) {
 			s.Base = r.Uint()
 		case 18:
 			s.Target = r.Uint()
+		case 19:
+			s.Isolated = int64(uintUpTo(&r, math.MaxInt64))
+		case 20:
+			s.Reason = r.Text()
 		default:
 			r.Skip()
 		}

@@ -14,17 +14,21 @@ type Operation uint64
 
 // The operations, with the body of their requests and answers as maps.
 //
-//	hello   {1: height}                            Hello: the gateway's account, with the steps after the height
-//	decide  {1: domain, 2: DecisionRequest}        Answer
-//	batch   {1: domain, 2: [DecisionRequest …], 3: Semantics}   [Answer …]
-//	submit  {1: transaction (bytes), 2: wait (bool)}   TxResult
-//	status  {}                                     NodeStatus
-//	prove   {1: state key (bytes)}                 proof.Entry
-//	query   {1: contract, 2: message (bytes)}      {1: result (bytes), 2: height}; unproven
-//	scan    {1: prefix, 2: start, 3: limit}        {1: [[key, value] …], 2: more (bool), 3: height}; unproven
-//	block   {1: height, 2: offset}                 {1: part (bytes), 2: total length}
-//	tx      {1: transaction id}                    TxResult with 5: the transaction (bytes)
-//	steps   {1: height}                            Steps: changes of the validator set after the height
+//	hello     {1: height}                                       Hello: the gateway's account, with the steps after the height
+//	decide    {1: domain, 2: DecisionRequest}                   Answer
+//	batch     {1: domain, 2: [DecisionRequest …], 3: Semantics} [Answer …]
+//	submit    {1: transaction (bytes), 2: wait (bool)}          TxResult
+//	status    {}                                                NodeStatus
+//	prove     {1: state key (bytes)}                            proof.Entry
+//	query     {1: contract, 2: message (bytes)}                 {1: result (bytes), 2: height}; unproven
+//	scan      {1: prefix, 2: start, 3: limit}                   {1: [[key, value] …], 2: more (bool), 3: height}; unproven
+//	block     {1: height, 2: offset}                            {1: part (bytes), 2: total length}
+//	tx        {1: transaction id}                               TxResult with 5: the transaction (bytes)
+//	steps     {1: height}                                       Steps: changes of the validator set after the height
+//	report    Report                                            Judgement
+//	receipt   ReceiptRequest                                    Part of a proof.Receipt
+//	subscribe Subscription                                      {1: height}, then EventFrames
+//	evidence  {1: device id, 2: first number}                   SealedPage
 //
 // The height of a hello may be absent, and so are then the steps. The domain may
 // be empty: then it is DefaultDomain. A scan gives keys with the prefix that are
@@ -32,20 +36,31 @@ type Operation uint64
 // key with a zero byte behind it. A stored block is larger than a frame: what is
 // cut into parts is {1: block, 2: certificate, 3: outcomes} (bytes each), and a
 // part is what follows the offset. An outcome too large for a frame is absent
-// from a TxResult though its height is set; it stands in the block.
+// from a TxResult though its height is set; it stands in the block. A subscribe
+// is the last request of its stream: its answer tells the height behind which
+// events are sent, and they follow as responses with its id until the client
+// ends the stream or a response with another code than OK ends them.
 const (
-	OpHello  Operation = 1
-	OpDecide Operation = 2
-	OpBatch  Operation = 3
-	OpSubmit Operation = 4
-	OpStatus Operation = 5
-	OpProve  Operation = 6
-	OpQuery  Operation = 7
-	OpScan   Operation = 8
-	OpBlock  Operation = 9
-	OpTx     Operation = 10
-	OpSteps  Operation = 11
+	OpHello     Operation = 1
+	OpDecide    Operation = 2
+	OpBatch     Operation = 3
+	OpSubmit    Operation = 4
+	OpStatus    Operation = 5
+	OpProve     Operation = 6
+	OpQuery     Operation = 7
+	OpScan      Operation = 8
+	OpBlock     Operation = 9
+	OpTx        Operation = 10
+	OpSteps     Operation = 11
+	OpReport    Operation = 12
+	OpReceipt   Operation = 13
+	OpSubscribe Operation = 14
+	OpEvidence  Operation = 15
 )
+
+// EventHeartbeat is the longest time between two frames of a subscription, in
+// ms: where nothing happens a mark is sent.
+const EventHeartbeat = 15_000
 
 // DefaultDomain is the policy domain that is asked when none is named.
 const DefaultDomain = "default"
