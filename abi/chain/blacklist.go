@@ -9,9 +9,9 @@ import (
 
 // Limits of blacklists.
 const (
-	// MaxListEntries is how many entries a platform signs at once: each is told
-	// as an event, and a transaction has so many.
-	MaxListEntries = abi.MaxEvents
+	// MaxListEntries is how many entries a platform signs at once: each makes up
+	// to two events, and a transaction has abi.MaxEvents.
+	MaxListEntries = abi.MaxEvents / 2
 	// MaxPlatforms is how many platforms a chain takes lists from: the record of
 	// a serial names all that list it.
 	MaxPlatforms = 16

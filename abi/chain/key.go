@@ -248,6 +248,9 @@ func AnchorAtKey(account abi.Hash, size uint64) []byte {
 // AnchorAtPrefix is the prefix of an account's anchors, in the order of sizes.
 func AnchorAtPrefix(account abi.Hash) []byte { return hashKey('z', account) }
 
+// AnchorsAtPrefix is the prefix of the anchors of all logs by their sizes.
+func AnchorsAtPrefix() []byte { return []byte{'z'} }
+
 // OffenceKey is the key of the proof that an account's log has two heads.
 func OffenceKey(account abi.Hash) []byte { return hashKey('f', account) }
 
@@ -259,6 +262,9 @@ func WitnessKey(account, by abi.Hash) []byte { return append(hashKey('W', accoun
 
 // WitnessPrefix is the prefix of what was seen of an account's log.
 func WitnessPrefix(account abi.Hash) []byte { return hashKey('W', account) }
+
+// WitnessesPrefix is the prefix of what was seen of all logs.
+func WitnessesPrefix() []byte { return []byte{'W'} }
 
 // VerdictsKey is the key of the last verdicts on a device.
 func VerdictsKey(device abi.Hash) []byte { return hashKey('j', device) }

@@ -65,12 +65,9 @@ func (p *Params) SnapshotInterval() uint64 {
 }
 
 // QuarantineGateways is how many gateways must agree within VerdictWindow before
-// a device is quarantined everywhere.
+// a device is quarantined everywhere: at least two, whatever a genesis says.
 func (p *Params) QuarantineGateways() uint64 {
-	if p.VerdictGateways == 0 {
-		return defaultVerdictGateways
-	}
-	return p.VerdictGateways
+	return max(defaultVerdictGateways, p.VerdictGateways)
 }
 
 // DefaultParams are the parameters of a new lean chain. One unit of gas is about

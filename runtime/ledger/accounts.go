@@ -135,7 +135,14 @@ func (r *running) grant(a *chain.Grant) error {
 	if err := r.keepsQuotas(a); err != nil {
 		return err
 	}
-	return r.setGrant(a)
+	if err := r.setGrant(a); err != nil {
+		return err
+	}
+	id, _, err := accountOf(r.x.state, a.Key)
+	if err != nil {
+		return err
+	}
+	return r.notify(chain.TopicGovernance, &chain.Notice{Subject: id, Level: uint8(chain.ProposeGrant), By: &r.sender.id})
 }
 
 // keepsQuotas refuses a grant of other quotas to a validator by one operator,

@@ -142,7 +142,7 @@ func TestDecideRefuses(t *testing.T) {
 	if s, err := w.l.Standing(person("lock").Public()); err != nil || s.Active() || s.Device != abi.StatusQuarantined {
 		t.Errorf("standing %+v, %v", s, err)
 	}
-	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive})
+	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive, Reason: "looked at"})
 	if a := w.decide("lock", open); !a.Permit {
 		t.Errorf("active again: %+v", a)
 	}
@@ -297,7 +297,7 @@ func TestDecideWhileBlocksCommit(t *testing.T) {
 			w.verdict(v)
 			state.Reason = v.Reason
 		case 2:
-			w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive})
+			w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive, Reason: "looked at"})
 			state.Permit = true
 		}
 		want[w.l.Head().Height] = state

@@ -16,12 +16,12 @@ type electorate struct {
 // electorate finds who decides. A set that has shrunk below the approvals that
 // the parameters ask of deployments needs all of its members.
 func (x *execution) electorate(p *chain.Proposal) (e electorate, err error) {
-	if p.Kind == chain.ProposeRecover {
-		a, err := chain.ParseRecover(p.Args)
+	if byGuardians(p.Kind) {
+		account, err := x.ward(p)
 		if err != nil {
-			return e, &fault{err}
+			return e, err
 		}
-		e.guardians, _, err = load(x.state, chain.GuardiansKey(a.Account), chain.ParseGuardians)
+		e.guardians, _, err = load(x.state, chain.GuardiansKey(account), chain.ParseGuardians)
 		e.needed = max(1, int(e.guardians.Threshold))
 		return e, err
 	}
@@ -33,6 +33,27 @@ func (x *execution) electorate(p *chain.Proposal) (e electorate, err error) {
 		e.needed = int(min(max(1, x.params.DeployApprovals), uint64(len(e.set))))
 	}
 	return e, nil
+}
+
+func byGuardians(k chain.ProposalKind) bool {
+	return k == chain.ProposeRecover || k == chain.ProposeStolen
+}
+
+// ward is the account whose guardians decide a proposal: the one to be recovered,
+// or the present owner of the device that is to be stolen.
+func (x *execution) ward(p *chain.Proposal) (abi.Hash, error) {
+	args, err := chain.ParseProposalArgs(p.Kind, p.Args)
+	if err != nil {
+		return abi.Hash{}, &fault{err}
+	}
+	switch a := args.(type) {
+	case *chain.Recover:
+		return a.Account, nil
+	case *chain.DeclareStolen:
+		d, err := x.readDevice(a.Device)
+		return d.Owner, err
+	}
+	return abi.Hash{}, faultf("no guardians decide a proposal of kind %v", p.Kind)
 }
 
 func byDeveloper(k chain.ProposalKind) bool {

@@ -32,6 +32,9 @@ func (x *execution) proposalTimer(r *running, t *chain.Timer, o *chain.Outcome) 
 	if err == nil {
 		was, err = r.perform(&p)
 	}
+	if err == nil {
+		err = r.tellGoverned(t.Proposal, &p)
+	}
 	if err := x.settle(r, before, err, o); err != nil {
 		return err
 	}
@@ -50,6 +53,13 @@ func (r *running) stillMay(p *chain.Proposal) error {
 	}
 	approve, _ := e.tally(p)
 	return refuseUnless(approve >= e.needed, abi.CodeNotPermitted, nil)
+}
+
+// tellGoverned tells that a proposal was carried out.
+func (r *running) tellGoverned(number uint64, p *chain.Proposal) error {
+	return r.notify(chain.TopicGovernance, &chain.Notice{
+		Subject: p.Proposer, Level: uint8(p.Kind), Reason: p.Reason, By: &p.Proposer, Number: number,
+	})
 }
 
 // perform does what a proposal asks for, and gives what it changed as it was
@@ -79,6 +89,8 @@ func (r *running) perform(p *chain.Proposal) (was []byte, err error) {
 		return nil, r.replace(a)
 	case *chain.Recover:
 		return r.recover(a)
+	case *chain.DeclareStolen:
+		return r.steal(a)
 	}
 	return nil, faultf("proposal of kind %v", p.Kind)
 }
@@ -134,5 +146,6 @@ func validateChange(old, next *chain.Params) error {
 	ok := next.Profile == old.Profile && (next.Protocol == old.Protocol || next.Protocol == old.Protocol+1)
 	ok = ok && next.TxGas >= leastTxGas && next.GasQuota >= next.TxGas && next.GasRefill > 0
 	ok = ok && next.StorageQuota >= leastStorage && next.StorageRefill > 0
+	ok = ok && next.VerdictGateways != 1 && next.VerdictGateways <= chain.MaxVerdicts // no single gateway quarantines
 	return refuseUnless(ok, abi.CodeBadArgument, nil)
 }

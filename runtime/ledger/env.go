@@ -91,7 +91,7 @@ func (e *env) Emit(topic, data []byte) error {
 	if e.run == nil {
 		return abi.CodeNotAllowedHere
 	}
-	if len(e.run.events) == abi.MaxEvents {
+	if len(e.run.events) >= abi.MaxEvents {
 		return abi.CodeTooManyEvents
 	}
 	e.run.events = append(e.run.events, chain.Event{
@@ -173,7 +173,7 @@ func (e *env) SetDeviceStatus(id abi.Hash, status abi.Status, reason []byte) err
 	if e.run == nil {
 		return abi.CodeNotAllowedHere
 	}
-	return e.run.x.setStatusBy(e.contract, id, status, reason)
+	return e.run.setStatusBy(e.contract, id, status, reason)
 }
 
 // Schedule implements wasm.Env. Who pays now pays for the timer, too.

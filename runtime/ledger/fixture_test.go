@@ -33,6 +33,7 @@ type fixture struct {
 var fixtures = []fixture{
 	{"testdata/chain-v1/", chain.OpUpgrade, 44},
 	{"testdata/chain-v2/", chain.OpGuardians, 44}, // from version 1 to 2 in its middle
+	{"testdata/chain-v3/", chain.OpSealed, 55},    // over version 2 to 3
 }
 
 const rulesChanged = `
@@ -185,6 +186,7 @@ func makeFixture(t *testing.T, dir string) {
 			g.Validators = append(g.Validators, chain.Validator{ID: uint64(i + 1), Key: v.Public()})
 			g.Accounts = append(g.Accounts, chain.Grant{Key: v.Public(), Roles: abi.RoleValidator})
 		}
+		inhabited(g)
 		g.Params.Protocol = 1
 		g.Params.BlockTimers, g.Params.ContractTimers, g.Params.AccountUploads = 4, 8, 5
 		g.Params.ActivationDelay = 2000
@@ -281,6 +283,10 @@ func course(w *world) {
 	courseOfTimers(w)
 	courseOfUpgrades(w)
 	courseOfPolicies(w)
+	w.propose(fixtureValidators[0], w.raised(), fixtureValidators[1], fixtureValidators[2])
+	courseOfDevices(w)
+	courseOfVerdicts(w)
+	courseOfLogs(w)
 	courseOfReplays(w)
 }
 
@@ -545,6 +551,100 @@ func courseOfPolicies(w *world) {
 		w.tx(door, chain.OpRevokeToken, &chain.RevokeToken{Token: token}),
 		w.tx(door, chain.OpRevokeToken, &chain.RevokeToken{Token: abi.Hash{1}}),
 		w.tx(nobody, chain.OpCall, &chain.Call{Contract: "access", Message: messages[0]}),
+	)
+}
+
+// courseOfDevices: proofs of origin, transfers, the blacklist.
+func courseOfDevices(w *world) {
+	first := fixtureValidators[0]
+	list := func(sequence uint64, by person, entries ...chain.ListEntry) []byte {
+		return w.tx(nobody, chain.OpImportBlacklist, w.list(by, chain.PlatformList{Platform: "harbour", Sequence: sequence, Time: w.now, Entries: entries}))
+	}
+	foreign := chain.ListEntry{Manufacturer: "Acme", Serial: "foreign", Listed: true, Reason: "stolen elsewhere"}
+	found := foreign
+	found.Listed, found.Reason = false, ""
+	w.block(
+		w.tx(nobody, chain.OpManufacturer, vouching("Acme", acme, factory)),
+		w.tx(operator, chain.OpManufacturer, vouching("Acme", acme, factory)),
+		w.tx(acme, chain.OpManufacturer, vouching("Acme", acme, factory, "second factory")),
+		w.tx(owner, chain.OpEnrol, w.proven("safe", owner, keyOfAll)),
+		w.tx(owner, chain.OpEnrol, w.enrolment("gauge", owner, chain.Labels{"floor": "1"})),
+		w.tx(nobody, chain.OpOrigin, &chain.ProveOrigin{Device: person("gauge").id(), Origin: w.signOrigin(originOf("gauge", "gauge"), "second factory")}),
+		w.tx(nobody, chain.OpOrigin, &chain.ProveOrigin{Device: person("gauge").id(), Origin: w.signOrigin(originOf("gauge", "gauge"), factory)}),
+		w.tx(owner, chain.OpTransfer, w.accepts("gauge", owner, other, 0)),
+		w.tx(owner, chain.OpTransfer, w.accepts("gauge", owner, other, 0)),
+		w.tx(operator, chain.OpPlatform, &chain.RegisterPlatform{Name: "harbour", Keys: [][]byte{harbour.Public()}, URL: "https://harbour.example"}),
+	)
+	w.block(
+		list(2, harbour, foreign, chain.ListEntry{Manufacturer: "Acme", Serial: "serial of safe", Listed: true}),
+		list(2, harbour, found),
+		list(3, "stranger", found),
+		w.tx(owner, chain.OpEnrol, w.enrolmentOf("foreign", &chain.Enrolment{Owner: owner.id(), Manufacturer: "Acme", Model: "m", Serial: "foreign"}, nil)),
+		list(3, harbour, found),
+		w.tx(acme, chain.OpBlacklist, &chain.Blacklist{Manufacturer: "Acme", Serial: "recalled", Hardware: []byte("board"), Listed: true, Reason: "recall"}),
+		w.tx(bolt, chain.OpBlacklist, &chain.Blacklist{Manufacturer: "Acme", Serial: "recalled", Reason: "no"}),
+		w.tx(owner, chain.OpDeviceStatus, set("safe", abi.StatusStolen)),
+		w.tx(other, chain.OpEnrol, w.proven("board", other, keyOfAll)),
+	)
+	w.block(w.tx(owner, chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{first.id(), other.id()}, Threshold: 2}),
+		w.tx(owner, chain.OpDeviceStatus, set("safe", abi.StatusActive)))
+	w.propose(first, proposal(chain.ProposeStolen, &chain.DeclareStolen{Device: person("safe").id(), Reason: "seen elsewhere"}), other)
+	w.later(1000)
+}
+
+// courseOfVerdicts: what behaviour contracts and gateways make of a device.
+func courseOfVerdicts(w *world) {
+	w.upload(developer, judgeWasm)
+	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "judge", Code: sha256.Sum256(judgeWasm)})
+	w.later(5000)
+	gauge := person("gauge").id()
+	bind := &chain.BindDevice{Device: gauge, Contracts: []string{"judge", "a"}}
+	evidence := func(time int64) []byte {
+		return w.tx(gate1, chain.OpEvidence, w.evidence("gauge", "gauge", "judge", time))
+	}
+	verdict := func(by person, l abi.Level) []byte { return w.tx(by, chain.OpVerdict, judged("gauge", "judge", l)) }
+	w.block(
+		w.tx(owner, chain.OpBindDevice, bind),
+		w.tx(other, chain.OpBindDevice, bind),
+		evidence(w.now-1),
+		verdict(gate1, abi.LevelAlert),
+		verdict(gate1, abi.LevelQuarantine),
+		verdict(nobody, abi.LevelQuarantine),
+		verdict(gate2, abi.LevelSuspectedStolen),
+		w.tx(operator, chain.OpDeviceStatus, &chain.DeviceStatus{Device: gauge, Status: abi.StatusActive}),
+		w.tx(operator, chain.OpDeviceStatus, set("gauge", abi.StatusActive)),
+		verdict(gate2, abi.LevelQuarantine),
+		w.tx(gate1, chain.OpVerdict, judged("gauge", "b", abi.LevelQuarantine)),
+	)
+	w.later(1000)
+	w.block(
+		evidence(w.now), evidence(w.now),
+		w.tx(gate1, chain.OpEvidence, w.evidence("gauge", "camera", "judge", w.now+1)),
+		w.tx(gate1, chain.OpSealed, &chain.Sealed{Device: gauge, Owner: []byte("sealed"), Authorities: []chain.SealedCopy{{Account: police.id(), Text: []byte("too")}}}),
+		w.tx(gate1, chain.OpAlert, &chain.Alert{Kind: "handshake-flood", Count: 9000}),
+		w.tx(gate1, chain.OpAlert, &chain.Alert{Kind: "handshake-flood", Count: 1, Device: &gauge}),
+		w.tx(nobody, chain.OpAlert, &chain.Alert{Kind: "handshake-flood", Count: 1}),
+	)
+	w.later(1000)
+}
+
+// courseOfLogs: the heads of decision logs.
+func courseOfLogs(w *world) {
+	log := w.log(gate1).grow(5, "")
+	fork := log.fork().grow(9, "fork")
+	at5 := log.anchor(0)
+	log.grow(9, "")
+	w.block(
+		w.tx(gate1, chain.OpAnchor, at5),
+		w.tx(nobody, chain.OpAnchor, at5),
+		w.tx(gate2, chain.OpAnchor, at5),
+		w.tx(gate2, chain.OpWitness, &chain.Witness{Account: gate1.id(), Size: 9, Root: fork.root()}),
+		w.tx(gate1, chain.OpAnchor, log.anchor(5)),
+		w.tx(gate1, chain.OpAnchor, fork.anchor(5)),
+		w.tx(gate1, chain.OpAnchor, at5),
+		w.tx(gate3, chain.OpWitness, &chain.Witness{Account: gate1.id(), Size: 9, Root: log.root()}),
+		w.tx(nobody, chain.OpOffence, &chain.Offence{Account: gate1.id(), First: log.note(gate1), Second: log.note(gate1)}),
+		w.tx(nobody, chain.OpOffence, &chain.Offence{Account: gate1.id(), First: log.note(gate1), Second: fork.note(gate1)}),
 	)
 }
 

@@ -2,7 +2,8 @@ package ledger
 
 import "github.com/seed79541315/postern/abi/chain"
 
-// The gas prices of native operations in protocol version 1, on the scale of
+// The gas prices of native operations, the same in all protocol versions that
+// know them, on the scale of
 // the contract host's table: a unit is about half a nanosecond. A change of any
 // number here is a change of the protocol version.
 const (
@@ -11,6 +12,9 @@ const (
 	gasCodeByte = 40     // each byte of code that a deployment assembles, checks and rewrites
 	gasTick     = 10_000 // a tick, towards the block's gas only
 	gasTimer    = 30_000 // a timer, before the contract that it runs
+
+	gasOrigin = 120_000 // a proof of origin with an enrolment: a signature, three records
+	gasListed = 20_000  // each entry of a platform's list: up to three records and an event
 )
 
 // gasOp is an operation's price beyond gasTx and gasByte.
@@ -31,6 +35,21 @@ var gasOp = map[chain.Op]uint64{
 	chain.OpApprove:      150_000, // the proposal's record, and what it asks for
 	chain.OpReject:       100_000, // the proposal's record
 	chain.OpGuardians:    40_000,
+
+	chain.OpManufacturer:    200_000, // up to eight points on a curve
+	chain.OpOrigin:          140_000, // a second signature
+	chain.OpTransfer:        160_000, // a second signature, five records
+	chain.OpBindDevice:      80_000,  // up to four contracts and their reports
+	chain.OpBlacklist:       60_000,
+	chain.OpPlatform:        200_000, // up to eight points on a curve
+	chain.OpImportBlacklist: 120_000, // a second signature
+	chain.OpAnchor:          200_000, // a second signature, a consistency proof, what witnesses saw
+	chain.OpOffence:         240_000, // two more signatures
+	chain.OpWitness:         40_000,
+	chain.OpVerdict:         100_000, // the other gateways' accounts
+	chain.OpEvidence:        140_000, // a second signature, before the contract
+	chain.OpAlert:           60_000,
+	chain.OpSealed:          80_000,
 }
 
 // declaredGas is what a transaction counts towards its block's gas.
@@ -42,5 +61,6 @@ func declaredGas(t *chain.Tx) uint64 {
 }
 
 // PriceOf is the least gas that an operation with arguments of n bytes needs.
-// A deployment and a call need more: the code's bytes, what the contract uses.
+// A deployment, a call and evidence need more: the code's bytes, what the contract
+// uses; so do an enrolment with a proof of origin and each entry of a list.
 func PriceOf(op chain.Op, n int) uint64 { return gasTx + gasByte*uint64(n) + gasOp[op] }

@@ -182,7 +182,7 @@ func TestWhoMayPropose(t *testing.T) {
 		{"the role without a seat", validator, chain.OpPropose, remove, abi.CodeMissingRole},
 		{"a deployment by an operator", operator, chain.OpPropose, proposal(chain.ProposeDeploy, &chain.Deploy{Name: "c"}), abi.CodeMissingRole},
 		{"a recovery by no guardian", operator, chain.OpPropose, proposal(chain.ProposeRecover, &chain.Recover{Account: owner.id(), Statement: []byte{1}}), abi.CodeNotPermitted},
-		{"an unknown kind", operator, chain.OpPropose, &chain.Propose{Kind: 10, Args: []byte{0xa0}, Reason: "r"}, abi.CodeUnknownOp},
+		{"an unknown kind", operator, chain.OpPropose, &chain.Propose{Kind: 11, Args: []byte{0xa0}, Reason: "r"}, abi.CodeUnknownOp},
 		{"no reason", operator, chain.OpPropose, &chain.Propose{Kind: remove.Kind, Args: remove.Args}, abi.CodeBadArgument},
 		{"arguments of another kind", operator, chain.OpPropose, &chain.Propose{Kind: chain.ProposeRecover, Args: remove.Args, Reason: "r"}, abi.CodeMalformed},
 		{"a validator that is not there", operator, chain.OpPropose, proposal(chain.ProposeRemoveValidator, &chain.RemoveValidator{ID: 9}), abi.CodeUnknownValidator},

@@ -7,6 +7,10 @@ import (
 
 // operate runs the operation of a transaction.
 func (r *running) operate(t *chain.Tx) error {
+	protocol := r.x.header.Protocol
+	if t.Op.Since() > protocol || t.Op.Since() == 0 {
+		return r.unknown(t)
+	}
 	if err := r.spend(PriceOf(t.Op, len(t.Args))); err != nil {
 		return err
 	}
@@ -16,7 +20,8 @@ func (r *running) operate(t *chain.Tx) error {
 	case chain.OpRotate:
 		return argued(r, t, chain.ParseRotate, (*running).rotate)
 	case chain.OpEnrol:
-		return argued(r, t, chain.ParseEnrol, (*running).enrol)
+		parse := func(b []byte) (chain.Enrol, error) { return chain.ParseEnrolIn(b, protocol) }
+		return argued(r, t, parse, (*running).enrol)
 	case chain.OpDeviceStatus:
 		return argued(r, t, chain.ParseDeviceStatus, (*running).deviceStatus)
 	case chain.OpUpload:
@@ -36,13 +41,58 @@ func (r *running) operate(t *chain.Tx) error {
 	case chain.OpRevokeToken:
 		return argued(r, t, chain.ParseRevokeToken, (*running).revokeToken)
 	case chain.OpPropose:
-		return argued(r, t, chain.ParsePropose, (*running).propose)
+		parse := func(b []byte) (chain.Propose, error) { return chain.ParseProposeIn(b, protocol) }
+		return argued(r, t, parse, (*running).propose)
 	case chain.OpApprove:
 		return argued(r, t, chain.ParseVote, (*running).approve)
 	case chain.OpReject:
 		return argued(r, t, chain.ParseVote, (*running).reject)
 	case chain.OpGuardians:
 		return argued(r, t, chain.ParseGuardians, (*running).nameGuardians)
+	}
+	return r.operateOnDevices(t)
+}
+
+// operateOnDevices runs the operations that protocol version 3 brought.
+func (r *running) operateOnDevices(t *chain.Tx) error {
+	switch t.Op {
+	case chain.OpManufacturer:
+		return argued(r, t, chain.ParseRegisterManufacturer, (*running).registerManufacturer)
+	case chain.OpOrigin:
+		return argued(r, t, chain.ParseProveOrigin, (*running).proveOrigin)
+	case chain.OpTransfer:
+		return argued(r, t, chain.ParseTransfer, (*running).transfer)
+	case chain.OpBindDevice:
+		return argued(r, t, chain.ParseBindDevice, (*running).bindDevice)
+	case chain.OpBlacklist:
+		return argued(r, t, chain.ParseBlacklist, (*running).blacklist)
+	case chain.OpPlatform:
+		return argued(r, t, chain.ParseRegisterPlatform, (*running).registerPlatform)
+	case chain.OpImportBlacklist:
+		return argued(r, t, chain.ParseImportBlacklist, (*running).importBlacklist)
+	case chain.OpAnchor:
+		return argued(r, t, chain.ParseAnchor, (*running).anchor)
+	case chain.OpOffence:
+		return argued(r, t, chain.ParseOffence, (*running).offence)
+	case chain.OpWitness:
+		return argued(r, t, chain.ParseWitness, (*running).witness)
+	case chain.OpVerdict:
+		return argued(r, t, chain.ParseVerdict, (*running).verdict)
+	case chain.OpEvidence:
+		return argued(r, t, chain.ParseEvidence, (*running).evidence)
+	case chain.OpAlert:
+		return argued(r, t, chain.ParseAlert, (*running).alert)
+	case chain.OpSealed:
+		return argued(r, t, chain.ParseSealed, (*running).seal)
+	}
+	panic("BUG: an operation that no function runs")
+}
+
+// unknown refuses an operation that the block's protocol version does not know,
+// for the price that it had when no program knew it.
+func (r *running) unknown(t *chain.Tx) error {
+	if err := r.spend(PriceOf(0, len(t.Args))); err != nil {
+		return err
 	}
 	return abi.CodeUnknownOp
 }

@@ -262,7 +262,7 @@ func TestTokens(t *testing.T) {
 
 func TestUnknownOp(t *testing.T) {
 	w := newWorld(t, nil)
-	for _, op := range []chain.Op{0, chain.OpGuardians + 1, 1 << 40} {
+	for _, op := range []chain.Op{0, chain.OpSealed + 1, 1 << 40} {
 		o := w.do(owner, op, encoded{0xa0})
 		w.want(o, abi.CodeUnknownOp)
 		if o.Gas != PriceOf(op, 1) {

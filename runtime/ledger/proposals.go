@@ -47,7 +47,7 @@ func (r *running) mayPropose(p *chain.Proposal, e *electorate) error {
 		if !r.sender.has(abi.RoleDeveloper) {
 			return abi.CodeMissingRole
 		}
-	case p.Kind == chain.ProposeRecover:
+	case byGuardians(p.Kind):
 		if !member {
 			return abi.CodeNotPermitted
 		}
@@ -84,9 +84,10 @@ func (r *running) rehearse(p *chain.Proposal) error {
 	if err := r.checkPossession(args); err != nil {
 		return err
 	}
-	before := r.x.state.mark()
+	before, events := r.x.state.mark(), len(r.events)
 	_, err = r.perform(p)
 	r.x.state.rollback(before)
+	r.events = r.events[:events]
 	return err
 }
 

@@ -197,7 +197,7 @@ func copyChunk(ctx context.Context, v *storage.View, imp *storage.Import, prefix
 func succession(old reader, g *chain.Genesis) (*state, error) {
 	s := newState(old)
 	for _, change := range []func(*state, *chain.Genesis) error{
-		succeedParams, succeedSeats, succeedAccounts, checkSeats, dropWindow, dropProposals,
+		succeedParams, succeedSeats, succeedAccounts, checkSeats, dropWindow, dropProposals, dropLogs,
 	} {
 		if err := change(s, g); err != nil {
 			return nil, err
@@ -326,6 +326,15 @@ func checkSeats(s *state, g *chain.Genesis) error {
 // chain, so no old one can come again.
 func dropWindow(s *state, _ *chain.Genesis) error {
 	return eachKey(s, []byte{'w'}, s.deleteFree)
+}
+
+// dropLogs forgets the heads of decision logs: a log is named by its chain, so
+// each gateway begins another. Proofs that one had two heads stay.
+func dropLogs(s *state, _ *chain.Genesis) error {
+	return errors.Join(
+		eachKey(s, chain.AnchorPrefix(), s.deleteFree),
+		eachKey(s, chain.AnchorsAtPrefix(), s.deleteFree),
+		eachKey(s, chain.WitnessesPrefix(), s.deleteFree))
 }
 
 // dropProposals ends what was proposed and not carried out: who agreed did so

@@ -180,7 +180,7 @@ func TestMigrateFails(t *testing.T) {
 		w.must(other, chain.OpUpgrade, &chain.Upgrade{Name: "c", Code: next, Migrate: work})
 		list = w.tickOver()
 		device := record(w, chain.DeviceKey(lock), chain.ParseDevice)
-		if got := w.contract("c"); got.Version != 3 || got.Code != next || len(list[0].Events) != 1 || device.Status != abi.StatusStolen {
+		if got := w.contract("c"); got.Version != 3 || got.Code != next || len(list[0].Events) != 2 || device.Status != abi.StatusStolen {
 			t.Errorf("%s: without its end it gives %+v, %+v", c.name, got, list[0])
 		}
 	}

@@ -24,7 +24,7 @@ func (r *running) approve(a *chain.Vote) error {
 }
 
 // reject is a vote against a proposal, the end of one's own, or an owner's
-// objection to the recovery of the account, which still has its key.
+// objection to what its guardians want, since the account still has its key.
 func (r *running) reject(a *chain.Vote) error {
 	p, err := r.readProposal(a.Proposal)
 	if err != nil {
@@ -34,11 +34,15 @@ func (r *running) reject(a *chain.Vote) error {
 	if err != nil {
 		return err
 	}
+	objects, err := r.x.isWard(&p, r.sender.id)
+	if err != nil {
+		return err
+	}
 	id, _ := e.member(&r.sender)
 	switch {
 	case p.Proposer == r.sender.id:
 		return r.end(a, &p, id, chain.ProposalWithdrawn)
-	case p.Kind == chain.ProposeRecover && recovers(&p, r.sender.id):
+	case objects:
 		return r.end(a, &p, id, chain.ProposalRejected)
 	case p.Status != chain.ProposalOpen:
 		return abi.CodeProposalClosed
@@ -46,9 +50,13 @@ func (r *running) reject(a *chain.Vote) error {
 	return r.cast(a.Proposal, &p, &e, false, a.Reason)
 }
 
-func recovers(p *chain.Proposal, account abi.Hash) bool {
-	a, err := chain.ParseRecover(p.Args)
-	return err == nil && a.Account == account
+// isWard says whether a proposal is the guardians' of an account.
+func (x *execution) isWard(p *chain.Proposal, account abi.Hash) (bool, error) {
+	if !byGuardians(p.Kind) {
+		return false, nil
+	}
+	ward, err := x.ward(p)
+	return ward == account, err
 }
 
 // end ends a proposal on the word of one who may.
@@ -112,14 +120,18 @@ func (r *running) agreed(number uint64, p *chain.Proposal, e *electorate) error 
 	case byDeveloper(p.Kind):
 		return x.wait(number, p, 0)
 	}
-	before := x.state.mark()
+	before, events := x.state.mark(), len(r.events)
 	was, err := r.perform(p)
+	if err == nil {
+		err = r.tellGoverned(number, p)
+	}
 	if err != nil {
 		code, ok := refusal(err)
 		if !ok {
 			return err
 		}
 		x.state.rollback(before)
+		r.events = r.events[:events]
 		return x.executed(number, p, nil, code)
 	}
 	return x.executed(number, p, was, abi.OK)
