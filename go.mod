@@ -8,6 +8,7 @@ require (
 	github.com/cometbft/cometbft-db v1.0.4
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/fxamacker/cbor/v2 v2.9.6
+	github.com/gopacket/gopacket v1.7.7
 	github.com/hyperledger-labs/SmartBFT v1.0.1
 	github.com/oasisprotocol/curve25519-voi v0.0.0-20230904125328-1f23a7beb09a
 	github.com/pion/logging v0.2.4

@@ -36,11 +36,13 @@ cd "$root"
 # bytes by a panic's location or a symbol's hash.
 compile() {
 	PATH=/usr/bin:/bin "$rustc" --edition 2021 --target wasm32-unknown-unknown --out-dir "$work" --remap-path-prefix="$root"=. \
-		-C opt-level=2 -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
+		-C opt-level="$level" -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
 }
 
-# build NAME FOLDER FILE: the contract in a folder, as the committed file.
+# build NAME FOLDER FILE [LEVEL]: the contract in a folder, as the committed
+# file. At level s one that would outgrow 64 KiB is smaller, and slower.
 build() {
+	level=${4:-2}
 	compile --crate-name postern --crate-type rlib -C embed-bitcode=yes sdk/rust/src/lib.rs
 	compile --crate-name "$1" --crate-type cdylib --extern postern="$work/libpostern.rlib" \
 		-C lto=fat -C strip=symbols -C link-arg=-zstack-size=16384 -C link-arg=--compress-relocations "$2/src/lib.rs"
@@ -53,6 +55,7 @@ build() {
 
 build_all() {
 	build access contracts/access contracts/access/access.wasm
+	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
 
@@ -84,7 +87,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template

@@ -17,3 +17,12 @@ var Access []byte
 
 // AccessHash is the hash under which a chain stores Access.
 func AccessHash() abi.Hash { return sha256.Sum256(Access) }
+
+// Behaviour is the contract of how devices behave; package behaviour makes its
+// messages.
+//
+//go:embed behaviour/behaviour.wasm
+var Behaviour []byte
+
+// BehaviourHash is the hash under which a chain stores Behaviour.
+func BehaviourHash() abi.Hash { return sha256.Sum256(Behaviour) }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/hex"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,27 +14,31 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm"
 )
 
-// The access contract runs on the smallest gateway: it passes the lean profile
-// and starts in one page of memory.
-func TestAccessIsLean(t *testing.T) {
-	info, err := wasm.Check(contracts.Access, abi.ProfileLean)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.MemoryPages != 1 {
-		t.Errorf("%d pages of memory", info.MemoryPages)
-	}
-	for _, e := range []abi.Entry{abi.EntryInit, abi.EntryExecute, abi.EntryTimer, abi.EntryQuery, abi.EntryDecide} {
-		found := false
-		for _, have := range info.Entries {
-			found = found || have == e
-		}
-		if !found {
-			t.Errorf("no entry point %v", e)
-		}
-	}
-	for _, use := range info.Uses {
-		t.Logf("%s: %d of %d", use.Name, use.Used, use.Limit)
+// The standard contracts run on the smallest gateway: they pass the lean
+// profile, start in one page of memory and take at most 64 KiB.
+func TestStandardContractsAreLean(t *testing.T) {
+	for name, c := range map[string]struct {
+		code    []byte
+		entries []abi.Entry
+	}{
+		"access":    {contracts.Access, []abi.Entry{abi.EntryInit, abi.EntryExecute, abi.EntryTimer, abi.EntryQuery, abi.EntryDecide}},
+		"behaviour": {contracts.Behaviour, []abi.Entry{abi.EntryInit, abi.EntryExecute, abi.EntryTimer, abi.EntryQuery, abi.EntryObserve}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			info, err := wasm.Check(c.code, abi.ProfileLean)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.MemoryPages != 1 || len(c.code) > 64<<10 {
+				t.Errorf("%d pages of memory, %d bytes", info.MemoryPages, len(c.code))
+			}
+			if !slices.Equal(info.Entries, c.entries) {
+				t.Errorf("entry points %v, want %v", info.Entries, c.entries)
+			}
+			for _, use := range info.Uses {
+				t.Logf("%s: %d of %d", use.Name, use.Used, use.Limit)
+			}
+		})
 	}
 }
 

@@ -199,7 +199,7 @@ func (r *reader) hours(n *node, path string, zones map[string]Zone) *Hours {
 			if _, known := zones[h.Zone]; known {
 				return
 			}
-			zone, err := zoneTable(h.Zone)
+			zone, err := ZoneTable(h.Zone)
 			if err != nil {
 				r.fail(n.line, path, "%v", err)
 				return

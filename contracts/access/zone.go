@@ -17,10 +17,11 @@ const (
 
 const day = 24 * 3600
 
-// zoneTable makes the table of an IANA time zone. It looks at each day and
+// ZoneTable makes the table of an IANA time zone for the years from 2025 to the
+// end of 2044. It looks at each day and
 // searches those whose offset changes: time.ZoneBounds gives bounds before
 // the time asked about at the end of leap years.
-func zoneTable(name string) (Zone, error) {
+func ZoneTable(name string) (Zone, error) {
 	// "Local" would depend on the machine, and "" means UTC.
 	if name == "" || name == "Local" {
 		return Zone{}, fmt.Errorf("want an IANA time zone such as Europe/Vienna")

@@ -106,7 +106,7 @@ fn kind_of(first: u8) -> Option<Kind> {
 }
 
 /// The exact number mantissa * 10^exponent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decimal {
     /// 0 for a whole number, else from -18 to -1.
     pub exponent: i64,
