@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -33,7 +34,8 @@ func (n *node) openDecisions(cfg config, id abi.Hash) error {
 		return err
 	}
 	n.decisions, err = declog.Open(declog.Config{
-		Dir: n.home.path(decisionsDir), Key: secret, Chain: id, Account: n.account, Signer: n.key, Budget: int64(cfg.Decisions) << 20,
+		Dir: n.home.path(decisionsDir), Key: secret, Chain: id, Account: n.account, Signer: n.key,
+		Budget: int64(cfg.Decisions) << 20, AnchorEvery: time.Duration(cfg.Anchor) * time.Second,
 		Clock:    func() int64 { ms, _ := n.clock(); return ms },
 		Anchored: func() (chain.Anchored, error) { return anchoredOn(n.store, n.account) },
 		Submit:   n.anchor, Prove: n.proveWithSteps, Logger: n.log,

@@ -75,6 +75,7 @@ type config struct {
 	Clock       string   `toml:"clock"`        // auto: ask the kernel; trusted: the operator vouches
 	Log         string   `toml:"log"`          // debug, info, warn or error
 	Decisions   int      `toml:"decisions"`    // MiB of decisions that are kept
+	Anchor      int      `toml:"anchor"`       // seconds between anchors of the decision log
 	Memory      int      `toml:"memory"`       // MiB that the process should stay within
 	RequestRate int      `toml:"request_rate"` // requests a device may make a second; negative: unlimited
 	TxRate      int      `toml:"tx_rate"`      // transactions a second of one payer
@@ -94,6 +95,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #join    = "auto"           # how a node far behind catches up: blocks, snapshot, or auto
 #keep_blocks = 0            # how many blocks stay below the newest snapshot; 0 keeps all
 #decisions = 256            # MiB of decisions to keep; older ones go once they are anchored
+#anchor  = 60               # seconds at least between heads of the decision log on the ledger, unless a receipt is asked for
 #engine  = "auto"           # Wasm engine: auto, compiler or interpreter
 %sclock   = %q           # auto: the kernel must say that the clock is synchronised; trusted: you say so
 #log     = "info"           # debug, info, warn or error
@@ -149,6 +151,9 @@ func (c *config) validate() error {
 	if c.Decisions < 0 || c.Decisions > maxDecisions {
 		return fmt.Errorf("decisions = %d: between 1 and %d MiB, 0 for the default", c.Decisions, maxDecisions)
 	}
+	if c.Anchor < 0 || c.Anchor > maxAnchor {
+		return fmt.Errorf("anchor = %d: between 1 and %d seconds, 0 for the default", c.Anchor, maxAnchor)
+	}
 	if c.Memory < minMemory {
 		return fmt.Errorf("memory = %d: a node needs at least %d MiB", c.Memory, minMemory)
 	}
@@ -157,6 +162,10 @@ func (c *config) validate() error {
 
 // maxDecisions is the greatest budget of the decision log, in MiB.
 const maxDecisions = 1 << 20
+
+// maxAnchor is how seldom a decision log may be anchored, in seconds: what lies
+// behind the last anchor is the gateway's word alone.
+const maxAnchor = 24 * 60 * 60
 
 // What a node is set to stay within, in MiB, by the profile of its chain. With
 // one Go contract a node took 72 MiB, and 108 while it was deployed.

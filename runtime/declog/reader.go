@@ -14,6 +14,7 @@ import (
 type Reader struct {
 	files files
 	next  uint64 // number of the next record, as far as the files tell
+	below uint64 // numbers below it may have been given out
 }
 
 // OpenReader opens the log in a folder for reading. The error is that of a
@@ -42,7 +43,7 @@ func (r *Reader) open() error {
 	if err != nil {
 		return err
 	}
-	r.next = last.next
+	r.next, r.below = last.next, last.reserved
 	return nil
 }
 
@@ -60,8 +61,13 @@ func (r *Reader) Size() uint64 { return r.files.tree.size }
 func (r *Reader) Numbers() (first, next uint64) { return r.files.segments[0].number, r.next }
 
 // Decision reads the decision with a number. abi.CodeNotFound means that there
-// is none, or none any more.
-func (r *Reader) Decision(number uint64) (*Item, error) { return r.files.decision(number) }
+// is none, or none any more, abi.CodeNotReady that it may be written soon.
+func (r *Reader) Decision(number uint64) (*Item, error) {
+	if number >= r.next && number < r.below {
+		return nil, fmt.Errorf("record %d is not in the files, or not yet: %w", number, abi.CodeNotReady)
+	}
+	return r.files.decision(number)
+}
 
 // Scan hands on the records from a number on, oldest first. ErrStop ends it
 // without an error.
@@ -92,7 +98,7 @@ var ErrStop = errors.New("enough records were read")
 // Receipt makes the receipt of a decision from the proof of the log's anchor in
 // some state, as Log.Receipt does from the newest.
 func (r *Reader) Receipt(number uint64, e *proof.Entry, steps []proof.Step) (*proof.Receipt, error) {
-	it, err := r.files.decision(number)
+	it, err := r.Decision(number)
 	if err != nil {
 		return nil, err
 	}
