@@ -13,6 +13,11 @@ func (r *running) alert(a *chain.Alert) error {
 	if !r.sender.has(abi.RoleGateway) {
 		return abi.CodeMissingRole
 	}
+	if a.Device != nil {
+		if _, err := r.x.readDevice(*a.Device); err != nil {
+			return err
+		}
+	}
 	s, key := r.x.state, chain.AlertKey(r.sender.id, a.Kind)
 	sum, known, err := load(s, key, chain.ParseAlerts)
 	if err != nil {
