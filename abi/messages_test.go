@@ -64,6 +64,7 @@ var codecs = []codec{
 	codecOf("response", true, ParseResponse, AppendResponse),
 	codecOf("decision-request", true, ParseDecisionRequest, AppendDecisionRequest),
 	codecOf("verdict", false, ParseVerdict, AppendVerdict),
+	codecOf("observation", true, ParseObservation, AppendObservation),
 	codecOf("input", false, ParseInput, AppendInput),
 	codecOf("answer", false, ParseAnswer, AppendAnswer),
 	codecOf("tx-result", false, ParseTxResult, AppendTxResult),
@@ -138,6 +139,9 @@ func buildVectors(t testing.TB) (list []vector) {
 	add("steps/none", "steps", AppendSteps(nil, &Steps{}))
 	add("steps/more", "steps", AppendSteps(nil, &Steps{Steps: [][]byte{{1}, {2}}, More: true}))
 	list = append(list, reportVectors()...)
+	add("observation", "observation", AppendObservation(nil, &Observation{Kind: ObserveFlows, Device: hash("device"), Time: 1_700_000_000_000, Payload: []byte{0x81, 0xa0}}))
+	add("input/evidence", "input", AppendInput(nil, &Input{Chain: hash("chain"), Height: 42, Time: 1_700_000_000_000, Contract: "thermostat",
+		Caller: ref(hash("gateway")), Roles: RoleGateway, Transaction: ref(hash("transaction")), Owner: hash("owner"), Evidence: ref(hash("device")), Message: []byte{0xa0}}))
 	add("subscription/all events from now on", "subscription", AppendSubscription(nil, &Subscription{}))
 	after, bell := uint64(41), "bell"
 	add("subscription/all", "subscription", AppendSubscription(nil, &Subscription{After: &after,
