@@ -52,7 +52,7 @@ const MAX_LINE: usize = 160;
 
 /// What was found in one observation.
 pub struct Findings {
-    w: Writer,
+    w: Option<Writer>, // most observations need none
     told: usize,
     count: u64,
     /// What the findings add to the score, and to that of theft.
@@ -64,7 +64,7 @@ pub struct Findings {
 
 impl Findings {
     pub fn new() -> Findings {
-        Findings { w: Writer::new(MAX_TOLD * (MAX_LINE + 2) + 64), told: 0, count: 0, weight: 0, theft: 0, heaviest: 0, reason: None }
+        Findings { w: None, told: 0, count: 0, weight: 0, theft: 0, heaviest: 0, reason: None }
     }
 
     /// Adds a finding of a weight.
@@ -80,7 +80,8 @@ impl Findings {
         }
         if self.told < MAX_TOLD {
             self.told += 1;
-            self.w.text_bytes(line.bytes());
+            let w = self.w.get_or_insert_with(|| Writer::new(MAX_TOLD * (MAX_LINE + 2)));
+            w.text_bytes(line.bytes());
         }
     }
 
@@ -96,8 +97,8 @@ impl Findings {
     /// The encoded array of texts; empty where there is none.
     pub fn encoded(self) -> &'static [u8] {
         let untold = self.count - self.told as u64;
-        let items = match self.w.finish() {
-            Ok(items) if !items.is_empty() => items,
+        let items = match self.w.map(Writer::finish) {
+            Some(Ok(items)) => items,
             _ => return &[],
         };
         let mut w = Writer::new(items.len() + 64);

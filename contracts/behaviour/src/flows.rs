@@ -22,12 +22,8 @@ pub fn judge(o: &Observation, prefix: Key, profile: &Profile, record: &mut Recor
         if flow.remote.is_empty() && !profile.settings.judges_frames(flow.to_device) {
             continue;
         }
-        let subject = Subject {
-            name: lower(flow.name),
-            classes: site.classes(flow.remote),
-            local: site.is_local(flow.remote),
-            flow,
-        };
+        let classes = if profile.has(Bucket::Class, flow.to_device) { site.classes(flow.remote) } else { 0 };
+        let subject = Subject { name: lower(flow.name), classes, site: &site, flow };
         match decide(&subject, profile, &mut pages) {
             Some(entry) if entry.forbids() => tell(Finding::FlowForbidden, &subject, Some(entry.sequence), &profile.settings, out),
             Some(_) => {}

@@ -15,6 +15,7 @@
 //! An entry lies in the bucket of its rarest field: see [`Bucket`].
 
 use crate::codes::*;
+use crate::site::Site;
 use postern::{Abort, Flow};
 
 pub const DROP: u16 = 1; // forbids; else admits
@@ -96,8 +97,7 @@ pub struct Subject<'a> {
     pub name: &'a [u8],
     /// Bit i: it is of the profile's class i.
     pub classes: u32,
-    /// It is on a local network, or the frame cannot leave one.
-    pub local: bool,
+    pub site: &'a Site,
 }
 
 /// The entries of a page.
@@ -178,13 +178,14 @@ impl<'a> Entry<'a> {
     pub fn holds(&self, s: &Subject) -> bool {
         let f = &s.flow;
         let width = [IPV4, IPV6].iter().zip([4, 16]).all(|(&flag, size)| !self.has(flag) || f.remote.len() == size);
-        if !width || self.has(TO_DEVICE) != f.to_device || self.has(LOCAL) && !s.local {
+        if !width || self.has(TO_DEVICE) != f.to_device {
             return false;
         }
         if self.has(BY_DEVICE) && f.begun_by_device == Some(false) || self.has(BY_OTHER) && f.begun_by_device == Some(true) {
             return false;
         }
-        self.fields_hold(s).unwrap_or(false)
+        // Whether an address is local takes longest to tell, so that comes last.
+        self.fields_hold(s).unwrap_or(false) && (!self.has(LOCAL) || s.site.is_local(f.remote))
     }
 
     fn fields_hold(&self, s: &Subject) -> Option<bool> {
