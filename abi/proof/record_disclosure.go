@@ -157,3 +157,6 @@ func ParseDisclosure(b []byte) (*Disclosure, error) {
 	}
 	return &d, nil
 }
+
+// Value is the encoding of a field that is shown, nil if it is hidden.
+func (d *Disclosure) Value(f Field) []byte { return d[f-1].value }

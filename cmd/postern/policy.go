@@ -45,6 +45,7 @@ rules that permit or deny. contracts/access/README.md describes it.`,
 				Name: "delete", Usage: "delete one rule of the active policy", ArgsUsage: "RULE-ID", Description: example("postern policy delete technicians-go-down"),
 				Flags: withConnect(contract), Action: policyDelete,
 			},
+			policyReplayCommand(),
 		},
 	}
 }

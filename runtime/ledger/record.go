@@ -38,9 +38,7 @@ func (l *Ledger) record(ctx context.Context, a *abi.Answer, who *asker, domain s
 		Caller: who.caller.account, Domain: domain, Contract: a.Contract, CodeHash: a.CodeHash, Request: request,
 		Permit: a.Permit, Code: a.Code, Reason: a.Reason, ReasonID: a.ReasonID, TTL: a.TTL,
 	}
-	if a.Obligations != nil {
-		r.Obligations = sha256.Sum256(a.Obligations)
-	}
+	r.Obligations = HashObligations(a.Obligations)
 	number, err := l.cfg.Log.Append(ctx, r)
 	r.Request = nil
 	l.recordings.Put(r)
@@ -49,4 +47,13 @@ func (l *Ledger) record(ctx context.Context, a *abi.Answer, who *asker, domain s
 		return
 	}
 	a.Record = number
+}
+
+// HashObligations is what a record says of the obligations in an answer: zero if
+// there are none.
+func HashObligations(encoded []byte) (h abi.Hash) {
+	if encoded != nil {
+		h = sha256.Sum256(encoded)
+	}
+	return h
 }
