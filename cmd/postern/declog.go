@@ -23,8 +23,9 @@ const (
 	decisionsKey = "decisions.key"
 )
 
-// anchorProtocol is the first protocol version that takes anchors.
-const anchorProtocol = 3
+// gatewayProtocol is the first protocol version that takes what gateways tell
+// the ledger of their own accord.
+const gatewayProtocol = 3
 
 // openDecisions opens the decision log. The ledger and the outbox are there by
 // the time that it runs.
@@ -65,8 +66,17 @@ func (h home) decisionsKey() ([]byte, error) {
 // anchor brings a head of the decision log onto the ledger, if the chain takes
 // such and the node's account may.
 func (n *node) anchor(ctx context.Context, args []byte) error {
-	if n.ledger.Params().Protocol < anchorProtocol {
-		return fmt.Errorf("the chain runs protocol %d, and takes heads of decision logs from %d on: %w", n.ledger.Params().Protocol, anchorProtocol, abi.CodeNotReady)
+	if err := n.isGateway("heads of decision logs"); err != nil {
+		return err
+	}
+	_, err := n.outbox.Put(ctx, chain.OpAnchor, args)
+	return err
+}
+
+// isGateway says why the ledger would not take what from this node.
+func (n *node) isGateway(what string) error {
+	if p := n.ledger.Params().Protocol; p < gatewayProtocol {
+		return fmt.Errorf("the chain runs protocol %d, and takes %s from %d on: %w", p, what, gatewayProtocol, abi.CodeNotReady)
 	}
 	s, err := n.ledger.Standing(n.key.Public())
 	if err != nil {
@@ -75,8 +85,7 @@ func (n *node) anchor(ctx context.Context, args []byte) error {
 	if !s.Known || s.Roles&abi.RoleGateway == 0 {
 		return fmt.Errorf("this node's account is no gateway on the ledger: %w", abi.CodeNotReady)
 	}
-	_, err = n.outbox.Put(ctx, chain.OpAnchor, args)
-	return err
+	return nil
 }
 
 // proveWithSteps proves what stands in the newest state under a key, with all

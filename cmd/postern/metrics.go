@@ -92,6 +92,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.storage(put)
 	c.contracts(put)
 	c.gateway(put)
+	c.behaviour(put)
 	if c.n.peering != nil {
 		c.peers(put)
 	}

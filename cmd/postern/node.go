@@ -18,6 +18,7 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/gateway"
 	"github.com/seed79541315/postern/net/web"
+	"github.com/seed79541315/postern/runtime/behaviour"
 	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/runtime/declog"
 	"github.com/seed79541315/postern/runtime/ledger"
@@ -49,6 +50,8 @@ type node struct {
 	runtime   *wasm.Runtime
 	outbox    *outbox.Outbox
 	decisions *declog.Log
+	verdicts  *outbox.Outbox
+	behaviour *behaviour.Monitor
 	ledger    *ledger.Ledger
 	snapshots *ledger.Snapshots
 	role      *role
@@ -130,7 +133,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	if err := n.identify(); err != nil {
 		return err
 	}
-	if err := n.openOutbox(chain.ChainID(raw)); err != nil {
+	if n.outbox, err = n.openLane(chain.ChainID(raw), "outbox", outboxLane); err != nil {
 		if _, known, _ := accountOn(n.store, n.key.Public()); !known {
 			err = fmt.Errorf("%w; or put %s back: the ledger knows no account of the key in it", err, n.home.path(nodeKeyFile))
 		}
@@ -147,6 +150,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.ledger.OnCommit(func(*chain.Block) { n.decisions.Committed() })
+	if err := n.openBehaviour(chain.ChainID(raw)); err != nil {
+		return err
+	}
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
 }
@@ -203,17 +209,16 @@ func (n *node) checkGenesis(raw []byte) error {
 // itself.
 const outboxLane = 1
 
-// openOutbox opens the node's own transactions. Ledger and consensus are
-// opened after it and are there by the time that it runs.
-func (n *node) openOutbox(id abi.Hash) (err error) {
-	n.outbox, err = outbox.Open(outbox.Config{
-		Path: n.home.path("outbox"), Chain: id, Key: n.key, Account: n.account, Lane: outboxLane, Gas: n.callGas,
+// openLane opens the node's own transactions of one lane. Ledger and consensus
+// are there by the time that it runs.
+func (n *node) openLane(id abi.Hash, file string, lane uint64) (*outbox.Outbox, error) {
+	return outbox.Open(outbox.Config{
+		Path: n.home.path(file), Chain: id, Key: n.key, Account: n.account, Lane: lane, Gas: n.callGas,
 		Submit:   n.submit,
 		Wait:     func(ctx context.Context, id abi.Hash) (abi.TxResult, error) { return n.ledger.Wait(ctx, id) },
-		Sequence: func() (uint64, error) { return lastSequence(n.store, n.account, outboxLane) },
+		Sequence: func() (uint64, error) { return lastSequence(n.store, n.account, lane) },
 		Logger:   n.log,
 	})
-	return err
 }
 
 // callGas is what the chain's parameters of now give a call.
@@ -269,6 +274,9 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	}
 	group.Go(func() error { return n.outbox.Run(ctx) })
 	group.Go(func() error { return n.decisions.Run(ctx) })
+	group.Go(func() error { return n.verdicts.Run(ctx) })
+	group.Go(func() error { return n.behaviour.Run(ctx) })
+	group.Go(func() error { return n.watchReleases(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {
 		group.Go(func() error { return n.web.Run(ctx) })
@@ -323,8 +331,10 @@ func (n *node) close() error {
 	if n.decisions != nil {
 		errs = append(errs, n.decisions.Close())
 	}
-	if n.outbox != nil {
-		errs = append(errs, n.outbox.Close())
+	for _, o := range []*outbox.Outbox{n.outbox, n.verdicts} {
+		if o != nil {
+			errs = append(errs, o.Close())
+		}
 	}
 	if n.store != nil {
 		if err := n.store.Close(); !errors.Is(err, storage.ErrFatal) { // whoever met the failure has said it

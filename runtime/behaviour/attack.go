@@ -50,7 +50,14 @@ type attack struct {
 	sources map[string]uint64 // by origin, by the rule of Misra and Gries: each is at most count/(maxSources+1) too low
 }
 
-func (t *attacks) init() { t.kinds = make(map[string]*attack) }
+func (t *attacks) init() {
+	t.kinds = make(map[string]*attack)
+	for _, kind := range []string{AttackHandshakeFlood, AttackBadSignatures, AttackUnknownContracts, AttackMalformedFrames, AttackUnknownKeys} {
+		t.kinds[kind] = newAttack()
+	}
+}
+
+func newAttack() *attack { return &attack{sources: make(map[string]uint64, maxSources)} }
 
 // Attack counts an attack on this gateway: one of the kinds above, or another
 // name (abi.ValidName), as long as they are few. from is where it came from, an
@@ -64,7 +71,7 @@ func (m *Monitor) Attack(kind, from string) {
 		if len(m.attacks.kinds) >= chain.MaxAlertKinds || !abi.ValidName(kind) {
 			return
 		}
-		a = &attack{sources: make(map[string]uint64, maxSources)}
+		a = newAttack()
 		m.attacks.kinds[kind] = a
 	}
 	if a.count == 0 {

@@ -31,7 +31,7 @@ type world struct {
 	mu      sync.Mutex
 	bound   map[abi.Hash][]guard // guarded by mu
 	asked   []string             // contract and kind of each question; guarded by mu
-	quiet   bool                 // asked is not kept
+	quiet   bool                 // asked is not kept; guarded by mu
 	err     error                // of the ledger; guarded by mu
 	refuse  error                // of Submit; guarded by mu
 	sent    []sent               // guarded by mu
@@ -120,9 +120,11 @@ func (w *world) Observe(_ context.Context, x *ledger.Watch) (j ledger.Judged, er
 		}
 	}
 	for _, g := range guards {
-		if !w.quiet {
-			w.with(func() { w.asked = append(w.asked, g.name+" "+x.Observation.Kind.String()) })
-		}
+		w.with(func() {
+			if !w.quiet {
+				w.asked = append(w.asked, g.name+" "+x.Observation.Kind.String())
+			}
+		})
 		local, _ := x.Local(g.name)
 		o := g.judge(x.Observation, local)
 		o.Contract = g.name
@@ -156,6 +158,20 @@ func (w *world) submit(_ context.Context, op chain.Op, args []byte) error {
 	w.sent = append(w.sent, s)
 	return nil
 }
+
+// questions are those that contracts were asked, and changed is how many changes
+// of isolations were told, since forget.
+func (w *world) questions() (list []string) {
+	w.with(func() { list = slices.Clone(w.asked) })
+	return list
+}
+
+func (w *world) changed() (n int) {
+	w.with(func() { n = len(w.changes) })
+	return n
+}
+
+func (w *world) forget() { w.with(func() { w.asked, w.changes = nil, nil }) }
 
 // took gives and forgets what was sent.
 func (w *world) took() (list []sent) {

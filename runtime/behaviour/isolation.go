@@ -40,7 +40,7 @@ func (t *isolations) init(a *alarms) { t.alarms, t.table = a, make(map[abi.Hash]
 // Isolated says whether this gateway isolates a device, until when unless it is
 // prolonged, and why: the level's name, the contract and its reason.
 func (m *Monitor) Isolated(device abi.Hash) (until time.Time, reason string, ok bool) {
-	if m.isolated.count.Load() == 0 {
+	if !m.IsolatesAny() {
 		return time.Time{}, "", false
 	}
 	m.isolated.mu.RLock()
@@ -48,6 +48,9 @@ func (m *Monitor) Isolated(device abi.Hash) (until time.Time, reason string, ok 
 	i, ok := m.isolated.table[device]
 	return i.until, i.reason, ok
 }
+
+// IsolatesAny says whether any device is isolated.
+func (m *Monitor) IsolatesAny() bool { return m.isolated.count.Load() > 0 }
 
 // Release ends the isolation of a device, because the ledger says that somebody
 // answers for it.

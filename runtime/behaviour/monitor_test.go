@@ -25,8 +25,8 @@ func TestReportIsJudged(t *testing.T) {
 		w.report(id(1), abi.ObserveTelemetry)
 		w.report(id(1), abi.ObserveFlows)
 		w.report(id(2), abi.ObserveLocation)
-		if want := []string{"guard telemetry", "other telemetry", "guard flows", "other flows"}; !slices.Equal(w.asked, want) {
-			t.Errorf("asked %q", w.asked)
+		if want := []string{"guard telemetry", "other telemetry", "guard flows", "other flows"}; !slices.Equal(w.questions(), want) {
+			t.Errorf("asked %q", w.questions())
 		}
 		if local, ok := w.watches.local(id(1), "guard"); !ok || local[0] != 2 {
 			t.Errorf("the record is %x, %v", local, ok)
@@ -64,8 +64,8 @@ func TestReportRefuses(t *testing.T) {
 			t.Errorf("%v of %d bytes: %v, want %v", c.kind, len(c.payload), err, c.want)
 		}
 	}
-	if len(w.asked) != 0 || w.Stats().Watched != 0 {
-		t.Errorf("asked %q", w.asked)
+	if len(w.questions()) != 0 || w.Stats().Watched != 0 {
+		t.Errorf("asked %q", w.questions())
 	}
 }
 
@@ -131,8 +131,8 @@ func TestGraveJudgementIsolates(t *testing.T) {
 			w.bind(id(1), says("fine", abi.Judgement{}), says("guard", abi.Judgement{Level: level, ReasonID: "moved"}))
 			w.report(id(1), abi.ObserveLocation)
 			until, reason, ok := w.Isolated(id(1))
-			if want := level >= abi.LevelSuspectedStolen; ok != want || len(w.changes) != map[bool]int{true: 1}[want] {
-				t.Fatalf("%v: %v, changes %v", level, ok, w.changes)
+			if want := level >= abi.LevelSuspectedStolen; ok != want || w.changed() != map[bool]int{true: 1}[want] {
+				t.Fatalf("%v: %v, changes %d", level, ok, w.changed())
 			}
 			if !ok {
 				return
@@ -146,12 +146,12 @@ func TestGraveJudgementIsolates(t *testing.T) {
 			elapse(IsolationTime - time.Minute)
 			w.report(id(1), abi.ObserveLocation) // prolongs it
 			elapse(IsolationTime - time.Second)
-			if _, _, ok := w.Isolated(id(1)); !ok || len(w.changes) != 1 {
-				t.Errorf("after %v: %v, changes %v", 2*IsolationTime, ok, w.changes)
+			if _, _, ok := w.Isolated(id(1)); !ok || w.changed() != 1 {
+				t.Errorf("after %v: %v, changes %d", 2*IsolationTime, ok, w.changed())
 			}
 			elapse(time.Second)
-			if _, _, ok := w.Isolated(id(1)); ok || len(w.changes) != 2 {
-				t.Errorf("at the end: %v, changes %v", ok, w.changes)
+			if _, _, ok := w.Isolated(id(1)); ok || w.changed() != 2 {
+				t.Errorf("at the end: %v, changes %d", ok, w.changed())
 			}
 		})
 	}
@@ -175,12 +175,12 @@ func TestIsolationAndClockJumps(t *testing.T) {
 		}
 		w.Release(id(1))
 		w.Release(id(1))
-		if _, _, ok := w.Isolated(id(1)); ok || len(w.changes) != 2 {
-			t.Errorf("released: %v, %d changes", ok, len(w.changes))
+		if _, _, ok := w.Isolated(id(1)); ok || w.changed() != 2 {
+			t.Errorf("released: %v, %d changes", ok, w.changed())
 		}
 		elapse(2 * IsolationTime)
-		if len(w.changes) != 2 {
-			t.Errorf("%d changes", len(w.changes))
+		if w.changed() != 2 {
+			t.Errorf("%d changes", w.changed())
 		}
 	})
 }
@@ -195,20 +195,20 @@ func TestSilence(t *testing.T) {
 			elapse(29 * time.Second)
 		}
 		last := time.Now().Add(-29 * time.Second).UnixMilli()
-		w.with(func() { w.asked = nil })
+		w.forget()
 		var seen []byte
 		w.bind(id(1), guard{"soon", func(o *abi.Observation, _ []byte) (x ledger.Opinion) { seen = slices.Clone(o.Payload); return x }}, counts("late", 0))
 		elapse(time.Second)
-		if !slices.Equal(w.asked, []string{"soon silence"}) || !slices.Equal(seen, silencePayload(last)) {
-			t.Errorf("asked %q, payload %x", w.asked, seen)
+		if !slices.Equal(w.questions(), []string{"soon silence"}) || !slices.Equal(seen, silencePayload(last)) {
+			t.Errorf("asked %q, payload %x", w.questions(), seen)
 		}
 		elapse(time.Hour)
-		if !slices.Equal(w.asked, []string{"soon silence", "late silence"}) {
-			t.Errorf("asked %q", w.asked)
+		if !slices.Equal(w.questions(), []string{"soon silence", "late silence"}) {
+			t.Errorf("asked %q", w.questions())
 		}
 		elapse(100 * time.Hour)
-		if len(w.asked) != 2 || w.Stats().Alarms != 0 {
-			t.Errorf("asked %q, %d alarms", w.asked, w.Stats().Alarms)
+		if len(w.questions()) != 2 || w.Stats().Alarms != 0 {
+			t.Errorf("asked %q, %d alarms", w.questions(), w.Stats().Alarms)
 		}
 	})
 }
@@ -222,20 +222,20 @@ func TestTimersAreBounded(t *testing.T) {
 		w.bind(id(2), says("patient", abi.Judgement{Timer: math.MaxInt64}))
 		w.report(id(1), abi.ObserveFlows)
 		w.report(id(2), abi.ObserveFlows)
-		w.with(func() { w.asked = nil })
+		w.forget()
 		elapse(minSilence - time.Millisecond)
-		if len(w.asked) != 0 {
-			t.Errorf("asked %q", w.asked)
+		if len(w.questions()) != 0 {
+			t.Errorf("asked %q", w.questions())
 		}
 		elapse(time.Hour)
-		if n := len(w.asked); n != 60 {
+		if n := len(w.questions()); n != 60 {
 			t.Errorf("asked %d times in an hour", n)
 		}
 		w.bind(id(1))
-		w.with(func() { w.asked = nil })
+		w.forget()
 		elapse(maxSilence)
-		if !slices.Equal(w.asked, []string{"patient silence"}) || w.Stats().Alarms != 1 {
-			t.Errorf("asked %q, %d alarms", w.asked, w.Stats().Alarms)
+		if !slices.Equal(w.questions(), []string{"patient silence"}) || w.Stats().Alarms != 1 {
+			t.Errorf("asked %q, %d alarms", w.questions(), w.Stats().Alarms)
 		}
 	})
 }
@@ -247,12 +247,12 @@ func TestSilenceIsRetried(t *testing.T) {
 		defer w.run()()
 		w.bind(id(1), counts("guard", time.Minute))
 		w.report(id(1), abi.ObserveTelemetry)
-		w.with(func() { w.err, w.asked = abi.CodeInternal, nil })
+		w.with(func() { w.err = abi.CodeInternal })
 		elapse(5 * time.Minute)
 		w.with(func() { w.err = nil })
 		elapse(time.Minute)
-		if !slices.Equal(w.asked, []string{"guard silence"}) {
-			t.Errorf("asked %q", w.asked)
+		if !slices.Equal(w.questions(), []string{"guard telemetry", "guard silence"}) {
+			t.Errorf("asked %q", w.questions())
 		}
 	})
 }
@@ -266,14 +266,14 @@ func TestDenials(t *testing.T) {
 		w.Denied(id(1), "doors", abi.CodeDenied, "open", "door-1")
 		synctest.Wait()
 		want := (&denial{id(1), "doors", "open", "door-1", abi.CodeDenied}).payload()
-		if !slices.Equal(w.asked, []string{"guard denial"}) || !slices.Equal(seen, want) {
-			t.Fatalf("asked %q, %x", w.asked, seen)
+		if !slices.Equal(w.questions(), []string{"guard denial"}) || !slices.Equal(seen, want) {
+			t.Fatalf("asked %q, %x", w.questions(), seen)
 		}
 		for range 1000 { // as fast as it can, for a minute
 			w.Denied(id(1), strings.Repeat("\u20ac", 1000), abi.CodeDenied, "open", "door-1")
 			elapse(60 * time.Millisecond)
 		}
-		if n := len(w.asked); n < 60 || n > 60+denialBurst+1 {
+		if n := len(w.questions()); n < 60 || n > 60+denialBurst+1 {
 			t.Errorf("%d denials judged in a minute", n)
 		}
 		if err := cbor.Validate(seen); err != nil || len(seen) > 4*maxDenialText {
