@@ -224,6 +224,7 @@ var (
 	testAccount = chain.AccountID(keyOf(1).Public())
 	testSecret  = bytes.Repeat([]byte{5}, KeySize)
 	testSet     = chain.ValidatorSet{{ID: 1, Key: keyOf(9).Public()}}
+	anchorKey   = chain.AnchorKey(testAccount)
 	testTrust   = proof.Trusted{Chain: testChain, Validators: testSet}
 )
 

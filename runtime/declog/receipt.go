@@ -39,6 +39,15 @@ func (l *Log) Receipt(ctx context.Context, number uint64, now bool) (*proof.Rece
 	return l.files.receipt(l.cfg.Account, it, e, steps)
 }
 
+// Decision reads the decision with a number, anchored or not, once it is synced.
+func (l *Log) Decision(number uint64) (*proof.Record, error) {
+	it, err := l.find(number)
+	if err != nil {
+		return nil, err
+	}
+	return it.Decision, nil
+}
+
 // anchorNow sees to an anchor that covers a position. One that is under way may
 // not: then another one follows, since the demand outlasts it.
 func (l *Log) anchorNow(ctx context.Context, position uint64) error {
