@@ -14,7 +14,7 @@ const (
 	gasTimer    = 30_000 // a timer, before the contract that it runs
 
 	gasOrigin = 120_000 // a proof of origin with an enrolment: a signature, three records
-	gasListed = 20_000  // each entry of a platform's list: up to three records and an event
+	gasListed = 40_000  // each entry of a platform's list, and a theft: up to three records and an event
 )
 
 // gasOp is an operation's price beyond gasTx and gasByte.
@@ -62,5 +62,5 @@ func declaredGas(t *chain.Tx) uint64 {
 
 // PriceOf is the least gas that an operation with arguments of n bytes needs.
 // A deployment, a call and evidence need more: the code's bytes, what the contract
-// uses; so do an enrolment with a proof of origin and each entry of a list.
+// uses; so do an enrolment with a proof of origin, a theft and each entry of a list.
 func PriceOf(op chain.Op, n int) uint64 { return gasTx + gasByte*uint64(n) + gasOp[op] }

@@ -38,13 +38,17 @@ func (r *running) deviceStatus(a *chain.DeviceStatus) error {
 // one that is found off it. An operator's word sets the status alone.
 func (r *running) followTheft(a *chain.DeviceStatus, d *chain.Device, lists bool) error {
 	was, is := d.Status == abi.StatusStolen, a.Status == abi.StatusStolen
-	switch {
-	case !was && is && lists:
-		return r.listStolen(d, a.Reason, r.sender.id)
-	case was && !is && a.Status != abi.StatusRetired:
-		return r.unlistFound(d, a.Reason)
+	stolen, found := !was && is && lists, was && !is && a.Status != abi.StatusRetired
+	if !stolen && !found {
+		return nil
 	}
-	return nil
+	if err := r.spend(gasListed); err != nil {
+		return err
+	}
+	if stolen {
+		return r.listStolen(d, a.Reason, r.sender.id)
+	}
+	return r.unlistFound(d, a.Reason)
 }
 
 // steal declares a device stolen for its owner, whose guardians agreed to it.
