@@ -33,7 +33,9 @@ func (n *node) openBehaviour(id abi.Hash) (err error) {
 
 // isolationChanged has the device port look again at what a device may.
 func (n *node) isolationChanged(device abi.Hash) {
-	n.log.Debug("the isolation of a device changed", "device", device)
+	if n.gateway != nil { // it opens last, and has nobody connected before
+		n.gateway.Recheck(device)
+	}
 }
 
 // watchReleases ends the local isolation of devices that somebody released on

@@ -81,6 +81,9 @@ type config struct {
 	TxRate      int      `toml:"tx_rate"`      // transactions a second of one payer
 	TxBurst     int      `toml:"tx_burst"`     // transactions of one payer on their way
 	Metric      string   `toml:"metrics"`      // local: to loopback only; all; off
+
+	Certificates string            `toml:"device_certificates"` // off, accept or require
+	Anchors      map[string]string `toml:"device_anchors"`      // PEM files of authorities, by manufacturer
 }
 
 const configText = `# Configuration of a Postern node. Every line shows its default.
@@ -104,6 +107,8 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #tx_rate = 200             # transactions a second of one account, or of an owner with all devices
 #tx_burst = 2000           # how many of these may be on their way at once
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
+#device_certificates = "off" # X.509 certificates of devices: off, accept, or require
+#device_anchors = { "Acme" = "acme.pem" } # who vouches for a manufacturer's devices: PEM files, relative to this directory
 %s`
 
 // Where a node listens that is not told otherwise.
@@ -127,6 +132,7 @@ func (c *config) validate() error {
 		{"join", &c.Join, "auto", []string{"auto", "blocks", "snapshot"}},
 		{"clock", &c.Clock, "auto", []string{"auto", "trusted"}},
 		{"log", &c.Log, "info", []string{"debug", "info", "warn", "error"}},
+		{"device_certificates", &c.Certificates, "off", []string{"off", "accept", "require"}},
 		{"metrics", &c.Metric, "local", []string{"local", "all", "off"}},
 	}
 	for _, d := range defaults {

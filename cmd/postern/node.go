@@ -52,6 +52,7 @@ type node struct {
 	decisions *declog.Log
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
+	evidence  *evidenceTimes
 	ledger    *ledger.Ledger
 	snapshots *ledger.Snapshots
 	role      *role

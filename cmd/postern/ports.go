@@ -29,12 +29,19 @@ func (n *node) openPorts(cfg config) error {
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	anchors, err := n.home.anchors(cfg.Anchors)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
 	n.gateway, err = gateway.New(gateway.Config{
 		Conn: conn, Key: n.key.Private(), Account: n.account, ResetKey: reset, Node: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
+		Certificates: certificateModes[cfg.Certificates], Anchors: anchors, Attack: n.behaviour.Attack,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the device port: %w", err), conn.Close())
 	}
+	n.evidence = newEvidenceTimes()
+	n.ledger.OnAccounts(func(ids []abi.Hash) { n.gateway.Recheck(ids...) })
 	if cfg.Web == "off" {
 		return nil
 	}
@@ -100,12 +107,6 @@ func reachable(addr string) string {
 
 // service is what the ports see of the node.
 type service struct{ n *node }
-
-func (s service) Decide(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer {
-	return s.n.ledger.Decide(ctx, caller, domain, request)
-}
-
-func (s service) Standing(public []byte) (abi.Standing, error) { return s.n.ledger.Standing(public) }
 
 // Submit hands a transaction to consensus and, if wait, returns when it is in
 // a block.

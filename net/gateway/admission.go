@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/quic-go/quic-go"
@@ -25,6 +26,7 @@ type admission struct {
 	strangers int // connections whose key the ledger did not know when they began
 	addresses map[netip.Prefix]int
 	keys      map[string]*account
+	live      map[abi.Hash][]*conn // of an account, whatever keys it has had
 }
 
 // account is what one key has in use, over all its connections. Its bucket
@@ -33,13 +35,17 @@ type account struct {
 	key     []byte
 	conns   int           // guarded by admission.mu
 	bucket  *rate.Limiter // nil: unlimited
+	scarce  *rate.Limiter // what is had once a second: reports of inactive devices, anchors on demand
 	large   slots         // large frames
-	waiting slots         // waiting submissions
+	waiting slots         // waiting requests
+
+	subscriptions slots
 }
 
 // peer is one connection from its first packet on.
 type peer struct {
 	address  netip.Prefix
+	id       abi.Hash // once claimed: under which its conn is live
 	account  *account // nil until claimed
 	proved   bool     // the handshake is complete
 	stranger bool     // counted as one
@@ -65,6 +71,7 @@ func newAdmission(c *Config, stats *counters) *admission {
 		handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
 		addresses:  map[netip.Prefix]int{},
 		keys:       map[string]*account{},
+		live:       map[abi.Hash][]*conn{},
 	}
 }
 
@@ -90,20 +97,23 @@ func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Co
 	defer a.mu.Unlock()
 	if a.total >= a.config.MaxConnections || a.addresses[p.address] >= a.config.MaxPerAddress {
 		a.stats.refusedAddress.Add(1)
+		a.attacked(AttackHandshakeFlood, p)
 		return nil, fmt.Errorf("too many connections: %w", abi.CodeBusy)
 	}
 	a.total++
 	a.addresses[p.address]++
-	context.AfterFunc(ctx, func() { a.release(p) })
+	context.AfterFunc(ctx, func() { a.release(p, context.Cause(ctx)) })
 	return context.WithValue(ctx, peerKey{}, p), nil
 }
 
-// claim gives a connection the account of the key that its handshake proved.
-// Keys that the ledger does not know cost nothing to make, so they get only a
-// share of all connections.
-func (a *admission) claim(p *peer, key []byte, known bool) error {
+// claim gives a connection the account of the key that its handshake proved,
+// and makes it one of the live connections of the ledger's account. Keys that
+// the ledger does not know cost nothing to make, so they get only a share of all
+// connections.
+func (a *admission) claim(c *conn, key []byte, id abi.Hash) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	p, known := c.peer, c.standing.Known
 	p.proved = true
 	if p.closed {
 		return abi.CodeUnavailable
@@ -123,7 +133,8 @@ func (a *admission) claim(p *peer, key []byte, known bool) error {
 		return abi.CodeBusy
 	}
 	acc.conns++
-	p.account = acc
+	c.account, p.account, p.id = acc, acc, id
+	a.live[id] = append(a.live[id], c)
 	if !known {
 		p.stranger = true
 		a.strangers++
@@ -131,11 +142,43 @@ func (a *admission) claim(p *peer, key []byte, known bool) error {
 	return nil
 }
 
+// connected returns those of the accounts that have a connection.
+func (a *admission) connected(ids []abi.Hash) (there []abi.Hash) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, id := range ids {
+		if len(a.live[id]) > 0 {
+			there = append(there, id)
+		}
+	}
+	return there
+}
+
+// connsOf returns the connections of an account.
+func (a *admission) connsOf(id abi.Hash) []*conn {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.live[id])
+}
+
+// forget takes a connection out of the live ones. The caller holds mu.
+func (a *admission) forget(p *peer) {
+	rest := slices.DeleteFunc(a.live[p.id], func(c *conn) bool { return c.peer == p })
+	if len(rest) == 0 {
+		delete(a.live, p.id)
+	} else {
+		a.live[p.id] = rest
+	}
+}
+
 func (a *admission) newAccount(key []byte) *account {
 	acc := &account{
 		key:     append([]byte(nil), key...),
 		large:   newSlots(max(1, a.config.MaxLarge/perKeyShare)),
 		waiting: newSlots(max(1, a.config.MaxWaiting/perKeyShare)),
+		scarce:  rate.NewLimiter(1, 1),
+
+		subscriptions: newSlots(max(1, a.config.MaxSubscriptions/perKeyShare)),
 	}
 	if n := a.config.RequestRate; n > 0 {
 		acc.bucket = rate.NewLimiter(rate.Limit(n), max(n, abi.MaxBatch))
@@ -143,8 +186,11 @@ func (a *admission) newAccount(key []byte) *account {
 	return acc
 }
 
-// release gives back what a connection held.
-func (a *admission) release(p *peer) {
+// release gives back what a connection held that ended with a cause.
+func (a *admission) release(p *peer, cause error) {
+	if badSignature(cause) {
+		a.attacked(AttackBadSignatures, p)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p.closed = true
@@ -158,6 +204,7 @@ func (a *admission) release(p *peer) {
 	if p.account == nil {
 		return
 	}
+	a.forget(p)
 	if p.stranger {
 		a.strangers--
 	}
@@ -178,8 +225,10 @@ func (a *admission) sweep() {
 	}
 }
 
-func (acc *account) idle() bool {
-	return acc.conns == 0 && (acc.bucket == nil || acc.bucket.Tokens() >= float64(acc.bucket.Burst()))
+func (acc *account) idle() bool { return acc.conns == 0 && isFull(acc.bucket) && isFull(acc.scarce) }
+
+func isFull(bucket *rate.Limiter) bool {
+	return bucket == nil || bucket.Tokens() >= float64(bucket.Burst())
 }
 
 // prefixOf is what counts as one address: an IPv4 address, or the /64 that

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // anyNode answers everything, and checks what it is handed.
@@ -27,7 +28,23 @@ func (n anyNode) canonical(item []byte) {
 	}
 }
 
-func (n anyNode) Standing([]byte) (abi.Standing, error) { return abi.Standing{Known: true}, nil }
+func (n anyNode) Standing(key []byte) (abi.Standing, error) {
+	return abi.Standing{Known: true, Device: abi.StatusActive, Roles: abi.RoleEnforcementPoint}, nil
+}
+func (n anyNode) Device(id abi.Hash) (chain.Device, error) { return chain.Device{Owner: id}, nil }
+func (n anyNode) Report(_ context.Context, o *abi.Observation, _ []byte) (abi.Judgement, error) {
+	if _, err := abi.ParseObservation(abi.AppendObservation(nil, o)); err != nil {
+		n.t.Errorf("observation %+v: %v", o, err)
+	}
+	return abi.Judgement{Score: int64(len(o.Payload))}, nil
+}
+func (n anyNode) Receipt(_ context.Context, _ abi.Standing, record uint64, _ bool) ([]byte, error) {
+	return make([]byte, record%(1<<20)), nil
+}
+func (n anyNode) Events(after uint64, _ *abi.EventFilter) ([]abi.EventFrame, uint64, error) {
+	return nil, after, nil
+}
+func (n anyNode) Committed() <-chan struct{} { return nil }
 func (n anyNode) Submit(_ context.Context, raw []byte, _ bool) (abi.TxResult, error) {
 	return abi.TxResult{Tx: raw}, nil
 }
@@ -41,6 +58,9 @@ func (n anyNode) Query(_ context.Context, contract string, message []byte) ([]by
 func (n anyNode) Scan(prefix, start []byte, limit int) ([][2][]byte, bool, uint64, error) {
 	if limit < 1 || limit > maxScan {
 		n.t.Errorf("asked to scan %d", limit)
+	}
+	if len(prefix) == 33 && len(start) == 41 { // of evidence
+		return [][2][]byte{{start, {0xa0}}}, true, 1, nil
 	}
 	return [][2][]byte{{prefix, start}}, true, 1, nil
 }
@@ -61,14 +81,24 @@ func FuzzAnswer(f *testing.F) {
 			f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: op, Body: body}))
 		}
 	}
+	for _, r := range []abi.Report{
+		{Kind: abi.ObserveTelemetry, Payload: []byte{0x80}}, {Kind: abi.ObserveFlows, Payload: []byte{0x80}, Device: &abi.Hash{1}},
+		{Kind: abi.ObserveTelemetry, Format: "senml+json", Pack: []byte(`[{"n":"a","v":1.5}]`)},
+		{Kind: abi.ObserveLocation, Format: "senml+cbor", Pack: []byte{0x81, 0xa2, 0, 0x61, 'a', 2, 1}},
+		{Kind: abi.ObserveTelemetry, Statement: []byte{0xd2, 0x84}},
+	} {
+		f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: abi.OpReport, Body: abi.AppendReport(nil, &r)}))
+	}
+	receipt := abi.AppendReceiptRequest(nil, &abi.ReceiptRequest{Record: 100_000, Offset: 90_000})
+	f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: abi.OpReceipt, Body: receipt}))
+	f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: abi.OpSubscribe, Body: abi.AppendSubscription(nil, &abi.Subscription{})}))
+	f.Add(abi.AppendRequest(nil, &abi.Request{ID: 7, Op: abi.OpEvidence, Body: append([]byte{0xa1, 1, 0x58, 32}, make([]byte, 32)...)}))
 	f.Add(bytes.Repeat([]byte{0x81}, 100))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if len(frame) > abi.MaxFrame {
 			return
 		}
-		config := Config{Node: anyNode{t}, MaxLarge: 4, MaxWaiting: 4, RequestRate: -1, FrameTimeout: 1, SubmitTimeout: 1, MaxConnections: 1}
-		s := &Server{config: config, stats: newCounters(), large: newSlots(4), waiting: newSlots(4)}
-		s.admission = newAdmission(&s.config, s.stats)
+		s := newServer(Config{Node: anyNode{t}, MaxLarge: 4, MaxWaiting: 4, MaxSubscriptions: 4, RequestRate: -1, FrameTimeout: 1, SubmitTimeout: 1, MaxConnections: 1})
 		st := &stream{conn: &conn{server: s, ctx: t.Context(), account: s.admission.newAccount(nil)}, buffers: bufferPool.New().(*buffers)}
 		err := st.answer(bytes.Clone(frame))
 		if len(st.out) < frameHead || int(binary.BigEndian.Uint32(st.out)) != len(st.out)-frameHead || len(st.out)-frameHead > abi.MaxFrame {
@@ -95,9 +125,7 @@ func (stillNode) Decide(context.Context, abi.Caller, string, []byte) abi.Answer 
 // BenchmarkAnswer is what the package itself does for a decision: parse,
 // bucket, standing, dispatch, encode, count.
 func BenchmarkAnswer(b *testing.B) {
-	config := Config{Node: stillNode{}, RequestRate: 1 << 30}
-	s := &Server{config: config, stats: newCounters()}
-	s.admission = newAdmission(&s.config, s.stats)
+	s := newServer(Config{Node: stillNode{}, RequestRate: 1 << 30})
 	st := &stream{conn: &conn{server: s, ctx: b.Context(), account: s.admission.newAccount(nil)}, buffers: bufferPool.New().(*buffers)}
 	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), "lab")
 	body = abi.AppendDecisionRequest(cbor.AppendUint(body, 2), &abi.DecisionRequest{

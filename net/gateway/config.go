@@ -3,12 +3,14 @@ package gateway
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // Node is what the service asks. All methods are called concurrently. Byte
@@ -36,6 +38,21 @@ type Node interface {
 	// Steps returns encoded proof.Steps above the height, at most limit of
 	// them in ascending order, and whether others follow.
 	Steps(after uint64, limit int) (steps [][]byte, more bool, err error)
+	// Device is the ledger's record of a device.
+	Device(id abi.Hash) (chain.Device, error)
+	// Report has a device judged by what was seen of it. The statement is the
+	// device's own signed word for the same, already checked, or nil.
+	Report(ctx context.Context, o *abi.Observation, statement []byte) (abi.Judgement, error)
+	// Receipt returns the encoded proof.Receipt of a decision, with now after
+	// anchoring it if need be. It is for the Node to refuse a caller that is
+	// neither who asked for the decision, nor owns its domain, nor is an auditor.
+	Receipt(ctx context.Context, caller abi.Standing, record uint64, now bool) ([]byte, error)
+	// Events returns the events of blocks above a height that pass the filter,
+	// and the height up to which it looked, at a few blocks at a time. It keeps
+	// nothing of the filter.
+	Events(after uint64, filter *abi.EventFilter) (events []abi.EventFrame, upTo uint64, err error)
+	// Committed is closed at the next block.
+	Committed() <-chan struct{}
 }
 
 // Config configures a Server. Conn, Key and Node are required; a zero limit
@@ -52,24 +69,40 @@ type Config struct {
 	// all zeros the service sends no resets.
 	ResetKey [32]byte
 
-	MaxConnections int           // at a time, about 60 KiB each; 512
-	MaxPerAddress  int           // connections of one IPv4 address or IPv6 /64; 256: many devices stand behind one NAT
-	MaxPerKey      int           // connections of one key; 16
-	HandshakeRate  int           // a second, above which an address must prove itself first; 50
-	RequestRate    int           // of one key a second, each item of a batch counted; 1000; negative: unlimited
-	MaxLarge       int           // frames above 4 KiB held at a time, with the answers up to 1 MiB each; 16
-	MaxWaiting     int           // submissions that wait for their commit at a time; 256
-	IdleTimeout    time.Duration // of a connection without any packet; 90 s
-	FrameTimeout   time.Duration // from a frame's first byte to its last; 20 s: 80 KiB over a slow radio link
-	WriteTimeout   time.Duration // for a client to take in an answer; 10 s
-	SubmitTimeout  time.Duration // for a submission that waits; 30 s
-	DrainTimeout   time.Duration // for running requests when Run ends; 2 s
+	// Anchors are the certificate authorities that vouch for the devices of a
+	// manufacturer, by its name on the ledger. Certificates says what becomes of
+	// them.
+	Anchors      map[string]*x509.CertPool
+	Certificates CertificateMode
+
+	// Attack is told of what looks like an attack: its kind and the address, or
+	// the IPv6 /64, that it comes from. It must not block. nil: nobody is.
+	Attack func(kind, from string)
+
+	MaxConnections int // at a time, about 60 KiB each; 512
+	MaxPerAddress  int // connections of one IPv4 address or IPv6 /64; 256: many devices stand behind one NAT
+	MaxPerKey      int // connections of one key; 16
+	HandshakeRate  int // a second, above which an address must prove itself first; 50
+	RequestRate    int // of one key a second, each item of a batch counted; 1000; negative: unlimited
+	MaxLarge       int // frames above 4 KiB held at a time, with the answers up to 1 MiB each; 16
+	MaxWaiting     int // submissions and receipts that wait for a block at a time; 256
+
+	MaxSubscriptions int // at a time, a timer and an idle stream each; 128
+
+	IdleTimeout   time.Duration // of a connection without any packet; 90 s
+	FrameTimeout  time.Duration // from a frame's first byte to its last; 20 s: 80 KiB over a slow radio link
+	WriteTimeout  time.Duration // for a client to take in an answer; 10 s
+	SubmitTimeout time.Duration // for a submission that waits; 30 s
+	DrainTimeout  time.Duration // for running requests when Run ends; 2 s
 }
 
 // validate checks c and fills in the defaults.
 func (c *Config) validate() error {
 	if c.Conn == nil || c.Node == nil || len(c.Key) != ed25519.PrivateKeySize {
 		return errors.New("gateway: Conn, Node and an ed25519 Key are required")
+	}
+	if c.Certificates > RequireCertificates {
+		return errors.New("gateway: unknown Certificates mode")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -81,6 +114,7 @@ func (c *Config) validate() error {
 	orDefault(&c.RequestRate, 1000)
 	orDefault(&c.MaxLarge, 16)
 	orDefault(&c.MaxWaiting, 256)
+	orDefault(&c.MaxSubscriptions, 128)
 	orDefault(&c.IdleTimeout, 90*time.Second)
 	orDefault(&c.FrameTimeout, 20*time.Second)
 	orDefault(&c.WriteTimeout, 10*time.Second)

@@ -37,6 +37,9 @@ func (st *stream) ask(domain string, request []byte) abi.Answer {
 	caller := abi.Caller{Key: st.conn.account.key}
 	answer := st.conn.server.config.Node.Decide(st.conn.ctx, caller, domain, request)
 	st.conn.server.stats.request(abi.OpDecide, answer.Code)
+	if answer.Code == abi.CodeNoDomain {
+		st.conn.attacked(AttackUnknownContracts)
+	}
 	return answer
 }
 

@@ -14,6 +14,7 @@ func (st *stream) dispatch(q *abi.Request) ([]byte, abi.Code) {
 	body, code, counted := st.admitted(q)
 	if !counted {
 		st.conn.server.stats.request(q.Op, code)
+		st.conn.suspect(q.Op, code)
 	}
 	return body, code
 }
@@ -29,7 +30,11 @@ func (st *stream) admitted(q *abi.Request) (body []byte, code abi.Code, counted 
 		return nil, st.failed("standing", err), false
 	}
 	if standing.Device == abi.StatusRetired {
-		st.conn.abort(abi.CodeDeviceInactive)
+		st.conn.abort(abi.CodeDeviceInactive, standing.Why())
+	}
+	if code, why := st.conn.vouch(&standing); code != abi.OK {
+		st.conn.abort(code, why)
+		return nil, code, false
 	}
 	if code := permitted(q.Op, standing); code != abi.OK {
 		return nil, code, false
@@ -42,11 +47,13 @@ func (st *stream) admitted(q *abi.Request) (body []byte, code abi.Code, counted 
 }
 
 // permitted says who may ask for what: everyone who is there and who is
-// active; a stranger may learn to whom it speaks and why to believe it, and an
-// inactive device how it stands.
+// active; a stranger may learn to whom it speaks and why to believe it, and a
+// device that is not active how it stands, and may report.
 func permitted(op abi.Operation, standing abi.Standing) abi.Code {
 	switch {
 	case op == abi.OpHello || op == abi.OpStatus || op == abi.OpSteps || standing.Active():
+		return abi.OK
+	case op == abi.OpReport && standing.MayReport():
 		return abi.OK
 	case !standing.Known:
 		return abi.CodeUnknownKey
@@ -79,6 +86,11 @@ var handlers = [opCount + 1]func(st *stream, body []byte, standing abi.Standing)
 	abi.OpBlock:  (*stream).block,
 	abi.OpTx:     (*stream).tx,
 	abi.OpSteps:  (*stream).steps,
+
+	abi.OpReport:    (*stream).report,
+	abi.OpReceipt:   (*stream).receipt,
+	abi.OpSubscribe: (*stream).subscribe,
+	abi.OpEvidence:  (*stream).evidence,
 }
 
 // failed turns an error of the Node into a code; the operator sees the cause.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/gateway"
 )
 
@@ -39,6 +40,14 @@ type node struct {
 	block  func(height uint64) ([]byte, []byte, []byte, error)
 	tx     func(id abi.Hash) (abi.TxResult, error)
 	steps  func(after uint64, limit int) ([][]byte, bool, error)
+
+	devices map[abi.Hash]chain.Device
+	report  func(o *abi.Observation, statement []byte) (abi.Judgement, error)
+	receipt func(caller abi.Standing, record uint64, now bool) ([]byte, error)
+	events  []abi.EventFrame // of heights up to height
+	height  uint64
+	base    uint64 // blocks up to here are not kept
+	commit  chan struct{}
 }
 
 var active = abi.Standing{Known: true, Account: abi.Hash{7}}
@@ -46,7 +55,8 @@ var active = abi.Standing{Known: true, Account: abi.Hash{7}}
 // newNode knows every key as an active account and permits everything.
 func newNode() *node {
 	return &node{
-		standing: map[string]abi.Standing{}, other: active,
+		standing: map[string]abi.Standing{}, other: active, height: 5, commit: make(chan struct{}),
+		devices: map[abi.Hash]chain.Device{},
 		decide: func(context.Context, abi.Caller, string, []byte) abi.Answer {
 			return abi.Answer{Permit: true, Height: 5}
 		},
@@ -85,7 +95,11 @@ func (n *node) Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult,
 	return n.submit(ctx, raw, wait)
 }
 
-func (n *node) Status() abi.NodeStatus { return abi.NodeStatus{Name: "test", Height: 5} }
+func (n *node) Status() abi.NodeStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return abi.NodeStatus{Name: "test", Height: n.height, Chain: abi.Hash{3}}
+}
 
 func (n *node) Prove(key []byte) ([]byte, error) {
 	if n.prove == nil {
@@ -129,6 +143,66 @@ func (n *node) Steps(after uint64, limit int) ([][]byte, bool, error) {
 		return nil, false, abi.CodeNotFound
 	}
 	return n.steps(after, limit)
+}
+
+func (n *node) Device(id abi.Hash) (chain.Device, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d, ok := n.devices[id]
+	if !ok {
+		return d, abi.CodeUnknownDevice
+	}
+	return d, nil
+}
+
+func (n *node) Report(_ context.Context, o *abi.Observation, statement []byte) (abi.Judgement, error) {
+	if n.report == nil {
+		return abi.Judgement{}, abi.CodeNotFound
+	}
+	return n.report(o, statement)
+}
+
+func (n *node) Receipt(_ context.Context, caller abi.Standing, record uint64, now bool) ([]byte, error) {
+	if n.receipt == nil {
+		return nil, abi.CodeNotFound
+	}
+	return n.receipt(caller, record, now)
+}
+
+// add commits a block with events of a topic.
+func (n *node) add(topics ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.height++
+	for i, topic := range topics {
+		n.events = append(n.events, abi.EventFrame{Height: n.height, Index: uint64(i), ID: abi.Hash{1}, Topic: []byte(topic)})
+	}
+	close(n.commit)
+	n.commit = make(chan struct{})
+}
+
+// maxNodeBlocks is how many blocks the test's node looks at in one call.
+const maxNodeBlocks = 4
+
+func (n *node) Events(after uint64, f *abi.EventFilter) (list []abi.EventFrame, upTo uint64, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if after < n.base {
+		return nil, 0, abi.CodeNotFound
+	}
+	upTo = max(after, min(n.height, after+maxNodeBlocks))
+	for _, e := range n.events {
+		if e.Height > after && e.Height <= upTo && (f.Topic == nil || string(f.Topic) == string(e.Topic)) {
+			list = append(list, e)
+		}
+	}
+	return list, upTo, nil
+}
+
+func (n *node) Committed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.commit
 }
 
 // port is a running server and the network that leads to it.
@@ -239,7 +313,12 @@ func clientTLS(certificates ...tls.Certificate) *tls.Config {
 // does, but not yet if the server refuses the key after it.
 func (p *port) connect(t testing.TB, key crypto.Signer) *quic.Conn {
 	t.Helper()
-	c, err := p.handshake(t, clientTLS(certificate(t, key)), nil)
+	return p.connectWith(t, key, nil)
+}
+
+func (p *port) connectWith(t testing.TB, key crypto.Signer, qc *quic.Config) *quic.Conn {
+	t.Helper()
+	c, err := p.handshake(t, clientTLS(certificate(t, key)), qc)
 	if err != nil {
 		t.Fatal(err)
 	}

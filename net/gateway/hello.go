@@ -91,6 +91,7 @@ func (st *stream) status(body []byte, standing abi.Standing) ([]byte, abi.Code) 
 	status := st.conn.server.config.Node.Status()
 	if standing.Known {
 		status.Account, status.Device, status.Roles = &standing.Account, standing.Device, standing.Roles
+		status.Isolated, status.Reason = standing.Isolated, standing.Reason
 	}
 	st.body = abi.AppendNodeStatus(st.body[:0], &status)
 	return st.body, abi.OK

@@ -23,7 +23,7 @@ func TestBodiesThatAreNotTheOperations(t *testing.T) {
 	}
 	w := open(t, serve(t, n, nil).connect(t, newKey(t)))
 	id := uint64(0)
-	for op := abi.OpHello; op <= abi.OpSteps; op++ {
+	for op := abi.OpHello; op <= abi.OpEvidence; op++ {
 		for name, body := range map[string][]byte{
 			"an array": {0x80}, "an integer": {0}, "unknown field": {0xa1, 9, 0}, "text keys": {0xa1, 0x61, 'x', 0},
 			"wrong types": {0xa3, 1, 0xf5, 2, 0xf5, 3, 0xf5},
@@ -41,7 +41,7 @@ func TestBodiesThatAreNotTheOperations(t *testing.T) {
 			t.Errorf("operation %d, empty: %v", op, got.Code)
 		}
 	}
-	for _, op := range []abi.Operation{12, 13, 1 << 40, 1<<64 - 1} {
+	for _, op := range []abi.Operation{16, 17, 1 << 40, 1<<64 - 1} {
 		id++
 		if got := w.ask(id, op, empty); got.Code != abi.CodeUnknownOp {
 			t.Errorf("operation %d: %v", op, got.Code)

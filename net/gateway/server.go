@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/certificate"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // Transport parameters of the device port.
@@ -31,8 +33,11 @@ type Server struct {
 	config    Config
 	stats     *counters
 	admission *admission
+	rechecks  *rechecks
 	large     slots // frames above bufferSize in memory
-	waiting   slots // submissions that wait for their commit
+	waiting   slots // requests that wait for a commit
+
+	subscriptions slots
 }
 
 // New checks the configuration. Nothing runs before Run.
@@ -40,9 +45,16 @@ func New(c Config) (*Server, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, stats: newCounters(), large: newSlots(c.MaxLarge), waiting: newSlots(c.MaxWaiting)}
+	return newServer(c), nil
+}
+
+func newServer(c Config) *Server {
+	s := &Server{
+		config: c, stats: newCounters(), rechecks: newRechecks(),
+		large: newSlots(c.MaxLarge), waiting: newSlots(c.MaxWaiting), subscriptions: newSlots(c.MaxSubscriptions),
+	}
 	s.admission = newAdmission(&s.config, s.stats)
-	return s, nil
+	return s
 }
 
 // Addr is the address of the socket.
@@ -57,7 +69,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	rechecking, stopRechecks := context.WithCancel(ctx)
+	defer stopRechecks()
 	var conns sync.WaitGroup
+	conns.Go(func() { s.runRechecks(rechecking) })
 	for {
 		q, acceptErr := listener.Accept(ctx)
 		if acceptErr != nil {
@@ -70,6 +85,7 @@ func (s *Server) Run(ctx context.Context) error {
 		transport.Close() // the socket broke: so did every connection
 	}
 	_ = listener.Close() // always nil
+	stopRechecks()
 	late := time.AfterFunc(s.config.DrainTimeout, func() { transport.Close() })
 	conns.Wait()
 	late.Stop()
@@ -118,9 +134,13 @@ func (s *Server) listen() (*quic.Transport, *quic.Listener, error) {
 type conn struct {
 	server  *Server
 	quic    *quic.Conn
+	peer    *peer
 	account *account
 	ctx     context.Context // ends with the connection
 	run     context.Context // ends when the server shuts down
+
+	standing abi.Standing // when it was last looked at; owned by runRechecks
+	vouched  atomic.Bool  // its certificate was held against the ledger
 }
 
 // serve runs one connection to its end.
@@ -129,34 +149,44 @@ func (s *Server) serve(ctx context.Context, q *quic.Conn) {
 	s.stats.connections.Add(1)
 	defer s.stats.connections.Add(-1)
 	c := &conn{server: s, quic: q, ctx: q.Context(), run: ctx}
-	if err := c.claim(); err != nil {
-		c.abort(codeOf(err))
+	c.peer = c.ctx.Value(peerKey{}).(*peer)
+	if code, why := c.claim(); code != abi.OK {
+		c.abort(code, why)
 		return
 	}
 	c.close(c.acceptStreams())
 }
 
 // claim counts the connection for the key that it proved. A retired device is
-// told so and sent away.
-func (c *conn) claim() error {
+// told so and sent away, and so is one whose certificate does not vouch for it.
+func (c *conn) claim() (code abi.Code, why string) {
 	state := c.quic.ConnectionState().TLS
-	key, err := certificate.Key(&state)
+	key, err := c.server.keyOf(&state)
 	if err != nil {
-		return err
+		return codeOf(err), ""
 	}
 	standing, err := c.server.config.Node.Standing(key)
 	if err != nil {
-		return err
+		return codeOf(err), ""
 	}
 	if standing.Device == abi.StatusRetired {
-		return abi.CodeDeviceInactive
+		return abi.CodeDeviceInactive, standing.Why()
 	}
-	p := c.ctx.Value(peerKey{}).(*peer)
-	if err := c.server.admission.claim(p, key, standing.Known); err != nil {
-		return err
+	if code, why := c.vouch(&standing); code != abi.OK {
+		return code, why
 	}
-	c.account = p.account
-	return nil
+	c.standing = standing
+	id := standing.Account
+	if !standing.Known {
+		id = chain.AccountID(key) // what its account would be
+	}
+	if err := c.server.admission.claim(c, key, id); err != nil {
+		return codeOf(err), ""
+	}
+	// A block may have changed what the Node said before the connection was
+	// counted; from here on Recheck finds it.
+	c.server.Recheck(id)
+	return abi.OK, ""
 }
 
 // acceptStreams serves the streams that the client opens and waits for them.
@@ -170,7 +200,7 @@ func (c *conn) acceptStreams() abi.Code {
 			return abi.CodeShuttingDown // or the client left: then no one hears it
 		}
 		if !c.account.take(time.Now(), 1) {
-			c.abort(abi.CodeRateLimited) // opening and dropping streams is no way around the bucket
+			c.abort(abi.CodeRateLimited, "") // opening and dropping streams is no way around the bucket
 			return abi.CodeRateLimited
 		}
 		streams.Go(func() { c.serveStream(q) })
@@ -182,6 +212,18 @@ func (acc *account) take(now time.Time, n int) bool {
 	return acc.bucket == nil || acc.bucket.AllowN(now, n)
 }
 
+// wait waits for n tokens, a burst at a time, and is false if ctx ends first.
+func (acc *account) wait(ctx context.Context, n int) bool {
+	for acc.bucket != nil && n > 0 {
+		some := min(n, acc.bucket.Burst())
+		if acc.bucket.WaitN(ctx, some) != nil {
+			return false
+		}
+		n -= some
+	}
+	return true
+}
+
 // close ends the connection with a code. When the server shuts down, the last
 // answers get a moment to arrive: the client closes when it has them.
 func (c *conn) close(code abi.Code) {
@@ -191,13 +233,24 @@ func (c *conn) close(code abi.Code) {
 		case <-time.After(lastAnswers):
 		}
 	}
-	c.abort(code)
+	c.abort(code, "")
 }
 
 // lastAnswers is how long the answers of a closing server may travel.
 const lastAnswers = 200 * time.Millisecond
 
-// abort ends the connection at once.
-func (c *conn) abort(code abi.Code) {
-	_ = c.quic.CloseWithError(quic.ApplicationErrorCode(code), code.Name())
+// maxReason is how much of a reason is sent: with its code it has to fit into
+// one packet.
+const maxReason = 512
+
+// abort ends the connection at once, with a reason for people; without one the
+// code's name stands for it.
+func (c *conn) abort(code abi.Code, why string) {
+	if why == "" {
+		why = code.Name()
+	}
+	if len(why) > maxReason {
+		why = strings.ToValidUTF8(why[:maxReason], "")
+	}
+	_ = c.quic.CloseWithError(quic.ApplicationErrorCode(code), why)
 }

@@ -39,6 +39,8 @@ type stream struct {
 	writeErr error     // a write failed: nothing may follow on this stream
 	domain   string    // of the last decision: a device asks the same one again
 	abort    uint16    // the contract's own code behind the last abi.CodeAborted
+
+	following *subscription // nil until the last request, a subscribe
 }
 
 // buffers are what a busy stream works with.
@@ -100,6 +102,9 @@ func (st *stream) loop() error {
 		}
 		if err := st.answer(frame); err != nil {
 			return err
+		}
+		if st.following != nil {
+			return st.follow(st.following)
 		}
 		if len(st.out) >= flushAt {
 			if err := st.flush(); err != nil {
@@ -292,12 +297,18 @@ func (st *stream) answer(frame []byte) error {
 	}
 	body, code := st.dispatch(&q)
 	st.respond(&abi.Response{ID: q.ID, Code: code, Body: body, Abort: st.abort})
+	if st.following != nil {
+		st.following.request = q.ID
+	}
 	return nil
 }
 
 // refuse answers what is no request, and ends the stream.
 func (st *stream) refuse(id uint64, code abi.Code) error {
 	st.conn.server.stats.request(0, code)
+	if code != abi.CodeBusy {
+		st.conn.attacked(AttackMalformedFrames)
+	}
 	st.respond(&abi.Response{ID: id, Code: code})
 	return refusal(code)
 }

@@ -39,24 +39,37 @@ func (st *stream) submit(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 func (st *stream) submitted(raw []byte, wait bool) (abi.TxResult, abi.Code) {
 	ctx := st.conn.ctx
 	if wait {
-		st.dropLarge()
-		if !st.conn.account.waiting.try() {
+		var done func()
+		if ctx, done = st.beginWait(); done == nil {
 			return abi.TxResult{}, abi.CodeBusy
 		}
-		defer st.conn.account.waiting.release()
-		if !st.conn.server.waiting.try() {
-			return abi.TxResult{}, abi.CodeBusy
-		}
-		defer st.conn.server.waiting.release()
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, st.conn.server.config.SubmitTimeout)
-		defer cancel()
+		defer done()
 	}
 	result, err := st.conn.server.config.Node.Submit(ctx, raw, wait)
 	if err != nil {
 		return abi.TxResult{}, st.failed("submit", err)
 	}
 	return result, abi.OK
+}
+
+// beginWait takes a slot for a request that waits for a block, which may hold no
+// large buffer meanwhile. done gives it back; it is nil if there is none.
+func (st *stream) beginWait() (ctx context.Context, done func()) {
+	st.dropLarge()
+	own, all := st.conn.account.waiting, st.conn.server.waiting
+	if !own.try() {
+		return nil, nil
+	}
+	if !all.try() {
+		own.release()
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(st.conn.ctx, st.conn.server.config.SubmitTimeout)
+	return ctx, func() {
+		cancel()
+		all.release()
+		own.release()
+	}
 }
 
 func (st *stream) tx(body []byte, _ abi.Standing) ([]byte, abi.Code) {

@@ -22,6 +22,9 @@ func (s *Server) tlsConfig() (*tls.Config, error) {
 		Certificates:           []tls.Certificate{own},
 		ClientAuth:             tls.RequireAnyClientCert,
 		SessionTicketsDisabled: true,
-		VerifyConnection:       certificate.Verify,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			_, err := s.keyOf(&state)
+			return err
+		},
 	}, nil
 }

@@ -127,6 +127,23 @@ func (l *Ledger) announce(r *result) {
 	for _, fn := range l.onCommit {
 		fn(r.block)
 	}
+	if ids := accountsIn(r.changes); len(ids) > 0 {
+		for _, fn := range l.onAccounts {
+			fn(ids)
+		}
+	}
+}
+
+// accountsIn names the accounts and devices whose records changed: twice where
+// both did. A new key of an account changes its record, too.
+func accountsIn(changes []storage.Change) (ids []abi.Hash) {
+	for i := range changes {
+		switch key := changes[i].Key; key[0] {
+		case 'a', 'd':
+			ids = append(ids, abi.Hash(key[1:]))
+		}
+	}
+	return ids
 }
 
 // maxCompiles bounds the queue of codes that wait for the compiler. What does

@@ -88,6 +88,7 @@ type Ledger struct {
 	compiles   chan abi.Hash
 	versions   chan uint64
 	onCommit   []func(*chain.Block) // set before Run
+	onAccounts []func([]abi.Hash)   // set before Run
 	counts     counters
 }
 
@@ -270,3 +271,8 @@ func (l *Ledger) NextTimer() (due int64, ok bool) {
 // OnCommit adds a function that is called after each commit, in the order of
 // heights. It must not block. It is called before Run.
 func (l *Ledger) OnCommit(fn func(*chain.Block)) { l.onCommit = append(l.onCommit, fn) }
+
+// OnAccounts adds a function that is called after each commit that changed
+// records of accounts or devices, with their ids, some of them twice. It must not
+// block, nor keep the list. OnAccounts is called before Run.
+func (l *Ledger) OnAccounts(fn func([]abi.Hash)) { l.onAccounts = append(l.onAccounts, fn) }

@@ -175,7 +175,31 @@ func (l *Ledger) Standing(key []byte) (abi.Standing, error) {
 	if c == nil {
 		return abi.Standing{}, nil
 	}
-	return abi.Standing{Known: true, Account: c.account, Roles: c.roles, Device: c.status}, nil
+	s := abi.Standing{Known: true, Account: c.account, Roles: c.roles, Device: c.status}
+	if c.active() {
+		return s, nil
+	}
+	d, err := chain.ParseDevice(c.device)
+	s.Reason = d.Reason
+	return s, err
+}
+
+// Device is what the ledger has on a device now. The error is
+// abi.CodeUnknownDevice when there is none.
+func (l *Ledger) Device(id abi.Hash) (chain.Device, error) {
+	v, _, err := l.take()
+	if err != nil {
+		return chain.Device{}, err
+	}
+	defer v.Release()
+	d, ok, err := load(hot{v}, chain.DeviceKey(id), chain.ParseDevice)
+	switch {
+	case err != nil:
+		return chain.Device{}, l.unavailable(err)
+	case !ok:
+		return chain.Device{}, abi.CodeUnknownDevice
+	}
+	return d, nil
 }
 
 // policy is a domain with the contract that answers for it.
