@@ -59,11 +59,16 @@ type keyOutput struct {
 	Account string   `json:"account"`
 	Public  hexBytes `json:"public"`
 	DID     string   `json:"did"`
+	X25519  hexBytes `json:"x25519"`
 }
 
 func showKey(c *cli.Context, k *key.Key) error {
-	v := keyOutput{accountOf(k), k.Public(), k.DID()}
-	return printer(c).show(v, "account  %s\npublic   %s\ndid      %s", v.Account, v.Public, v.DID)
+	private, err := k.Agreement()
+	if err != nil {
+		return err
+	}
+	v := keyOutput{accountOf(k), k.Public(), k.DID(), private.PublicKey().Bytes()}
+	return printer(c).show(v, "account  %s\npublic   %s\ndid      %s\nx25519   %s", v.Account, v.Public, v.DID, v.X25519)
 }
 
 func accountCommand() *cli.Command {
@@ -83,7 +88,7 @@ Example:
 				Action: accountGrant,
 			},
 			{
-				Name: "show", Usage: "show an account, its proof checked", ArgsUsage: "ACCOUNT-ID|KEY-FILE", Description: example("postern account show ann.key"),
+				Name: "show", Usage: "show an account, its proof checked", ArgsUsage: "ACCOUNT-ID|DID|KEY-FILE", Description: example("postern account show ann.key"),
 				Flags:  withConnect(),
 				Action: accountShow,
 			},
@@ -95,6 +100,7 @@ var grantFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "role", Usage: "`ROLE` to give; may be repeated"},
 	&cli.Uint64Flag{Name: "gas-quota", Usage: "gas the account may save up (0: the chain's default)"},
 	&cli.Uint64Flag{Name: "storage-quota", Usage: "bytes the account may save up (0: the chain's default)"},
+	&cli.StringFlag{Name: "x25519", Usage: "`HEX` of the key to which texts for the account are sealed, as postern key show prints it; needed for P-256 keys only"},
 }
 
 // grantOf is what a command's flags and argument grant.
@@ -110,7 +116,15 @@ func grantOf(c *cli.Context) (*chain.Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &chain.Grant{Key: public, Roles: roles, GasQuota: c.Uint64("gas-quota"), StorageQuota: c.Uint64("storage-quota")}, nil
+	g := &chain.Grant{Key: public, Roles: roles, GasQuota: c.Uint64("gas-quota"), StorageQuota: c.Uint64("storage-quota")}
+	if text := c.String("x25519"); text != "" {
+		to, err := parseHash(text, "--x25519")
+		if err != nil {
+			return nil, err
+		}
+		g.X25519 = to[:]
+	}
+	return g, nil
 }
 
 func accountGrant(c *cli.Context) error {
@@ -132,6 +146,15 @@ func accountGrant(c *cli.Context) error {
 	})
 }
 
+// didOf is the did:key of a public key of the ledger, "" for none.
+func didOf(public []byte) string {
+	did, err := key.DID(public)
+	if err != nil {
+		return ""
+	}
+	return did
+}
+
 // publicKey reads a public key in hex, as did:key, or from a key file.
 func publicKey(arg string) ([]byte, error) {
 	if b, err := hex.DecodeString(arg); err == nil && chain.ValidKey(b) {
@@ -147,21 +170,55 @@ func publicKey(arg string) ([]byte, error) {
 	return k.Public(), nil
 }
 
-// accountID reads an account id in hex, or takes that of a key file.
+// accountID reads an account id in hex, or takes that which a did:key or the key
+// of a file began.
 func accountID(arg string) (abi.Hash, error) {
+	n, err := nameOf(arg)
+	if err != nil || n.key == nil {
+		return n.id, err
+	}
+	return chain.AccountID(n.key), nil
+}
+
+// named is how somebody named an account: by its id, or by a public key.
+type named struct {
+	id  abi.Hash
+	key []byte // nil where the id was given
+}
+
+// nameOf reads an account id in hex, a did:key, or the path of a key file.
+func nameOf(arg string) (named, error) {
 	if b, err := hex.DecodeString(arg); err == nil && len(b) == len(abi.Hash{}) {
-		return abi.Hash(b), nil
+		return named{id: abi.Hash(b)}, nil
+	}
+	if strings.HasPrefix(arg, "did:key:") {
+		public, err := key.ParseDID(arg)
+		return named{key: public}, err
 	}
 	k, err := key.Load(arg)
 	if err != nil {
-		return abi.Hash{}, fmt.Errorf("%q is neither an account id (64 hex digits) nor a key file: %w", arg, err)
+		return named{}, fmt.Errorf("%q is neither an account id (64 hex digits) nor a did:key nor a key file: %w", arg, err)
 	}
-	return chain.AccountID(k.Public()), nil
+	return named{key: k.Public()}, nil
+}
+
+// account is the account of that name: of a key, the one whose current key it is
+// by the ledger's proof, or else the one that it began.
+func (n named) account(ctx context.Context, cl *client.Client) (abi.Hash, error) {
+	if n.key == nil {
+		return n.id, nil
+	}
+	id, err := accountOfKey(ctx, cl, n.key)
+	if isCode(err, abi.CodeNotReady) { // a chain without a block proves nothing, and has rotated no key
+		return chain.AccountID(n.key), nil
+	}
+	return id, err
 }
 
 type accountOutput struct {
 	Account      hexBytes `json:"account"`
 	Key          hexBytes `json:"key"`
+	DID          string   `json:"did"`
 	Roles        []string `json:"roles"`
 	Owner        hexBytes `json:"owner,omitempty"`
 	GasQuota     uint64   `json:"gas_quota,omitempty"`
@@ -172,13 +229,17 @@ type accountOutput struct {
 
 func accountShow(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("name one account id or key file")
+		return usagef("name one account id, did:key or key file")
 	}
-	id, err := accountID(c.Args().First())
+	name, err := nameOf(c.Args().First())
 	if err != nil {
 		return err
 	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		id, err := name.account(ctx, cl)
+		if err != nil {
+			return err
+		}
 		raw, height, err := getProved(ctx, cl, chain.AccountKey(id), "account "+hexOf(id).String())
 		if err != nil {
 			return err
@@ -187,11 +248,11 @@ func accountShow(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		v := accountOutput{hexOf(id), a.Key, a.Roles.Names(), nil, a.GasQuota, a.StorageQuota, a.Created, height}
+		v := accountOutput{hexOf(id), a.Key, didOf(a.Key), a.Roles.Names(), nil, a.GasQuota, a.StorageQuota, a.Created, height}
 		if a.Owner != nil {
 			v.Owner = a.Owner[:]
 		}
-		return printer(c).show(v, "account  %s\nkey      %s\nroles    %s\nowner    %s\ncreated  in block %d\nproved   at height %d",
-			v.Account, v.Key, strings.Join(v.Roles, ", "), v.Owner, v.Created, v.Height)
+		return printer(c).show(v, "account  %s\nkey      %s\ndid      %s\nroles    %s\nowner    %s\ncreated  in block %d\nproved   at height %d",
+			v.Account, v.Key, v.DID, strings.Join(v.Roles, ", "), v.Owner, v.Created, v.Height)
 	})
 }

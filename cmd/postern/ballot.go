@@ -21,7 +21,7 @@ type electorate struct {
 // electorateOf reads with proofs who decides a proposal. A set that is smaller
 // than the approvals that deployments ask needs all of its members.
 func electorateOf(ctx context.Context, cl *client.Client, p *client.Proposal) (e electorate, err error) {
-	if p.Kind == chain.ProposeRecover {
+	if p.Kind == chain.ProposeRecover || p.Kind == chain.ProposeStolen {
 		g, err := guardiansFor(ctx, cl, p)
 		return electorate{func(v *chain.ProposalVote) bool { return g.Has(v.Account) }, max(1, int(g.Threshold))}, err
 	}
@@ -42,15 +42,30 @@ func electorateOf(ctx context.Context, cl *client.Client, p *client.Proposal) (e
 }
 
 func guardiansFor(ctx context.Context, cl *client.Client, p *client.Proposal) (g chain.Guardians, err error) {
-	a, err := chain.ParseRecover(p.Args)
+	account, err := guarded(ctx, cl, p)
 	if err != nil {
 		return g, err
 	}
-	e, err := cl.Get(ctx, chain.GuardiansKey(a.Account))
+	e, err := cl.Get(ctx, chain.GuardiansKey(account))
 	if err != nil || !e.Present {
 		return g, err
 	}
 	return chain.ParseGuardians(e.Value)
+}
+
+// guarded is the account whose guardians decide: that which is to have another
+// key, or the owner of the device that is to be taken for stolen.
+func guarded(ctx context.Context, cl *client.Client, p *client.Proposal) (abi.Hash, error) {
+	if p.Kind == chain.ProposeRecover {
+		a, err := chain.ParseRecover(p.Args)
+		return a.Account, err
+	}
+	a, err := chain.ParseDeclareStolen(p.Args)
+	if err != nil {
+		return abi.Hash{}, err
+	}
+	d, _, err := readDevice(ctx, cl, a.Device)
+	return d.Owner, err
 }
 
 // approvals counts the proposal's votes for it: the last one of everybody who

@@ -145,6 +145,8 @@ func whatOf(p *client.Proposal) string {
 		return fmt.Sprintf("deploy %s, code %x%s", a.Name, a.Code, noteText(a.Note))
 	case *chain.Upgrade:
 		return fmt.Sprintf("upgrade %s, code %x%s", a.Name, a.Code, noteText(a.Note))
+	case *chain.DeclareStolen:
+		return fmt.Sprintf("take device %x for stolen: %s", a.Device, a.Reason)
 	case *chain.Recover:
 		return fmt.Sprintf("recover account %x with %s", a.Account, consentText(a.Statement))
 	}

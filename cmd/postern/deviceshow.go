@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/sdk/client"
+)
+
+func deviceListCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the devices of the chain (unproven)",
+		Description: `Filters are combined. Labels are given as NAME or NAME=VALUE; of several all must
+fit. ORIGIN says whether the device's manufacturer has vouched for it.
+
+Examples:
+
+   postern device list --status quarantined
+   postern device list --owner ann.key --label role=door --unproven`,
+		Flags: withConnect(
+			&cli.StringSliceFlag{Name: "status", Usage: "only devices of this `STATUS`; may be repeated"},
+			&cli.StringFlag{Name: "owner", Usage: "only those of the owner `ACCOUNT-ID|DID|KEY-FILE`"},
+			&cli.StringSliceFlag{Name: "label", Usage: "only those with the label `NAME[=VALUE]`; may be repeated"},
+			&cli.BoolFlag{Name: "unproven", Usage: "only those whose origin nobody has proven"},
+		),
+		Action: deviceList,
+	}
+}
+
+func deviceShowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "show a device, its proofs checked", ArgsUsage: deviceArgument,
+		Description: `What it is, what it may do and why, which contracts judge it and how gateways
+have judged it in the last ten minutes, and whether its serial is blacklisted.
+
+Examples:
+
+   postern device show reader.key
+   postern device show did:key:z6Mk…`,
+		Flags:  withConnect(),
+		Action: deviceShow,
+	}
+}
+
+type deviceOutput struct {
+	Device       hexBytes     `json:"device"`
+	DID          string       `json:"did,omitempty"` // of its present key
+	Owner        hexBytes     `json:"owner"`
+	Manufacturer string       `json:"manufacturer"`
+	Model        string       `json:"model"`
+	Serial       string       `json:"serial"`
+	Status       string       `json:"status"`
+	Reason       string       `json:"reason,omitempty"`
+	Labels       chain.Labels `json:"labels,omitempty"`
+	Enrolled     uint64       `json:"enrolled_height"`
+	Since        uint64       `json:"status_height"`
+	SetBy        hexBytes     `json:"status_by,omitempty"` // absent where a contract set it
+	Contracts    []string     `json:"contracts,omitempty"`
+	Proven       uint64       `json:"proven_height,omitempty"`
+	Hardware     hexBytes     `json:"hardware_hash,omitempty"`
+	Transferred  uint64       `json:"transferred_height,omitempty"`
+}
+
+func deviceOf(id []byte, d *chain.Device) deviceOutput {
+	v := deviceOutput{Device: id, Owner: d.Owner[:], Manufacturer: d.Manufacturer, Model: d.Model, Serial: d.Serial,
+		Status: d.Status.String(), Reason: d.Reason, Labels: d.Labels, Enrolled: d.Enrolled, Since: d.Since,
+		Contracts: d.Contracts, Proven: d.Proven, Transferred: d.Transferred}
+	if d.SetBy != nil {
+		v.SetBy = d.SetBy[:]
+	}
+	if d.Hardware != nil {
+		v.Hardware = d.Hardware[:]
+	}
+	return v
+}
+
+func labelText(l chain.Labels) string {
+	var list []string
+	for name, value := range l {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// deviceFilter is which devices a list shows.
+type deviceFilter struct {
+	statuses []abi.Status
+	owner    *named
+	labels   []string
+	unproven bool
+}
+
+func deviceFilterOf(c *cli.Context) (f deviceFilter, err error) {
+	for _, name := range c.StringSlice("status") {
+		status, ok := abi.StatusByName(name)
+		if !ok {
+			return f, noStatus(name)
+		}
+		f.statuses = append(f.statuses, status)
+	}
+	if owner := c.String("owner"); owner != "" {
+		name, err := nameOf(owner)
+		if err != nil {
+			return f, err
+		}
+		f.owner = &name
+	}
+	f.labels, f.unproven = c.StringSlice("label"), c.Bool("unproven")
+	return f, nil
+}
+
+// passes says whether a device fits, owner being the account that was named.
+func (f *deviceFilter) passes(d *chain.Device, owner abi.Hash) bool {
+	switch {
+	case len(f.statuses) > 0 && !slices.Contains(f.statuses, d.Status),
+		f.owner != nil && d.Owner != owner,
+		f.unproven && d.Proven != 0:
+		return false
+	}
+	for _, l := range f.labels {
+		name, want, valued := strings.Cut(l, "=")
+		if value, ok := d.Labels[name]; !ok || valued && value != want {
+			return false
+		}
+	}
+	return true
+}
+
+func deviceList(c *cli.Context) error {
+	f, err := deviceFilterOf(c)
+	if err != nil {
+		return err
+	}
+	return onNode(c, func(ctx context.Context, cl *client.Client) error {
+		var owner abi.Hash
+		if f.owner != nil {
+			if owner, err = f.owner.account(ctx, cl); err != nil {
+				return err
+			}
+		}
+		rows := []deviceOutput{}
+		for v, err := range devices(ctx, cl, func(d *chain.Device) bool { return f.passes(d, owner) }) {
+			if err != nil {
+				return err
+			}
+			rows = append(rows, v)
+		}
+		return printer(c).table(rows, "DEVICE\tSTATUS\tMANUFACTURER\tMODEL\tSERIAL\tORIGIN\tLABELS", deviceLines(rows))
+	})
+}
+
+func deviceLines(rows []deviceOutput) (lines []string) {
+	for i := range rows {
+		v := &rows[i]
+		origin := "unproven"
+		if v.Proven != 0 {
+			origin = "proven"
+		}
+		lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s", v.name(), v.Status, v.Manufacturer, v.Model, v.Serial, origin, labelText(v.Labels)))
+	}
+	return lines
+}
+
+// name is what people call the device by.
+func (v *deviceOutput) name() string {
+	if v.DID == "" {
+		return v.Device.String()
+	}
+	return v.DID
+}
+
+// devices are those of the chain that fit, with the did:key of their present
+// keys (unproven). Devices and accounts stand in the same order of ids, so both
+// are read once, side by side.
+func devices(ctx context.Context, cl *client.Client, fits func(*chain.Device) bool) iter.Seq2[deviceOutput, error] {
+	return func(yield func(deviceOutput, error) bool) {
+		accounts := accountsAside{}
+		defer accounts.close()
+		for p, err := range cl.All(ctx, chain.DevicePrefix()) {
+			if err != nil {
+				yield(deviceOutput{}, err)
+				return
+			}
+			d, err := chain.ParseDevice(p.Value)
+			if err != nil {
+				yield(deviceOutput{}, err)
+				return
+			}
+			if !fits(&d) {
+				continue
+			}
+			v := deviceOf(p.Key[1:], &d)
+			if v.DID, err = accounts.did(ctx, cl, v.Device); !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// accountsAside reads accounts in the order of their ids.
+type accountsAside struct {
+	next func() (client.Pair, error, bool)
+	stop func()
+	at   client.Pair
+}
+
+func (a *accountsAside) close() {
+	if a.stop != nil {
+		a.stop()
+	}
+}
+
+// did is the did:key of an account's present key, "" if it was not there yet. Ids
+// ascend from call to call.
+func (a *accountsAside) did(ctx context.Context, cl *client.Client, id []byte) (string, error) {
+	key := chain.AccountKey(abi.Hash(id))
+	if a.next == nil {
+		a.next, a.stop = iter.Pull2(cl.All(ctx, key[:1]))
+	}
+	for string(a.at.Key) < string(key) {
+		p, err, ok := a.next()
+		if !ok || err != nil {
+			return "", err
+		}
+		a.at = p
+	}
+	if string(a.at.Key) != string(key) {
+		return "", nil
+	}
+	account, err := chain.ParseAccount(a.at.Value)
+	return didOf(account.Key), err
+}
+
+// deviceDetails is all that a device's owner may want to know of it.
+type deviceDetails struct {
+	deviceOutput
+	Verdicts []verdictOutput `json:"verdicts,omitempty"`
+	Listing  *listingOutput  `json:"blacklist,omitempty"`
+	Sealed   uint64          `json:"sealed_items,omitempty"`
+	Height   uint64          `json:"proved_at_height"`
+}
+
+// verdictOutput is how a gateway judged a device.
+type verdictOutput struct {
+	Gateway  hexBytes  `json:"gateway"`
+	Contract string    `json:"contract"`
+	Level    string    `json:"level"`
+	Score    int64     `json:"score,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Evidence hexBytes  `json:"evidence_hash"`
+	Time     time.Time `json:"time"`
+	Height   uint64    `json:"height"`
+}
+
+func deviceShow(c *cli.Context) error {
+	return onDevice(c, func(ctx context.Context, cl *client.Client, id abi.Hash) error {
+		d, height, err := readDevice(ctx, cl, id)
+		if err != nil {
+			return err
+		}
+		v := deviceDetails{deviceOutput: deviceOf(id[:], &d), Height: height}
+		account, _, err := getProved(ctx, cl, chain.AccountKey(id), "account "+hexOf(id).String())
+		if err != nil {
+			return err
+		}
+		a, err := chain.ParseAccount(account)
+		if err != nil {
+			return err
+		}
+		v.DID = didOf(a.Key)
+		if err := v.addRecords(ctx, cl, id, &d); err != nil {
+			return err
+		}
+		return printer(c).show(v, "%s", v.text())
+	})
+}
+
+// addRecords adds what stands elsewhere on the ledger about the device.
+func (v *deviceDetails) addRecords(ctx context.Context, cl *client.Client, id abi.Hash, d *chain.Device) error {
+	e, err := cl.Get(ctx, chain.VerdictsKey(id))
+	if err != nil {
+		return err
+	}
+	if e.Present {
+		verdicts, err := chain.ParseVerdicts(e.Value)
+		if err != nil {
+			return err
+		}
+		for i := range verdicts.List {
+			v.Verdicts = append(v.Verdicts, verdictOf(&verdicts.List[i]))
+		}
+	}
+	if v.Listing, err = listingOf(ctx, cl, d.Manufacturer, d.Serial); err != nil {
+		return err
+	}
+	v.Sealed, err = sealedCount(ctx, cl, id)
+	return err
+}
+
+func verdictOf(g *chain.GatewayVerdict) verdictOutput {
+	return verdictOutput{g.Gateway[:], g.Contract, g.Level.String(), g.Score, g.ReasonID, g.Evidence[:], time.UnixMilli(g.Time).UTC(), g.Height}
+}
+
+// sealedCount is how many items were ever sealed of a device, proved.
+func sealedCount(ctx context.Context, cl *client.Client, id abi.Hash) (uint64, error) {
+	e, err := cl.Get(ctx, chain.SealedCountKey(id))
+	if err != nil || !e.Present {
+		return 0, err
+	}
+	r := cbor.NewReader(e.Value)
+	n := r.Uint()
+	return n, r.Done()
+}
+
+func (v *deviceDetails) text() string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s %s\n", name, strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+	line("device", "%s", v.Device)
+	line("did", "%s", v.DID)
+	line("status", "%s %s", v.Status, v.Reason)
+	line("since", "block %d, set by %s", v.Since, v.setBy())
+	line("manufacturer", "%s", v.Manufacturer)
+	line("model", "%s", v.Model)
+	line("serial", "%s", v.Serial)
+	line("origin", "%s", v.originText())
+	line("owner", "%s", v.ownerText())
+	line("labels", "%s", labelText(v.Labels))
+	line("contracts", "%s", strings.Join(v.Contracts, ", "))
+	for i := range v.Verdicts {
+		line("verdict", "%s", v.Verdicts[i].text())
+	}
+	if v.Listing != nil {
+		line("blacklist", "%s", v.Listing.text())
+	}
+	if v.Sealed > 0 {
+		line("evidence", "%d sealed items; read them with postern device evidence open", v.Sealed)
+	}
+	line("proved", "at height %d", v.Height)
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (v *deviceOutput) setBy() string {
+	if v.SetBy == nil {
+		return "a contract"
+	}
+	return v.SetBy.String()
+}
+
+func (v *deviceOutput) originText() string {
+	if v.Proven == 0 {
+		return "unproven: nobody vouches for manufacturer and serial"
+	}
+	text := fmt.Sprintf("proven in block %d", v.Proven)
+	if v.Hardware != nil {
+		text += ", hardware " + v.Hardware.String()
+	}
+	return text
+}
+
+func (v *deviceOutput) ownerText() string {
+	if v.Transferred == 0 {
+		return fmt.Sprintf("%s, since it was enrolled in block %d", v.Owner, v.Enrolled)
+	}
+	return fmt.Sprintf("%s, since it was transferred in block %d", v.Owner, v.Transferred)
+}
+
+func (o *verdictOutput) text() string {
+	return fmt.Sprintf("%s by gateway %s in block %d, %s, contract %s: %s (score %d, evidence %s)",
+		o.Level, o.Gateway, o.Height, o.Time.Format(time.RFC3339), o.Contract, o.Reason, o.Score, o.Evidence)
+}
