@@ -155,16 +155,17 @@ func (r *call) Next(scan int32) (key, value []byte, ok bool) {
 	return []byte(first.key), []byte(first.value), true
 }
 
-// LocalGet and LocalSet end the call everywhere, as the real host does.
-
 func (r *call) LocalGet() ([]byte, bool) {
-	fail(abi.CodeNotAllowedHere, noLocal)
-	return nil, false
+	r.need(abi.HostLocalGet)
+	record, ok := r.contract.local[*r.input.Caller]
+	return []byte(record), ok
 }
 
-func (r *call) LocalSet([]byte) { fail(abi.CodeNotAllowedHere, noLocal) }
-
-const noLocal = "there are no local records"
+func (r *call) LocalSet(record []byte) {
+	r.need(abi.HostLocalSet)
+	checkSize(len(record), abi.MaxLocal, abi.CodeValueTooLong)
+	r.contract.local[*r.input.Caller] = string(record)
+}
 
 func (r *call) Emit(topic string, data []byte) {
 	r.need(abi.HostEmit)

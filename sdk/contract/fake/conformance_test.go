@@ -225,6 +225,19 @@ var scenarios = []struct {
 			}
 		}
 	}},
+	{name: "local records", run: func(w *world) {
+		w.observe(s{script.LocalGet}, s{script.LocalSet, "one"}, s{script.LocalGet}, s{script.LocalSet, long[:abi.MaxLocal]})
+		w.observe(s{script.LocalGet}, s{script.LocalSet, "undone"}, s{script.Refuse, 9, text("no")})
+		w.observe(s{script.LocalGet}, s{script.LocalSet, ""}, s{script.LocalGet})
+		w.observe(s{script.LocalSet, long[:abi.MaxLocal+1]})
+		w.observe(s{script.LocalGet}, s{script.Query, text("b"), steps(s{script.LocalGet})})
+		out, err := w.a.Observe(w.foreign, steps(s{script.LocalGet}, s{script.Context}))
+		w.note("another device", out, err)
+		out, err = w.b.Observe(w.device, steps(s{script.LocalGet}))
+		w.note("another contract", out, err)
+		out, err = w.a.Evidence(w.alice, w.device, steps(s{script.Context}, s{script.LocalGet}))
+		w.note("evidence", out, err)
+	}},
 	{name: "calls", run: func(w *world) {
 		w.execute(s{script.Call, text("b"), steps(s{script.Set, "k", "by a"}, s{script.Context})}, s{script.Query, text("b"), steps(s{script.Get, "k"})})
 		w.execute(s{script.Call, text("b"), steps(s{script.Set, "k", "undone"}, s{script.Emit, text("t"), "undone"}, s{script.Abort, 7, text("no")})}, s{script.Set, "went", "on"})

@@ -20,6 +20,7 @@ type Contract struct {
 	owner   abi.Hash
 	entries entries
 	state   map[string]string
+	local   map[abi.Hash]string // what the gateway keeps, by device
 }
 
 // Failure is why a call failed: the error of every call here. Its code is
@@ -69,7 +70,7 @@ func (ch *Chain) deploy(name string, owner abi.Hash, e entries, message []byte) 
 	if ch.contracts[name] != nil {
 		return nil, &Failure{Code: abi.CodeContractExists}
 	}
-	c := &Contract{chain: ch, name: name, owner: owner, entries: e, state: map[string]string{}}
+	c := &Contract{chain: ch, name: name, owner: owner, entries: e, state: map[string]string{}, local: map[abi.Hash]string{}}
 	ch.contracts[name] = c
 	if err := c.begin(abi.EntryInit, message); err != nil {
 		delete(ch.contracts, name)
@@ -154,9 +155,33 @@ func (c *Contract) Decide(caller abi.Hash, q abi.DecisionRequest) (contract.Verd
 	return v, nil
 }
 
-// Observe hands a device's report to the contract.
-func (c *Contract) Observe(device abi.Hash, report []byte) ([]byte, error) {
-	return c.run(abi.EntryObserve, c.chain.input(c, &abi.Input{Caller: &device, Message: report}), nil)
+// Observe hands what a gateway saw of a device to the contract, encoded by
+// abi.AppendObservation, with the record that the gateway keeps. An observation
+// that fails leaves the record as it was.
+func (c *Contract) Observe(device abi.Hash, observation []byte) ([]byte, error) {
+	before := maps.Clone(c.local)
+	out, err := c.run(abi.EntryObserve, c.chain.input(c, &abi.Input{Caller: &device, Message: observation}), nil)
+	if err != nil {
+		c.local = before
+	}
+	return out, err
+}
+
+// Evidence has execute judge an observation that the device signed; the caller
+// is who submits it.
+func (c *Contract) Evidence(caller, device abi.Hash, observation []byte) ([]byte, error) {
+	c.chain.block()
+	id := abi.Hash(sha256.Sum256(binary.BigEndian.AppendUint64(caller[:], c.chain.Height)))
+	return c.change(abi.EntryExecute, &abi.Input{Caller: &caller, Transaction: &id, Evidence: &device, Message: observation})
+}
+
+// Local is the record that the gateway keeps of a device, nil when there is
+// none.
+func (c *Contract) Local(device abi.Hash) []byte {
+	if record, ok := c.local[device]; ok {
+		return []byte(record)
+	}
+	return nil
 }
 
 // Get is a value of the contract's state, nil when there is none.

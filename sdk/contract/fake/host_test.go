@@ -167,6 +167,16 @@ func (it *iterator) Value() []byte { return []byte(it.now.value) }
 func (it *iterator) Err() error    { return nil }
 func (it *iterator) Close()        {}
 
+func (e *env) Local() ([]byte, bool, error) {
+	record, ok := e.call.contract.local[*e.call.input.Caller]
+	return []byte(record), ok, nil
+}
+
+func (e *env) SetLocal(record []byte) error {
+	e.call.contract.local[*e.call.input.Caller] = string(record)
+	return nil
+}
+
 // Emit has the ledger's limit: how many.
 func (e *env) Emit(topic, data []byte) error {
 	ch := e.call.contract.chain
