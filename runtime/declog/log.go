@@ -114,6 +114,7 @@ type Log struct {
 	bytes   int           // the same in bytes; guarded by mu
 	open    []byte        // what the next write takes along; guarded by mu
 	count   int           // records in open; guarded by mu
+	spare   []byte        // what open goes on in after the next write; guarded by mu
 	room    chan struct{} // closed at the next sync; guarded by mu
 	salts   []byte        // random bytes that are not used yet; guarded by mu
 	stop    context.CancelCauseFunc

@@ -13,6 +13,9 @@ import (
 	"github.com/seed79541315/postern/abi/proof"
 )
 
+// maxSpare is how much memory is kept for what comes after a burst, in bytes.
+const maxSpare = syncAt
+
 // retryFull is how often a full disk is tried again.
 const retryFull = time.Second
 
@@ -158,7 +161,7 @@ func (l *Log) settle(err error) error {
 func (l *Log) take() (*writing, error) {
 	l.mu.Lock()
 	records, count, next := l.open, l.count, l.next
-	l.open, l.count = nil, 0
+	l.open, l.spare, l.count = l.spare, nil, 0
 	l.mu.Unlock()
 	if count == 0 {
 		return nil, nil
@@ -225,6 +228,9 @@ func (l *Log) synced(w *writing) {
 	l.figures.Bytes += int64(len(w.frame))
 	l.figures.Written += uint64(len(w.frame))
 	l.figures.Syncs++
+	if cap(w.batch.records) <= maxSpare {
+		l.spare = w.batch.records[:0]
+	}
 	close(l.room)
 	l.room = make(chan struct{})
 }
