@@ -65,6 +65,34 @@ func (d *memDisk) step(do func() error) error {
 	return do()
 }
 
+// synced is how many syncs of files there were.
+func (d *memDisk) synced() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.syncs
+}
+
+// written is how many writing operations there were.
+func (d *memDisk) written() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.steps
+}
+
+// leave makes the disk have room for some more bytes only.
+func (d *memDisk) leave(room int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = d.used + room
+}
+
+// fail makes one of the next operations fail, and all after it.
+func (d *memDisk) fail(after int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failAt = d.steps + after
+}
+
 func (d *memDisk) mkdir(string) error { return nil }
 
 func (d *memDisk) list(dir string) (names []string, err error) {

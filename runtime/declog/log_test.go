@@ -80,7 +80,7 @@ func TestSyncedInTime(t *testing.T) {
 		d, ledger := newMemDisk(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		stop := run(t, l)
-		before := d.syncs
+		before := d.synced()
 		for n := range 100 {
 			start := time.Now()
 			mustAppend(t, l, n)
@@ -88,13 +88,13 @@ func TestSyncedInTime(t *testing.T) {
 				t.Fatal("Append waited")
 			}
 		}
-		if synctest.Wait(); d.syncs != before {
+		if synctest.Wait(); d.synced() != before {
 			t.Error("each record is synced by itself")
 		}
 		elapse(50 * time.Millisecond)
 		synctest.Wait()
-		if s := l.Stats(); s.Waiting != 0 || s.Records != 100 || d.syncs != before+1 {
-			t.Errorf("after 50 ms: %+v, %d syncs", s, d.syncs-before)
+		if s := l.Stats(); s.Waiting != 0 || s.Records != 100 || d.synced() != before+1 {
+			t.Errorf("after 50 ms: %+v, %d syncs", s, d.synced()-before)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -111,10 +111,10 @@ func TestIdleWritesNothing(t *testing.T) {
 		stop := run(t, l)
 		mustAppend(t, l, 1)
 		elapse(2 * time.Minute)
-		steps := d.steps
+		steps := d.written()
 		elapse(time.Hour)
-		if d.steps != steps || len(ledger.heads) != 1 {
-			t.Errorf("%d writes, %d anchors", d.steps-steps, len(ledger.heads))
+		if d.written() != steps || len(ledger.heads) != 1 {
+			t.Errorf("%d writes, %d anchors", d.written()-steps, len(ledger.heads))
 		}
 		stop()
 	})
@@ -127,7 +127,7 @@ func TestSlowDisk(t *testing.T) {
 		d, ledger := newMemDisk(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		stop := run(t, l)
-		d.gate = make(chan struct{})
+		d.gate = make(chan struct{}) // before anything waits for a sync
 		for n := range maxWaiting {
 			mustAppend(t, l, n)
 		}
@@ -192,7 +192,7 @@ func TestFullDisk(t *testing.T) {
 		stop := run(t, l)
 		mustAppend(t, l, 1)
 		elapse(time.Second)
-		d.room = d.used + 100
+		d.leave(100)
 		mustAppend(t, l, 2) // answered before anybody could know
 		elapse(time.Second)
 		start := time.Now()
@@ -205,7 +205,7 @@ func TestFullDisk(t *testing.T) {
 		if _, err := l.Receipt(t.Context(), 1, true); !errors.Is(err, abi.CodeLogUnavailable) {
 			t.Errorf("a receipt: %v", err)
 		}
-		d.room = 0
+		d.leave(1 << 30)
 		elapse(2 * retryFull)
 		if number := mustAppend(t, l, 3); number != 3 {
 			t.Errorf("it goes on with %d", number)
@@ -233,12 +233,12 @@ func TestFailedDiskIsFatal(t *testing.T) {
 			l := mustOpen(t, (&fakeLedger{}).config(), d)
 			ended := make(chan error, 1)
 			go func() { ended <- l.Run(t.Context()) }()
-			d.failAt = d.steps + step
+			d.fail(step)
 			mustAppend(t, l, 1)
 			if err := <-ended; !errors.Is(err, errDisk) || !errors.Is(err, abi.CodeLogUnavailable) {
 				t.Errorf("Run: %v", err)
 			}
-			d.failAt = 0
+			d.fail(1 << 30)
 			if _, err := l.Append(t.Context(), decision(2)); !errors.Is(err, abi.CodeLogUnavailable) {
 				t.Errorf("Append: %v", err)
 			}
