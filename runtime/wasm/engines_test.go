@@ -11,7 +11,6 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
-	"github.com/seed79541315/postern/contracts"
 	"github.com/seed79541315/postern/contracts/access"
 	"github.com/seed79541315/postern/runtime/wasm/internal/wasmtest"
 )
@@ -116,7 +115,7 @@ func sweptGolden() (cases []goldenCase) {
 	return cases
 }
 
-// accessGolden are decisions of the access contract over the example of a
+// accessGolden are decisions of an access contract of testdata over the example of a
 // building, in a state that its own messages wrote.
 func accessGolden(t *testing.T) (cases []goldenCase) {
 	t.Helper()
@@ -128,6 +127,10 @@ func accessGolden(t *testing.T) (cases []goldenCase) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	blob, err := os.ReadFile("testdata/access.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
 	owner := abi.Hash{1}
 	input := func(message []byte) []byte {
 		return abi.AppendInput(nil, &abi.Input{Contract: "access", Owner: owner, Caller: &owner, Time: 1_700_000_000_000, Message: message})
@@ -135,7 +138,7 @@ func accessGolden(t *testing.T) (cases []goldenCase) {
 	env := func(r *Runtime) *memEnv { // a fresh state that holds the policy
 		env := newMemEnv()
 		for _, m := range doc.Messages(1, 0) {
-			call := callOf(contracts.Access, abi.EntryExecute, env)
+			call := callOf(blob, abi.EntryExecute, env)
 			call.Input = input(m)
 			if _, err := r.Call(t.Context(), call); err != nil {
 				t.Fatal(err)
@@ -145,7 +148,7 @@ func accessGolden(t *testing.T) (cases []goldenCase) {
 	}
 	for i, m := range doc.Messages(1, 0)[:2] {
 		cases = append(cases, goldenCase{
-			name: fmt.Sprint("access, message ", i), blob: contracts.Access, entry: abi.EntryExecute, input: input(m), gas: 1 << 30,
+			name: fmt.Sprint("access, message ", i), blob: blob, entry: abi.EntryExecute, input: input(m), gas: 1 << 30,
 			env: func(*Runtime) *memEnv { return newMemEnv() },
 		})
 	}
@@ -160,7 +163,7 @@ func accessGolden(t *testing.T) (cases []goldenCase) {
 		})
 		for _, gas := range []uint64{3_000, 5_000, 7_000, 9_000, 11_000, 13_000, 1 << 30} {
 			cases = append(cases, goldenCase{
-				name: fmt.Sprintf("access, %s, gas %d", q, gas), blob: contracts.Access, entry: abi.EntryDecide,
+				name: fmt.Sprintf("access, %s, gas %d", q, gas), blob: blob, entry: abi.EntryDecide,
 				input: input(question), gas: gas, env: env,
 			})
 		}

@@ -186,6 +186,8 @@ func (panicEnv) Device(abi.Hash) ([]byte, bool, error)                        { 
 func (panicEnv) SetDeviceStatus(abi.Hash, abi.Status, []byte) error           { panic("status") }
 func (panicEnv) Schedule(int64, []byte) (uint64, error)                       { panic("schedule") }
 func (panicEnv) Now() (int64, bool)                                           { panic("now") }
+func (panicEnv) Local() ([]byte, bool, error)                                 { panic("local") }
+func (panicEnv) SetLocal([]byte) error                                        { panic("set local") }
 func (panicEnv) Log(string)                                                   { panic("log") }
 
 // hostCallBlob is a contract that calls one host function, every argument of

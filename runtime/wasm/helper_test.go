@@ -114,6 +114,7 @@ type memEnv struct {
 	timers   int
 	statuses map[abi.Hash]abi.Status
 	devices  map[abi.Hash][]byte
+	local    *string // nil: there is no record
 	nested   func(scope *Scope, query bool, contract string, msg []byte, gas uint64) ([]byte, uint64, error)
 	err      error // returned by everything that can fail
 	open     int   // scans
@@ -179,6 +180,19 @@ func (e *memEnv) Schedule(int64, []byte) (uint64, error) {
 }
 
 func (e *memEnv) Now() (int64, bool) { return 1234, true }
+
+func (e *memEnv) Local() ([]byte, bool, error) {
+	if e.local == nil {
+		return nil, false, e.err
+	}
+	return []byte(*e.local), true, e.err
+}
+
+func (e *memEnv) SetLocal(record []byte) error {
+	s := string(record)
+	e.local = &s
+	return e.err
+}
 
 func (e *memEnv) Log(msg string) { e.logs = append(e.logs, msg) }
 

@@ -59,7 +59,7 @@ func TestForgedPointers(t *testing.T) {
 		abi.HostStateGet: {0, 2}, abi.HostStateSet: {0, 2}, abi.HostStateDelete: {0}, abi.HostStateScan: {0, 2},
 		abi.HostEmit: {0, 2}, abi.HostCall: {0, 2, 4}, abi.HostQuery: {0, 2, 4}, abi.HostDeviceGet: {1},
 		abi.HostDeviceSetStatus: {2}, abi.HostSchedule: {1}, abi.HostSHA256: {0}, abi.HostVerify: {0, 2, 4},
-		abi.HostLog: {0}, abi.HostAbort: {1},
+		abi.HostLog: {0}, abi.HostAbort: {1}, abi.HostLocalGet: {0}, abi.HostLocalSet: {0},
 	}
 	for _, e := range engines() {
 		r := newRuntime(t, e)
@@ -150,8 +150,7 @@ func TestPermissions(t *testing.T) {
 				env.nested = func(*Scope, bool, string, []byte, uint64) ([]byte, uint64, error) { return nil, 0, nil }
 				res, err := r.Call(context.Background(), callOf(hostCall(fn, entry, "", args...), entry, env))
 				got := outcomeOf(t, res, err).code
-				local := fn == abi.HostLocalGet || fn == abi.HostLocalSet
-				if allowed := fn.AllowedIn(entry) && !local; allowed == (got == abi.CodeNotAllowedHere) {
+				if fn.AllowedIn(entry) == (got == abi.CodeNotAllowedHere) {
 					t.Errorf("%v: %s in %v: %v", e, abi.HostFuncs[fn].Name, entry, got)
 				}
 			}

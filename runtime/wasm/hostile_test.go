@@ -55,6 +55,8 @@ type brokenEnv struct {
 func (e *brokenEnv) Get([]byte) ([]byte, bool, error)      { panic("get") }
 func (e *brokenEnv) Set(_, _ []byte) error                 { panic("set") }
 func (e *brokenEnv) Delete([]byte) error                   { panic("delete") }
+func (e *brokenEnv) Local() ([]byte, bool, error)          { panic("local") }
+func (e *brokenEnv) SetLocal([]byte) error                 { panic("set local") }
 func (e *brokenEnv) Emit(_, _ []byte) error                { panic(errors.New("emit")) }
 func (e *brokenEnv) Device(abi.Hash) ([]byte, bool, error) { panic(abi.CodeStorageQuota) } // no outcome even so
 func (e *brokenEnv) Schedule(int64, []byte) (uint64, error) {
@@ -140,7 +142,7 @@ func TestEnvPanicsEverywhere(t *testing.T) {
 	for _, r := range allRuntimes(t) {
 		for fn := range abi.HostFuncCount {
 			switch fn {
-			case abi.HostScanNext, abi.HostLocalGet, abi.HostLocalSet, abi.HostSHA256, abi.HostVerify, abi.HostLog, abi.HostAbort:
+			case abi.HostScanNext, abi.HostSHA256, abi.HostVerify, abi.HostLog, abi.HostAbort:
 				continue // ask no Env, or are below
 			}
 			requireFault(t, r, goodScript(fn), &brokenEnv{memEnv: scriptEnv()})
@@ -182,9 +184,6 @@ func TestFaultEndsTheWholeChain(t *testing.T) {
 // enough, and the function's effect costs at least its base price.
 func TestGasEndsAtEveryHostFunction(t *testing.T) {
 	for fn := range abi.HostFuncCount {
-		if fn == abi.HostLocalGet || fn == abi.HostLocalSet {
-			continue // trap wherever they are called
-		}
 		t.Run(abi.HostFuncs[fn].Name, func(t *testing.T) {
 			s := goodScript(fn)
 			for _, r := range allRuntimes(t) {

@@ -83,3 +83,17 @@ func withoutBodies(r rules) rules {
 	r.wasi = list
 	return r
 }
+
+// Version 3 differs from version 2 in that observe has its local record.
+func TestWhatVersion3Changed(t *testing.T) {
+	for p, second := range protocols[2] {
+		third := *protocols[3][p]
+		if second.local || !third.local {
+			t.Errorf("profile %d: local records %v, %v", p, second.local, third.local)
+		}
+		third.local = second.local
+		if !reflect.DeepEqual(third.costs, second.costs) || third.limits != second.limits || third.host != second.host || third.start != second.start {
+			t.Errorf("profile %d: something else differs", p)
+		}
+	}
+}
