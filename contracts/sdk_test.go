@@ -75,13 +75,14 @@ func (g *guest) call(entry abi.Entry, caller abi.Hash, message []byte) string {
 // memory is what a contract sees and changes.
 type memory struct {
 	state   map[string]string
+	local   string // "" for none
 	events  []string
 	earlier int // events of earlier transactions
 	timers  []string
 }
 
 func (m *memory) copy() memory {
-	return memory{maps.Clone(m.state), slices.Clone(m.events), m.earlier, slices.Clone(m.timers)}
+	return memory{maps.Clone(m.state), m.local, slices.Clone(m.events), m.earlier, slices.Clone(m.timers)}
 }
 
 func (m *memory) Get(key []byte) ([]byte, bool, error) {
@@ -132,6 +133,13 @@ func (m *memory) SetDeviceStatus(abi.Hash, abi.Status, []byte) error { return ab
 func (m *memory) Schedule(due int64, message []byte) (uint64, error) {
 	m.timers = append(m.timers, fmt.Sprintf("%d %x", due, message))
 	return uint64(len(m.timers) - 1), nil
+}
+
+func (m *memory) Local() ([]byte, bool, error) { return []byte(m.local), m.local != "", nil }
+
+func (m *memory) SetLocal(record []byte) error {
+	m.local = string(record)
+	return nil
 }
 
 func (m *memory) Now() (int64, bool) { return 1234, true }

@@ -135,9 +135,13 @@ func (c *chain) site(s behaviour.Site) {
 	c.must(abi.EntryExecute, m)
 }
 
-// observe hands an observation to the contract at the chain's time.
+// observe hands an observation to the contract at the chain's time, in the
+// device's name, as a gateway does.
 func (c *chain) observe(kind abi.ObservationKind, payload []byte) abi.Judgement {
 	c.t.Helper()
+	defer func(in abi.Input) { c.input = in }(c.input)
+	c.input.Caller = &device
+	c.input.Device, _, _ = c.env.Device(device)
 	o := abi.Observation{Kind: kind, Device: device, Time: c.input.Time, Payload: payload}
 	return c.judgement(c.must(abi.EntryObserve, abi.AppendObservation(nil, &o)))
 }

@@ -273,6 +273,13 @@ func TestWhichProfile(t *testing.T) {
 			t.Errorf("%x: %q, want %q", step.message, got, step.want)
 		}
 	}
+	c.load(&behaviour.Profile{}, 0)
+	c.must(abi.EntryExecute, behaviour.BindDevice(device, ""))
+	c.must(abi.EntryExecute, behaviour.BindModel("ACME", "M1", "it"))
+	if j := c.observe(abi.ObserveTelemetry, []byte{0x81, 0xa1, 1, 0x61, 'x'}); j.Level != abi.LevelFine {
+		t.Errorf("by its model: %+v", j)
+	}
+	c.must(abi.EntryExecute, behaviour.BindModel("ACME", "M1", ""))
 	o := abi.Observation{Kind: abi.ObserveTelemetry, Device: device, Time: start, Payload: []byte{0x81, 0xa1, 1, 0x61, 'x'}}
 	c.refuse(behaviour.CodeNoProfile, abi.EntryObserve, abi.AppendObservation(nil, &o))
 	c.must(abi.EntryExecute, behaviour.BindDevice(device, "later"))

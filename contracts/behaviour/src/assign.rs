@@ -39,12 +39,12 @@ fn assign(key: Key, r: &mut Reader) -> Reply {
 }
 
 /// The name of a device's profile: its own, or its model's, its maker's, or
-/// that of all devices.
-pub fn profile_of(id: &Hash) -> Option<&'static [u8]> {
+/// that of all devices. The device's record is read where it is not known.
+pub fn profile_of(id: &Hash, record: Option<Device>) -> Option<&'static [u8]> {
     let named = |manufacturer: &str, model: &str| Key::model(manufacturer, model).and_then(|key| state_get(key.bytes()));
     let own = state_get(Key::device(id).bytes());
     own.or_else(|| {
-        let record = Device::get(id)?;
+        let record = record.or_else(|| Device::get(id))?;
         let manufacturer = record.manufacturer();
         let model = Some(record.model()).filter(|m| !m.is_empty() && !manufacturer.is_empty());
         let made = model.and_then(|model| named(manufacturer, model));

@@ -22,7 +22,9 @@ const MAX_AHEAD: i64 = 10 * 60_000;
 pub fn observe(input: &Input) -> Reply {
     let o: Observation = postern::decode(input.message)?;
     let mut record = Record::read(local_get());
-    let judgement = judge(&o, o.time, now().is_some(), &mut record)?;
+    // The gateway calls in the device's name, and so with its record.
+    let known = input.env.device().filter(|_| input.env.caller == Some(&o.device));
+    let judgement = judge(&o, known, o.time, now().is_some(), &mut record)?;
     local_set(record.encode());
     judgement.reply()
 }
@@ -44,7 +46,7 @@ pub fn evidence(env: &Env, device: &[u8], message: &[u8]) -> Reply {
         return Err(OLD_EVIDENCE);
     }
     record.evidence = o.time;
-    let judgement = judge(&o, env.time, true, &mut record)?;
+    let judgement = judge(&o, None, env.time, true, &mut record)?;
     state_set(key.bytes(), record.encode());
     let short = Judgement { findings: &[], timer: 0, ..judgement };
     if judgement.level > Level::Fine {
@@ -90,11 +92,17 @@ pub fn pardon(r: &mut Reader) -> Reply {
 
 /// Judges an observation at a time, which the record is moved on to. Hours
 /// count where the clock is to be trusted.
-fn judge(o: &Observation, time: i64, clock: bool, record: &mut Record) -> Result<Judgement<'static>, Abort> {
+fn judge(
+    o: &Observation,
+    known: Option<Device>,
+    time: i64,
+    clock: bool,
+    record: &mut Record,
+) -> Result<Judgement<'static>, Abort> {
     if o.is_empty() || o.len() > MAX_ITEMS {
         return Err(TOO_MANY);
     }
-    let name = assign::profile_of(&o.device).ok_or(NO_PROFILE)?;
+    let name = assign::profile_of(&o.device, known).ok_or(NO_PROFILE)?;
     let head = Head::active(name).ok_or(NO_SUCH_PROFILE)?;
     let profile = Profile::of(head.body);
     let settings = &profile.settings;

@@ -43,7 +43,7 @@ fn device(r: &mut Reader) -> Reply {
     r.done()?;
     let mut w = Writer::new(128);
     w.array(4);
-    match assign::profile_of(&id) {
+    match assign::profile_of(&id, None) {
         Some(name) => w.text_bytes(name),
         None => w.null(),
     };

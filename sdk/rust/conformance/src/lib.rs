@@ -56,6 +56,8 @@ choice! {
         26 => ScheduleMany { due: i64, count: u32, message: Bytes<'static> },
         27 => Around,
         28 => MarkFiller { id: Hash, reason: u32 },
+        29 => Keep { record: Bytes<'static> },
+        30 => KeepFiller { size: u32 },
     }
 }
 
@@ -124,6 +126,8 @@ fn tell(op: Op, w: &mut Writer) {
     match op {
         Op::Emit { topic, data } => postern::emit(topic, data.0),
         Op::Log { text } => postern::log(text),
+        Op::Keep { record } => postern::local_set(record.0),
+        Op::KeepFiller { size } => postern::local_set(filler(size).as_bytes()),
         Op::SetFiller { key, value } => postern::state_set(filler(key).as_bytes(), filler(value).as_bytes()),
         Op::EmitFiller { topic, data } => postern::emit(filler(topic), filler(data).as_bytes()),
         Op::ScheduleMany { due, count, message } => (0..count).for_each(|_| drop(postern::schedule(due, message.0))),

@@ -39,6 +39,10 @@ fn each_function() -> Vec<Op> {
         Op::Log { text: "l" },
         Op::Abort { code: 4711 },
         Op::Local,
+        Op::Keep { record: Bytes(b"kept") },
+        Op::Local,
+        Op::KeepFiller { size: 4096 },
+        Op::KeepFiller { size: 4097 },
         Op::Who,
         Op::Panic,
     ]
