@@ -24,11 +24,13 @@ var (
 	other   = net.HardwareAddr{2, 0, 0, 0, 0, 1}
 	own     = net.IP{10, 42, 0, 5}
 	server  = net.IP{203, 0, 113, 9}
+	// resolver is the one whose answers are believed.
+	resolver = net.IP{10, 42, 0, 1}
 )
 
 func newTable(t testing.TB) *flows.Table {
 	t.Helper()
-	table, err := flows.NewTable(sensor)
+	table, err := flows.NewTable(sensor, netip.AddrFrom4([4]byte(resolver)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,17 +161,18 @@ func TestTake(t *testing.T) {
 	}
 }
 
-func answer(t testing.TB, name string, from uint16, addrs ...net.IP) []byte {
+func answer(t testing.TB, name string, by net.IP, from uint16, addrs ...net.IP) []byte {
 	dns := &layers.DNS{QR: true, Questions: []layers.DNSQuestion{{Name: []byte(name), Type: layers.DNSTypeA, Class: layers.DNSClassIN}}}
 	dns.Answers = append(dns.Answers, layers.DNSResourceRecord{Name: []byte(name), Type: layers.DNSTypeCNAME, Class: layers.DNSClassIN, CNAME: []byte("edge.cdn.example")})
 	for _, a := range addrs {
 		dns.Answers = append(dns.Answers, layers.DNSResourceRecord{Name: []byte("edge.cdn.example"), Type: layers.DNSTypeA, Class: layers.DNSClassIN, IP: a})
 	}
-	return in(t, 17, &layers.UDP{SrcPort: layers.UDPPort(from), DstPort: 5353}, dns)
+	return packet(t, ethernet(gateway, sensor, layers.EthernetTypeIPv4), &layers.IPv4{SrcIP: by, DstIP: own, Protocol: 17},
+		&layers.UDP{SrcPort: layers.UDPPort(from), DstPort: 5353}, dns)
 }
 
-// DNS answers name addresses by what was asked for, but only answers to the
-// device from a server's port.
+// DNS answers name addresses by what was asked for, but only those of a resolver
+// that is believed.
 func TestNames(t *testing.T) {
 	table := newTable(t)
 	data := out(t, 17, &layers.UDP{SrcPort: 5000, DstPort: 9})
@@ -177,15 +180,15 @@ func TestNames(t *testing.T) {
 		r := take(t, table, data)
 		return r[len(r)-1].Name
 	}
-	take(t, table, answer(t, "Evil.example", 54, server))
+	take(t, table, answer(t, "evil.example", resolver, 54, server), answer(t, "evil.example", server, 53, server))
 	if got := name(); got != "" {
-		t.Errorf("%q is told by no server", got)
+		t.Errorf("%q is told by no resolver", got)
 	}
-	take(t, table, answer(t, "API.Example.com", 53, net.IP{203, 0, 113, 8}, server))
+	take(t, table, answer(t, "API.Example.com", resolver, 53, net.IP{203, 0, 113, 8}, server))
 	if got := name(); got != "api.example.com" {
 		t.Errorf("%q", got)
 	}
-	take(t, table, answer(t, "a\x1b[2Jb", 53, server))
+	take(t, table, answer(t, "a\x1b[2Jb", resolver, 53, server))
 	if got := name(); got != "api.example.com" {
 		t.Errorf("%q", got)
 	}
@@ -266,7 +269,7 @@ func TestCapturesThatAreNone(t *testing.T) {
 
 func FuzzFrame(f *testing.F) {
 	f.Add(out(f, 6, &layers.TCP{SrcPort: 5000, DstPort: 443, SYN: true}))
-	f.Add(answer(f, "a.example", 53, server))
+	f.Add(answer(f, "a.example", resolver, 53, server))
 	f.Add(packet(f, ethernet(sensor, gateway, 0x888e), gopacket.Payload{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		table := newTable(t)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/gopacket/gopacket"
@@ -22,8 +23,9 @@ const (
 
 // Table gathers the records of one device's packets.
 type Table struct {
-	device [6]byte
-	parser *frameParser
+	device    [6]byte
+	resolvers []netip.Addr
+	parser    *frameParser
 	// records are those since the last Take, in the order of their first packet.
 	records []Record
 	places  map[Record]int // by what tells records apart
@@ -39,12 +41,14 @@ type connection struct {
 }
 
 // NewTable makes a table for the device with a hardware address of six bytes.
-func NewTable(device net.HardwareAddr) (*Table, error) {
+// Names are learned from the answers of the resolvers alone: any other server
+// could name an address as it likes, and so have its flows admitted.
+func NewTable(device net.HardwareAddr, resolvers ...netip.Addr) (*Table, error) {
 	if len(device) != 6 {
 		return nil, fmt.Errorf("%v: want a hardware address of six bytes", device)
 	}
 	t := &Table{
-		device: [6]byte(device), parser: newFrameParser(),
+		device: [6]byte(device), resolvers: resolvers, parser: newFrameParser(),
 		places: map[Record]int{}, begun: map[connection]Begun{}, names: map[netip.Addr]string{},
 	}
 	return t, nil
@@ -74,7 +78,7 @@ func (t *Table) Frame(frame []byte, length int) {
 	if r.Ports && r.Protocol == tcp {
 		r.Begun = t.beginning(&r, p.tcp.SYN, p.tcp.ACK)
 	}
-	if p.has(layers.LayerTypeDNS) && r.ToDevice && r.RemotePort == 53 {
+	if p.has(layers.LayerTypeDNS) && r.ToDevice && r.RemotePort == 53 && slices.Contains(t.resolvers, r.Remote) {
 		t.learn(&p.dns)
 	}
 	r.Name = t.names[r.Remote]
@@ -177,12 +181,7 @@ func (p *frameParser) parse(frame []byte) bool {
 }
 
 func (p *frameParser) has(l gopacket.LayerType) bool {
-	for _, found := range p.found {
-		if found == l {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(p.found, l)
 }
 
 // describe sets what the frame tells of its record.
