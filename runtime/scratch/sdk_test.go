@@ -63,7 +63,9 @@ func (c *sdkChain) play(line string) string {
 	must(c.t, err)
 	head += ended(&out)
 	for _, e := range out.Events {
-		head += fmt.Sprintf(" %s/%s/%x", e.Contract, e.Topic, e.Data)
+		if e.Contract != "" { // not the ledger's own
+			head += fmt.Sprintf(" %s/%s/%x", e.Contract, e.Topic, e.Data)
+		}
 	}
 	return head
 }

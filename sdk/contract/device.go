@@ -32,11 +32,14 @@ func DeviceOf(id Hash) (Device, bool) {
 }
 
 // SetDeviceStatus sets the status of a device that has the same owner as this
-// contract, with a reason of at most abi.MaxAbortText bytes. It is there in
-// execute and timer only. Errors are abi.CodeUnknownDevice,
-// abi.CodeNotPermitted for another owner's device, abi.CodeBadStatus where the
-// status cannot change that way (retired and stolen devices stay so), and
-// abi.CodeBadArgument for a reason with control characters.
+// contract, or that the contract is bound to, with a reason of at most
+// abi.MaxAbortText bytes. It is there in execute and timer only. It never makes a
+// status laxer: people release devices. A contract that is only bound goes as far
+// as abi.StatusQuarantined. Errors are abi.CodeUnknownDevice,
+// abi.CodeNotPermitted for another's device and for a status that is not the
+// contract's to set, abi.CodeBadStatus where the status cannot change that way
+// (retired and stolen devices stay so), and abi.CodeBadArgument for a reason with
+// control characters.
 func SetDeviceStatus(id Hash, status abi.Status, reason string) error {
 	return codeError(host.SetDeviceStatus(&id, status, reason))
 }

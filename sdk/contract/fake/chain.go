@@ -171,6 +171,10 @@ func (ch *Chain) setStatus(owner, id abi.Hash, status abi.Status, reason string)
 		return abi.CodeNotPermitted
 	case d.Status == abi.StatusRetired || d.Status == abi.StatusStolen:
 		return abi.CodeBadStatus
+	case status < d.Status: // people release devices, with a reason
+		return abi.CodeNotPermitted
+	case status == d.Status:
+		return abi.OK
 	}
 	d.Status, d.Reason = status, reason
 	ch.devices[id] = d

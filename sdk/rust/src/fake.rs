@@ -844,7 +844,7 @@ pub(crate) mod raw {
         if matches!(device.status, Status::Stolen | Status::Retired) {
             return Err(code::BAD_STATUS);
         }
-        if (status as u64) < device.status as u64 {
+        if status < device.status {
             return Err(code::NOT_PERMITTED); // people release devices, with a reason
         }
         if status == device.status {

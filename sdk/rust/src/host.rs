@@ -155,8 +155,8 @@ pub fn device_get(id: &[u8; 32]) -> Option<&'static [u8]> {
     arena::fill(MAX_VALUE, |buf, cap| unsafe { raw::device_get(id.as_ptr(), buf, cap) } as i64).ok()
 }
 
-/// Sets the status of a device of this contract's owner, for a reason of at
-/// most 256 bytes, or returns the host's code. In `execute` and `timer` only.
+/// Sets a graver status of a device of the contract's owner (one it is bound to: up to `Quarantined`),
+/// for a reason of at most 256 bytes, or returns the host's code. In `execute` and `timer` only.
 pub fn device_set_status(id: &[u8; 32], status: Status, reason: &str) -> Result<(), u16> {
     match unsafe { raw::device_set_status(id.as_ptr(), status as i32, reason.as_ptr(), reason.len()) } {
         0 => Ok(()),
