@@ -38,6 +38,8 @@ type Config struct {
 	// when all are, requests fail with abi.CodeTooStale. It is the gateways'
 	// word. 0: any.
 	MaxStaleness time.Duration
+
+	MaxPermits int // that Check keeps, a few hundred bytes each; 256; negative: none
 }
 
 // The delay before connecting again doubles from the first to the last.
@@ -64,6 +66,12 @@ type Client struct {
 	window  atomic.Int64
 	params  atomic.Pointer[chain.Params] // the newest that were read; nil: the genesis's
 }
+
+var errClosed = fmt.Errorf("the client is closed: %w", abi.CodeUnavailable)
+
+// New makes a client that connects with its first request: for a device that
+// starts without a network.
+func New(c Config) (*Client, error) { return newClient(c) }
 
 // Dial connects to a gateway of the bundle's chain. It fails with
 // ErrNotGateway if a peer answers that the ledger does not name, and with
@@ -121,6 +129,9 @@ func (c *Config) setDefaults() {
 	c.KeepAlive = max(0, c.KeepAlive)
 	if c.Attempts <= 0 {
 		c.Attempts = 3
+	}
+	if c.MaxPermits == 0 {
+		c.MaxPermits = 256
 	}
 }
 
@@ -244,7 +255,7 @@ func (c *Client) connect(ctx context.Context) (*link, error) {
 		return l, nil
 	}
 	if c.closed.Load() {
-		return nil, fmt.Errorf("the client is closed: %w", abi.CodeUnavailable)
+		return nil, errClosed
 	}
 	return c.reconnect(ctx)
 }

@@ -12,19 +12,27 @@ import (
 // one. Whatever goes wrong, the answer is a denial: Permit is false and Code
 // says why, as the error does. A denial by policy is no error.
 func (c *Client) Decide(ctx context.Context, domain string, q *abi.DecisionRequest) (abi.Answer, error) {
+	answer, _, err := c.decide(ctx, domain, q)
+	return answer, err
+}
+
+// decide is Decide that also tells which connection the answer came on; nil when
+// there is none.
+func (c *Client) decide(ctx context.Context, domain string, q *abi.DecisionRequest) (answer abi.Answer, from *link, err error) {
 	body := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), domain)
 	body = abi.AppendDecisionRequest(cbor.AppendUint(body, 2), q)
-	var answer abi.Answer
-	err := c.ask(ctx, abi.OpDecide, body, func(_ context.Context, l *link, raw []byte) (err error) {
+	err = c.ask(ctx, abi.OpDecide, body, func(_ context.Context, l *link, raw []byte) (err error) {
+		from = l
 		if answer, err = abi.ParseAnswer(raw); err != nil {
 			return malformed(err)
 		}
 		return c.allow(l, answer.Staleness)
 	})
 	if err != nil {
-		return denied(err)
+		answer, err = denied(err)
+		return answer, nil, err
 	}
-	return answer, nil
+	return answer, from, nil
 }
 
 // denied is the answer when there is none.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"github.com/quic-go/quic-go"
 
@@ -22,12 +24,61 @@ func lost(err error) error {
 	var app *quic.ApplicationError
 	var stream *quic.StreamError
 	switch {
+	case errors.As(err, &app) && app.Remote && app.ErrorCode == quic.ApplicationErrorCode(abi.CodeDeviceInactive):
+		return fmt.Errorf("%w: %w: %w", errLost, newInactiveError(app.ErrorMessage), err)
 	case errors.As(err, &app) && app.Remote:
 		code = known(uint64(app.ErrorCode))
 	case errors.As(err, &stream) && stream.Remote:
 		code = known(uint64(stream.ErrorCode))
 	}
 	return fmt.Errorf("%w: %w: %w", errLost, code, err)
+}
+
+// InactiveError says that the gateway closed the connection since the caller's
+// device is not active any more, or is isolated. It wraps
+// abi.CodeDeviceInactive. The device may connect again for what it still may do:
+// Status and Report.
+type InactiveError struct {
+	Status abi.Status // 0 where the gateway does not say: the device is isolated by it
+	Reason string     // for people, the gateway's word; may be empty
+}
+
+func (e *InactiveError) Error() string {
+	text := abi.CodeDeviceInactive.Error()
+	if e.Status != 0 {
+		text += ": " + e.Status.String()
+	}
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+// Unwrap returns abi.CodeDeviceInactive.
+func (e *InactiveError) Unwrap() error { return abi.CodeDeviceInactive }
+
+// maxReason bounds what is kept of a gateway's words, in bytes.
+const maxReason = 256
+
+// newInactiveError reads the text with which a gateway closes: a status, and
+// what abi.Standing.Why puts behind it.
+func newInactiveError(text string) *InactiveError {
+	text = printable(text[:min(len(text), maxReason)])
+	name, reason, _ := strings.Cut(text, ": ")
+	if s, ok := abi.StatusByName(name); ok {
+		return &InactiveError{Status: s, Reason: reason}
+	}
+	return &InactiveError{Reason: text}
+}
+
+// printable drops what has no place on a terminal from a text of the gateway.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
 }
 
 // known is the code that the gateway sent, if the table has it.

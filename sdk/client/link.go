@@ -19,32 +19,42 @@ import (
 )
 
 // The gateway allows 8 streams. Requests that are answered at once share a
-// few; those that may take long have the others, so that a decision never
-// waits behind a commit.
+// few; those that may take long have others, so that a decision never waits
+// behind a commit; and a subscription has one to itself.
 const (
-	quickLanes = 2
-	slowLanes  = 6
+	quickLanes    = 2
+	slowLanes     = 4
+	followStreams = 2
 )
 
 // link is one connection to a gateway that was found to be the chain's.
 type link struct {
 	quic    *quic.Conn
 	address int         // index of the gateway's address
+	account abi.Hash    // the gateway's, as its hello proved
 	broken  atomic.Bool // quic-go may not have said so yet
 	left    atomic.Bool // for another gateway
 
-	checked atomic.Int64 // when its staleness was found small enough, ms since 1970
+	watch   atomic.Pointer[watch] // over the permits that are kept; nil: none yet
+	checked atomic.Int64          // when its staleness was found small enough, ms since 1970
 
-	mu     sync.Mutex // guards what follows
-	quick  []*lane
-	slow   []*lane
-	closed bool           // no more lanes
-	done   sync.WaitGroup // the lanes' readers
+	mu        sync.Mutex // guards what follows
+	quick     []*lane
+	slow      []*lane
+	follows   int            // subscriptions
+	watched   bool           // a watch runs
+	unwatched time.Time      // when the last one ended
+	closed    bool           // no more lanes
+	done      sync.WaitGroup // the lanes' readers
 }
 
 // slow says which operations may take long to answer.
 func slow(op abi.Operation) bool {
-	return op == abi.OpSubmit || op == abi.OpQuery || op == abi.OpScan || op == abi.OpBlock
+	switch op {
+	case abi.OpSubmit, abi.OpQuery, abi.OpScan, abi.OpBlock, abi.OpReport, abi.OpReceipt:
+		return true
+	}
+	return false
 }
 
 // roundTrip sends a request and waits for its answer.
@@ -208,6 +218,7 @@ func (c *Client) introduced(ctx context.Context, l *link, hello *abi.Hello, tlsK
 			return err
 		}
 	}
+	l.account = hello.Account
 	return c.led(ctx, l, math.MaxUint64, func() error { return c.light.gateway(hello, tlsKey, floor) })
 }
 

@@ -37,14 +37,18 @@ func (c *Client) Submit(ctx context.Context, raw []byte) (abi.TxResult, error) {
 }
 
 func (c *Client) submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult, error) {
-	body := cbor.AppendBytes(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), raw)
-	body = cbor.AppendBool(cbor.AppendUint(body, 2), wait)
-	answer, err := c.do(ctx, abi.OpSubmit, body)
+	answer, err := c.do(ctx, abi.OpSubmit, submission(raw, wait))
 	if err != nil {
 		return abi.TxResult{}, err
 	}
 	result, err := abi.ParseTxResult(answer)
 	return result, malformed(err)
+}
+
+// submission is the body of a submit.
+func submission(raw []byte, wait bool) []byte {
+	body := cbor.AppendBytes(cbor.AppendUint(cbor.AppendMap(nil, 2), 1), raw)
+	return cbor.AppendBool(cbor.AppendUint(body, 2), wait)
 }
 
 // SubmitWait hands in a signed transaction and waits until it is committed.
