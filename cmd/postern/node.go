@@ -23,6 +23,7 @@ import (
 	"github.com/seed79541315/postern/runtime/declog"
 	"github.com/seed79541315/postern/runtime/ledger"
 	"github.com/seed79541315/postern/runtime/outbox"
+	"github.com/seed79541315/postern/runtime/spool"
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/sdk/key"
 	"github.com/seed79541315/postern/storage"
@@ -53,6 +54,7 @@ type node struct {
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
 	evidence  *evidenceTimes
+	spool     *spool.Spool
 	ledger    *ledger.Ledger
 	snapshots *ledger.Snapshots
 	role      *role
@@ -148,6 +150,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst, Logger: n.log,
 	})
 	if err != nil {
+		return err
+	}
+	if err := n.openSpool(); err != nil {
 		return err
 	}
 	n.ledger.OnCommit(func(*chain.Block) { n.decisions.Committed() })
@@ -277,6 +282,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	group.Go(func() error { return n.decisions.Run(ctx) })
 	group.Go(func() error { return n.verdicts.Run(ctx) })
 	group.Go(func() error { return n.behaviour.Run(ctx) })
+	group.Go(func() error { return n.spool.Run(ctx) })
 	group.Go(func() error { return n.watchReleases(ctx) })
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {

@@ -109,16 +109,12 @@ func reachable(addr string) string {
 type service struct{ n *node }
 
 // Submit hands a transaction to consensus and, if wait, returns when it is in
-// a block.
+// a block, or when it is kept for later because there are none.
 func (s service) Submit(ctx context.Context, raw []byte, wait bool) (abi.TxResult, error) {
 	if !s.n.votes() {
 		return abi.TxResult{}, abi.CodeClockUntrusted
 	}
-	if wait {
-		return s.n.submitAndWait(ctx, raw)
-	}
-	id, err := s.n.submit(ctx, raw)
-	return abi.TxResult{ID: id}, err
+	return s.n.submitFromDevice(ctx, raw, wait)
 }
 
 func (s service) Status() abi.NodeStatus {
@@ -157,7 +153,7 @@ func (s service) Block(height uint64) (block, certificate, outcomes []byte, err 
 	return s.n.ledger.Block(height)
 }
 
-func (s service) Tx(id abi.Hash) (abi.TxResult, error) { return s.n.ledger.Tx(id) }
+func (s service) Tx(id abi.Hash) (abi.TxResult, error) { return s.n.lookUp(id) }
 
 func (s service) Steps(after uint64, limit int) ([][]byte, bool, error) {
 	return s.n.ledger.Steps(after, limit)
