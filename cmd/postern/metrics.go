@@ -93,6 +93,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.contracts(put)
 	c.gateway(put)
 	c.behaviour(put)
+	c.decisions(put)
 	if c.n.peering != nil {
 		c.peers(put)
 	}
