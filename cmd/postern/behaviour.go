@@ -31,8 +31,12 @@ func (n *node) openBehaviour(id abi.Hash) (err error) {
 	return err
 }
 
-// isolationChanged has the device port look again at what a device may.
+// isolationChanged has the device port, and the hook, look again at what a device
+// may.
 func (n *node) isolationChanged(device abi.Hash) {
+	if n.hook != nil {
+		n.hook.changed(device)
+	}
 	if n.gateway != nil { // it opens last, and has nobody connected before
 		n.gateway.Recheck(device)
 	}

@@ -16,6 +16,8 @@ var (
 	metricVerdictsWait = newMetric("verdicts_waiting", "Verdicts and alerts that wait to be submitted.", gauge)
 	metricBehaviour    = newMetric("behaviour_written_bytes_total", "Bytes written to the files of local records and evidence.", counter)
 	metricAttacks      = newMetric("attacks_total", "Attacks on this gateway that were met.", counter, "kind")
+	metricHookRuns     = newMetric("hook_runs_total", "Runs of the hook on devices' statuses, those that failed among them.", counter)
+	metricHookFailed   = newMetric("hook_failures_total", "Runs of the hook on devices' statuses that failed; they are tried again.", counter)
 )
 
 func (c collector) behaviour(put put) {
@@ -38,6 +40,10 @@ func (c collector) behaviour(put put) {
 	put(metricVerdicts, float64(b.Lost), "lost")
 	put(metricVerdictsWait, float64(b.Waiting))
 	put(metricBehaviour, float64(b.WrittenBytes))
+	if h := c.n.hook; h != nil {
+		put(metricHookRuns, float64(h.runs.Load()))
+		put(metricHookFailed, float64(h.failed.Load()))
+	}
 	for _, a := range b.Attacks {
 		put(metricAttacks, float64(a.Count), a.Kind)
 	}

@@ -34,6 +34,7 @@ import (
 //	peers.cbor             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
 //	decisions/             what this gateway decided, under the key in decisions.key
+//	hook.told              devices of which the hook was told that they may not work
 //	restored               there until a restored validator may vote again
 //	run.json               addresses and pid while the node runs
 //	lock                   held while the node runs
@@ -84,6 +85,8 @@ type config struct {
 
 	Certificates string            `toml:"device_certificates"` // off, accept or require
 	Anchors      map[string]string `toml:"device_anchors"`      // PEM files of authorities, by manufacturer
+
+	Hook hookConfig `toml:"hook"` // a command to run when a device's status changes
 }
 
 const configText = `# Configuration of a Postern node. Every line shows its default.
@@ -109,6 +112,7 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
 #device_certificates = "off" # X.509 certificates of devices: off, accept, or require
 #device_anchors = { "Acme" = "acme.pem" } # who vouches for a manufacturer's devices: PEM files, relative to this directory
+#hook = { command = ["/usr/local/sbin/isolate"], timeout = 10 } # program, and seconds for it, when a device's status changes
 %s`
 
 // Where a node listens that is not told otherwise.
@@ -147,6 +151,9 @@ func (c *config) validate() error {
 		if _, _, err := net.SplitHostPort(addr); err != nil && addr != "off" {
 			return fmt.Errorf("%q among the addresses of nodes: want host:port", addr)
 		}
+	}
+	if err := c.Hook.validate(); err != nil {
+		return err
 	}
 	if c.TxRate < 0 || c.TxBurst < 0 {
 		return fmt.Errorf("tx_rate = %d, tx_burst = %d: want numbers above 0, or 0 for the default", c.TxRate, c.TxBurst)

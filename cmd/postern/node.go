@@ -53,6 +53,7 @@ type node struct {
 	decisions *declog.Log
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
+	hook      *hook // nil where none is configured
 	evidence  *evidenceTimes
 	spool     *spool.Spool
 	ledger    *ledger.Ledger
@@ -159,6 +160,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	if err := n.openBehaviour(chain.ChainID(raw)); err != nil {
 		return err
 	}
+	n.openHook(cfg.Hook)
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
 }
@@ -284,6 +286,10 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	group.Go(func() error { return n.behaviour.Run(ctx) })
 	group.Go(func() error { return n.spool.Run(ctx) })
 	group.Go(func() error { return n.watchReleases(ctx) })
+	if n.hook != nil {
+		group.Go(func() error { return n.watchStatuses(ctx) })
+		group.Go(func() error { return n.hook.Run(ctx) })
+	}
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {
 		group.Go(func() error { return n.web.Run(ctx) })
