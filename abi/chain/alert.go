@@ -36,8 +36,8 @@ type Alerts struct {
 // and by authorities alone. {1: device id, 2: sealed to the owner (bytes),
 // 3: [[account id, sealed to it (bytes)] …], at most MaxAuthorities (absent:
 // none), 4: evidence hash: SHA-256 of what was sealed}
-// The sender has the gateway role. Texts are HPKE (RFC 9180) to the accounts'
-// X25519 keys, at most MaxSealed each.
+// The sender has the gateway role. Texts are HPKE (RFC 9180) as package
+// abi/sealed makes them, at most MaxSealed each.
 type Sealed struct {
 	Device      abi.Hash
 	Owner       []byte

@@ -9,7 +9,8 @@ import (
 )
 
 // KeyName names a state entry for people, by what it is of: "account 5e0c…",
-// "contract access", "proposal 3", "validators". What has no name of its own is
+// "contract access", "proposal 3", "validators"; "log" is the head of an account's
+// decision log, "listing" a serial on the blacklist by its hash. What has no name of its own is
 // "key" with the key's hex, as is what only looks like a name.
 func KeyName(key []byte) string {
 	switch string(key) {
@@ -21,8 +22,9 @@ func KeyName(key []byte) string {
 		return "params"
 	}
 	rest := key[1:]
-	ids := map[byte]string{'a': "account", 'd': "device", 'g': "guardians", 'T': "token"}
-	names := map[byte]string{'c': "contract", 'p': "domain"}
+	ids := map[byte]string{'a': "account", 'd': "device", 'g': "guardians", 'T': "token",
+		'A': "log", 'f': "offence", 'j': "verdicts", 'B': "listing"}
+	names := map[byte]string{'c': "contract", 'p': "domain", 'y': "platform"}
 	switch {
 	case ids[key[0]] != "" && len(rest) == len(abi.Hash{}):
 		return ids[key[0]] + " " + hex.EncodeToString(rest)
