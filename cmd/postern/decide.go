@@ -19,13 +19,15 @@ func decideCommand() *cli.Command {
 		Usage: "ask for a decision over QUIC",
 		Description: `With --subject it asks as the enforcement point of --home; without, the holder
 of --key asks for itself, as a device does. Exit code 0 is a permit, 3 a
-denial; properties and context are JSON objects.
+denial; properties and context are JSON objects. With --quorum several gateways
+are asked the same, so that one that was taken over opens nothing alone.
 
 Example:
 
    postern decide --subject user:ann --action open --resource door:1
-   postern decide --key reader.key --action open --resource door:1 --context '{"badge":"42"}'`,
-		Flags: withConnect(
+   postern decide --key reader.key --action open --resource door:1 --context '{"badge":"42"}'
+   postern decide --quorum 2 --gateway 10.0.0.1:7433 --gateway 10.0.0.2:7433 --action open --resource door:vault`,
+		Flags: withConnect(append([]cli.Flag{
 			&cli.StringFlag{Name: "subject", Usage: "who asks: `TYPE:ID` (default: the key's own account)"},
 			&cli.StringFlag{Name: "action", Usage: "what the subject wants to do: `NAME`"},
 			&cli.StringFlag{Name: "resource", Usage: "what it is done to: `TYPE:ID`"},
@@ -34,7 +36,7 @@ Example:
 			&cli.StringFlag{Name: "resource-properties", Usage: "the resource's properties, a `JSON` object"},
 			&cli.StringFlag{Name: "context", Usage: "what else the policy may look at, a `JSON` object"},
 			&cli.StringFlag{Name: "domain", Value: abi.DefaultDomain, Usage: "the policy `DOMAIN` to ask"},
-		),
+		}, quorumFlags...)...),
 		Action: decide,
 	}
 }
@@ -50,6 +52,12 @@ func decide(c *cli.Context) error {
 	keyFile := operatorKeyFile
 	if q.Subject != nil {
 		keyFile = enforcementKeyFile
+	}
+	if c.IsSet("quorum") {
+		return decideByQuorum(c, q, keyFile)
+	}
+	if c.IsSet("gateway") || c.IsSet("staleness") {
+		return usagef("--gateway and --staleness go with --quorum")
 	}
 	cl, _, err := connect(c, keyFile)
 	if isCode(err, abi.CodeDeviceInactive) { // a retired device is not even let in

@@ -24,7 +24,8 @@ the owner's.
    status, release, retire        set what it may do
    stolen, propose, recover       theft: the owner's word, the guardians', the way back
    transfer, accept               give it to another owner, who agrees
-   evidence                       read what it sent while it was stolen`,
+   evidence                       read what it sent while it was stolen
+   sim                            act as many devices`,
 		Subcommands: []*cli.Command{
 			deviceEnrolCommand(), deviceImportCommand(), deviceStatementCommand(),
 			deviceListCommand(), deviceShowCommand(),
@@ -32,7 +33,7 @@ the owner's.
 			deviceStatusCommand(), deviceReleaseCommand(), deviceRetireCommand(),
 			deviceStolenCommand(), deviceProposeCommand(), deviceRecoverCommand(),
 			deviceTransferCommand(), deviceAcceptCommand(),
-			deviceEvidenceCommand(),
+			deviceEvidenceCommand(), deviceSimCommand(),
 		},
 	}
 }
