@@ -127,6 +127,7 @@ type out struct {
 	cipher  cipher.AEAD
 	written int      // hashes of files.fresh that are in the files of the levels
 	pending *writing // what is being written; it stays when the disk is full
+	spare   []byte   // room for the next frame
 }
 
 // Open opens the log in a folder, or begins one. A tail that a crash tore is

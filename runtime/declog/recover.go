@@ -132,7 +132,7 @@ func (l *Log) resume(last *batch) error {
 		batch:  batch{position: l.files.tree.size, number: gap.First, count: 1, reserved: gap.Next + maxWaiting, next: gap.Next, records: gap.Append(nil)},
 		leaves: []tlog.Hash{tlog.Hash(gap.Leaf())},
 	}
-	w.frame = w.batch.seal(l.out.cipher)
+	w.frame = w.batch.seal(nil, l.out.cipher)
 	l.waiting, l.bytes = 1, len(w.batch.records)
 	if err := l.write(w); err != nil {
 		return err

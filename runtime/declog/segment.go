@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
@@ -135,10 +136,19 @@ func sealer(master []byte, salt [saltSize]byte) (cipher.AEAD, error) {
 }
 
 func appendFrame(b, body []byte) []byte {
-	start := len(b) + len(frameMagic)
-	b = binary.BigEndian.AppendUint32(append(b, frameMagic...), uint32(len(body)))
-	sum := crc32.Update(crc32.Checksum(b[start:], castagnoli), castagnoli, body)
-	return append(binary.BigEndian.AppendUint32(b, sum), body...)
+	start := len(b)
+	b = append(append(b, make([]byte, frameHead)...), body...)
+	frame(b[start:])
+	return b
+}
+
+// frame fills in the head of a frame, whose body stands behind it already.
+func frame(b []byte) {
+	copy(b, frameMagic)
+	length, body := b[len(frameMagic):len(frameMagic)+4], b[frameHead:]
+	binary.BigEndian.PutUint32(length, uint32(len(body)))
+	sum := crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, body)
+	binary.BigEndian.PutUint32(b[len(frameMagic)+4:], sum)
 }
 
 // readFrame returns the body of the frame at the start of b.
@@ -175,14 +185,15 @@ func (b *batch) appendHead(to []byte) []byte {
 	return binary.BigEndian.AppendUint64(to, b.reserved)
 }
 
-// seal makes the frame of a batch.
-func (b *batch) seal(c cipher.AEAD) []byte {
-	body := make([]byte, 0, batchHead+nonceSize+len(b.records)+tagSize)
-	body = b.appendHead(body)
-	nonce := body[batchHead : batchHead+nonceSize]
-	rand.Read(nonce)
-	body = c.Seal(body[:batchHead+nonceSize], nonce, b.records, body[:batchHead])
-	return appendFrame(make([]byte, 0, frameHead+len(body)), body)
+// seal makes the frame of a batch in the room of another one.
+func (b *batch) seal(room []byte, c cipher.AEAD) []byte {
+	const nonceAt, sealedAt = frameHead + batchHead, frameHead + batchHead + nonceSize
+	out := slices.Grow(room[:0], sealedAt+len(b.records)+tagSize)[:frameHead]
+	out = b.appendHead(out)[:sealedAt]
+	rand.Read(out[nonceAt:])
+	out = c.Seal(out, out[nonceAt:], b.records, out[frameHead:nonceAt])
+	frame(out)
+	return out
 }
 
 // parseBatch reads a batch's body, and with a cipher its records as well.

@@ -51,7 +51,7 @@ func TestBatchIsAuthentic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := readFrame(sampleBatch().seal(c))
+	body, err := readFrame(sampleBatch().seal(nil, c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestBatchIsAuthentic(t *testing.T) {
 	} {
 		b := sampleBatch()
 		change(b)
-		body, err := readFrame(b.seal(c))
+		body, err := readFrame(b.seal(nil, c))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +94,7 @@ func FuzzFrame(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(sampleBatch().seal(c))
+	f.Add(sampleBatch().seal(nil, c))
 	f.Add(appendFrame(nil, sampleHead().append(nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		body, err := readFrame(b)

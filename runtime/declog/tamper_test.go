@@ -82,7 +82,7 @@ func forgeSegment(t *testing.T, f *files, s *segment, number uint64, all bool) {
 			return nil
 		})
 		b.records = records
-		out = append(out, b.seal(c)...)
+		out = append(out, b.seal(nil, c)...)
 		return err
 	})
 	if err != nil {

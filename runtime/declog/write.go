@@ -14,7 +14,7 @@ import (
 )
 
 // maxSpare is how much memory is kept for what comes after a burst, in bytes.
-const maxSpare = syncAt
+const maxSpare = 2 * syncAt
 
 // retryFull is how often a full disk is tried again.
 const retryFull = time.Second
@@ -170,12 +170,14 @@ func (l *Log) take() (*writing, error) {
 	if err := w.hash(); err != nil {
 		return nil, l.fail(fmt.Errorf("%w: %w", abi.CodeLogUnavailable, err))
 	}
-	w.frame = w.batch.seal(l.out.cipher)
+	w.frame = w.batch.seal(l.out.spare, l.out.cipher)
+	l.out.spare = nil
 	return w, nil
 }
 
 // hash makes the leaves of the records.
 func (w *writing) hash() error {
+	w.leaves = make([]tlog.Hash, 0, w.batch.count)
 	for rest := w.batch.records; len(rest) > 0; {
 		r := cbor.NewReader(rest)
 		raw := r.Raw()
@@ -211,7 +213,9 @@ func (l *Log) write(w *writing) error {
 			return err
 		}
 	}
-	l.out.pending = nil
+	if l.out.pending = nil; cap(w.frame) <= maxSpare {
+		l.out.spare = w.frame
+	}
 	return nil
 }
 
@@ -324,7 +328,7 @@ func (l *Log) begin(number, reserved uint64) error {
 // reserved is given out.
 func (l *Log) mark(number, reserved uint64) error {
 	w := &writing{batch: batch{position: l.files.tree.size, number: number, reserved: reserved, next: number}}
-	w.frame = w.batch.seal(l.out.cipher)
+	w.frame = w.batch.seal(nil, l.out.cipher)
 	return l.write(w)
 }
 
