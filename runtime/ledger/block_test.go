@@ -172,48 +172,63 @@ func TestProposeTakesAPrefix(t *testing.T) {
 func TestHostFaultStopsTheBlock(t *testing.T) {
 	w := newWorld(t, nil)
 	w.deploy(developer, "c")
-	ctx := context.Background()
 	for name, raw := range map[string][]byte{
 		"native":   w.tx(operator, chain.OpGrant, &chain.Grant{Key: person("x").Public()}),
 		"contract": w.tx(nobody, chain.OpCall, &chain.Call{Contract: "c", Message: do('s', 0, "k", "v").add('g', 0, "other", "").add('n', 1, "", "")}),
 	} {
-		tx, err := chain.ParseTx(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reads := 0
-		for limit := 0; ; limit++ {
-			v, err := w.store.HeadView()
-			if err != nil {
-				t.Fatal(err)
+		w.failEachRead(name, raw)
+	}
+}
+
+// failEachRead executes a transaction again and again, and each time another one
+// of its reads fails.
+func (w *world) failEachRead(name string, raw []byte) {
+	w.t.Helper()
+	tx, err := chain.ParseTx(raw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for limit := 0; ; limit++ {
+		if failed := w.failRead(name, tx, limit); !failed {
+			if limit < 4 {
+				w.t.Errorf("%s: only %d reads failed", name, limit)
 			}
-			x, err := w.l.begin(ctx, v, w.l.head.Load(), w.l.Head().Time+1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			counting := &failing{reader: x.state.base, left: limit}
-			x.state.base = counting
-			err = x.transaction(tx)
-			v.Release()
-			if !counting.failed {
-				if err != nil || len(x.outcomes) != 1 {
-					t.Fatalf("%s: %v, %d outcomes without a fault", name, err, len(x.outcomes))
-				}
-				break
-			}
-			reads++
-			if err == nil || len(x.outcomes) != 0 {
-				o, _ := chain.ParseOutcome(x.outcomes[0])
-				t.Fatalf("%s: read %d failed and became the outcome %v", name, limit, o.Code)
-			}
-			if !errors.Is(err, errDisk) {
-				t.Fatalf("%s: %v hides the cause", name, err)
-			}
-		}
-		if reads < 4 {
-			t.Errorf("%s: only %d reads failed", name, reads)
+			return
 		}
 	}
+}
+
+// failRead executes a transaction; after so many reads the disk fails. It says
+// whether it came to that.
+func (w *world) failRead(name string, tx *chain.Tx, limit int) bool {
+	w.t.Helper()
+	v, err := w.store.HeadView()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer v.Release()
+	x, err := w.l.begin(context.Background(), v, w.l.head.Load(), w.l.Head().Time+1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	counting := &failing{reader: x.state.base, left: limit}
+	x.state.base = counting
+	err = x.transaction(tx)
+	switch {
+	case !counting.failed:
+		if err != nil || len(x.outcomes) != 1 {
+			w.t.Fatalf("%s: %v, %d outcomes without a fault", name, err, len(x.outcomes))
+		}
+		if o, err := chain.ParseOutcome(x.outcomes[0]); err != nil || o.Code != abi.OK {
+			w.t.Errorf("%s: outcome is %v, %v", name, o.Code, err)
+		}
+	case err == nil || len(x.outcomes) != 0:
+		o, _ := chain.ParseOutcome(x.outcomes[0])
+		w.t.Fatalf("%s: read %d failed and became the outcome %v", name, limit, o.Code)
+	case !errors.Is(err, errDisk):
+		w.t.Fatalf("%s: %v hides the cause", name, err)
+	}
+	return counting.failed
 }
 
 var errDisk = errors.New("disk")

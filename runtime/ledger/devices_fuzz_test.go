@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -10,45 +11,81 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 )
 
-// FuzzDevices sends anything as the arguments of an operation on devices,
-// blacklists and logs, by whoever may do most. Whatever comes of it is an
-// outcome; afterwards each hardware identity is counted as often as listings
-// name it, and no device is let out of quarantine.
-func FuzzDevices(f *testing.F) {
-	w := newWorld(f, inhabited)
+// suspectWorld is a chain with a record of most kinds, about a quarantined device
+// that its manufacturer has recalled.
+func suspectWorld(t testing.TB) (w *world, device person) {
+	t.Helper()
+	w = newWorld(t, inhabited)
 	w.must(operator, chain.OpManufacturer, vouching("Acme", acme, factory))
 	w.must(operator, chain.OpPlatform, platformOf(harbour))
 	w.upload(developer, judgeWasm)
 	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "judge", Code: sha256.Sum256(judgeWasm)})
 	w.tickOver()
 	w.must(owner, chain.OpEnrol, w.proven("lock", owner, keyOfAll))
+	w.plain("bare", owner)
 	w.must(owner, chain.OpBindDevice, &chain.BindDevice{Device: person("lock").id(), Contracts: []string{"judge"}})
+	w.must(owner, chain.OpDeviceStatus, set("lock", abi.StatusSuspended))
+	w.want(w.says(gate1, abi.LevelQuarantine), abi.OK)
 	w.must(owner, chain.OpDeviceStatus, set("lock", abi.StatusQuarantined))
 	w.must(acme, chain.OpBlacklist, lists("lock", keyOfAll, true))
 	w.must(acme, chain.OpBlacklist, lists("other", keyOfAll, true))
-	log := w.log(gate1).grow(3, "")
-	w.must(gate1, chain.OpAnchor, log.anchor(0))
-	device := person("lock").id()
+	w.must(gate1, chain.OpAnchor, w.log(gate1).grow(3, "").anchor(0))
+	w.must(gate2, chain.OpWitness, &chain.Witness{Account: gate1.id(), Size: 5})
+	return w, "lock"
+}
+
+// operation is what somebody sends.
+type operation struct {
+	by   person
+	args argument
+}
+
+// deviceOperations are operations on suspectWorld, each of which succeeds.
+func (w *world) deviceOperations(device person) map[chain.Op][]operation {
+	w.t.Helper()
 	hardware := chain.HardwareHash("Acme", []byte(keyOfAll))
-	for op, list := range map[chain.Op][]argument{
-		chain.OpManufacturer: {vouching("Acme", acme, factory)},
-		chain.OpOrigin:       {&chain.ProveOrigin{Device: device, Origin: w.signOrigin(originOf("lock", keyOfAll), factory)}},
-		chain.OpTransfer:     {w.accepts("lock", owner, other, 0)},
-		chain.OpBindDevice:   {&chain.BindDevice{Device: device}},
-		chain.OpBlacklist:    {lists("lock", keyOfAll, true), lists("lock", "", false), lists("other", "more", true)},
-		chain.OpPlatform:     {platformOf(harbour)},
-		chain.OpImportBlacklist: {w.list(harbour, chain.PlatformList{Platform: "harbour", Sequence: 1, Entries: []chain.ListEntry{
-			{Manufacturer: "Acme", Serial: "serial of lock", Hardware: &hardware, Listed: true}, {Manufacturer: "Acme", Serial: "more", Hardware: &hardware, Listed: true}}})},
-		chain.OpAnchor:   {log.grow(5, "").anchor(3)},
-		chain.OpOffence:  {&chain.Offence{Account: gate1.id(), First: log.note(gate1), Second: w.log(gate1).grow(5, "fork").note(gate1)}},
-		chain.OpWitness:  {&chain.Witness{Account: gate2.id(), Size: 3}},
-		chain.OpVerdict:  {judged("lock", "judge", abi.LevelQuarantine)},
-		chain.OpEvidence: {w.evidence("lock", "lock", "judge", w.now+1000)},
-		chain.OpAlert:    {&chain.Alert{Kind: "k", Count: 1}},
-		chain.OpSealed:   {&chain.Sealed{Device: device, Owner: []byte("x")}},
-	} {
+	log, id := w.log(gate1).grow(5, ""), device.id()
+	return map[chain.Op][]operation{
+		chain.OpEnrol:        {{owner, w.proven("new", owner, "new board")}},
+		chain.OpDeviceStatus: {{owner, set(device, abi.StatusStolen)}, {authority, set(device, abi.StatusActive)}},
+		chain.OpManufacturer: {{acme, vouching("Acme", acme, factory)}},
+		chain.OpOrigin:       {{nobody, &chain.ProveOrigin{Device: person("bare").id(), Origin: w.signOrigin(originOf("bare", "bare"), factory)}}},
+		chain.OpTransfer:     {{owner, w.accepts(device, owner, other, 0)}},
+		chain.OpBindDevice:   {{owner, &chain.BindDevice{Device: id}}, {owner, &chain.BindDevice{Device: id, Contracts: []string{"judge"}}}},
+		chain.OpBlacklist:    {{acme, lists(device, keyOfAll, true)}, {acme, lists(device, "", false)}, {acme, lists("other", "more", true)}},
+		chain.OpPlatform:     {{operator, platformOf(harbour)}},
+		chain.OpImportBlacklist: {{nobody, w.list(harbour, chain.PlatformList{Platform: "harbour", Sequence: 1, Entries: []chain.ListEntry{
+			{Manufacturer: "Acme", Serial: "serial of lock", Hardware: &hardware, Listed: true}, {Manufacturer: "Acme", Serial: "more", Hardware: &hardware, Listed: true}}})}},
+		chain.OpAnchor:   {{gate1, log.anchor(3)}},
+		chain.OpOffence:  {{nobody, &chain.Offence{Account: gate1.id(), First: log.note(gate1), Second: w.log(gate1).grow(5, "fork").note(gate1)}}},
+		chain.OpWitness:  {{gate3, &chain.Witness{Account: gate1.id(), Size: 3}}},
+		chain.OpVerdict:  {{gate2, judged(device, "judge", abi.LevelQuarantine)}},
+		chain.OpEvidence: {{gate1, w.evidence(device, device, "judge", w.l.Head().Time+1000)}},
+		chain.OpAlert:    {{gate1, &chain.Alert{Kind: "k", Count: 1, Device: &id}}},
+		chain.OpSealed:   {{gate1, &chain.Sealed{Device: id, Owner: []byte("x"), Authorities: []chain.SealedCopy{{Account: police.id(), Text: []byte("y")}}}}},
+	}
+}
+
+// A disk that fails at any read of an operation stops the block, and leads to no
+// outcome: not "unknown device", and above all not "not on the blacklist".
+func TestHostFaultInDeviceOperations(t *testing.T) {
+	w, device := suspectWorld(t)
+	for op, list := range w.deviceOperations(device) {
+		for i, o := range list {
+			w.failEachRead(fmt.Sprint(op, " ", i), w.tx(o.by, op, o.args))
+		}
+	}
+}
+
+// FuzzDevices sends anything as the arguments of an operation on devices,
+// blacklists and logs, by whoever may do most. Whatever comes of it is an
+// outcome; afterwards each hardware identity is counted as often as listings
+// name it, and no device is let out of quarantine.
+func FuzzDevices(f *testing.F) {
+	w, device := suspectWorld(f)
+	for op, list := range w.deviceOperations(device) {
 		for _, a := range list {
-			f.Add(uint8(op), a.Append(nil))
+			f.Add(uint8(op), a.args.Append(nil))
 		}
 	}
 	f.Fuzz(func(t *testing.T, op uint8, args []byte) {
@@ -74,7 +111,7 @@ func FuzzDevices(f *testing.F) {
 			s := newState(cold{v})
 			s.top = w.l.executed.find(k).top
 			checkListings(t, s)
-			if d, _, err := load(s, chain.DeviceKey(device), chain.ParseDevice); err != nil || d.Status < abi.StatusQuarantined {
+			if d, _, err := load(s, chain.DeviceKey(device.id()), chain.ParseDevice); err != nil || d.Status < abi.StatusQuarantined {
 				t.Errorf("the device is %v, %v", d.Status, err)
 			}
 			v.Release()

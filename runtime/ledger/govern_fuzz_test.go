@@ -22,6 +22,7 @@ func FuzzGovernance(f *testing.F) {
 		{chain.OpPropose, proposal(chain.ProposeGrant, &chain.Grant{Key: owner.Public(), Roles: abi.RoleOperator})},
 		{chain.OpPropose, proposal(chain.ProposeDeploy, &chain.Deploy{Name: "c"})},
 		{chain.OpPropose, proposal(chain.ProposeUpgrade, &chain.Upgrade{Name: "c"})},
+		{chain.OpPropose, proposal(chain.ProposeStolen, &chain.DeclareStolen{Device: person("lock").id(), Reason: "r"})},
 		{chain.OpApprove, &chain.Vote{Proposal: 1, Reason: "r"}},
 		{chain.OpReject, &chain.Vote{Proposal: 1}},
 		{chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{owner.id()}, Threshold: 1, Delay: 5}},
@@ -38,6 +39,8 @@ func FuzzGovernance(f *testing.F) {
 	w := newWorld(f, council(1, nil))
 	w.must(member(1), chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{owner.id()}, Threshold: 1})
 	w.must(nobody, chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{member(1).id()}, Threshold: 1})
+	w.must(owner, chain.OpGuardians, &chain.Guardians{Accounts: []abi.Hash{member(1).id()}, Threshold: 1})
+	w.enrol("lock", nil)
 	w.put(operator, w.joins("second"))
 	f.Fuzz(func(t *testing.T, op uint8, id uint64, statement, args []byte) {
 		if len(args) > 1<<10 || len(statement) > 1<<10 {
