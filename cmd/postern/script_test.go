@@ -64,6 +64,7 @@ func scriptParams() testscript.Params {
 			"field":     scriptField,
 			"after":     scriptAfter,
 			"unhex":     scriptUnhex,
+			"seal":      scriptSeal,
 		},
 	}
 }
