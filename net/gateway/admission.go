@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/time/rate"
@@ -20,6 +21,7 @@ type admission struct {
 	config     *Config
 	stats      *counters
 	handshakes *rate.Limiter
+	flood      floodWatch
 
 	mu        sync.Mutex // guards what follows and the mutable fields of peers
 	total     int
@@ -69,6 +71,7 @@ func newAdmission(c *Config, stats *counters) *admission {
 	return &admission{
 		config: c, stats: stats,
 		handshakes: rate.NewLimiter(rate.Limit(c.HandshakeRate), c.HandshakeRate),
+		flood:      floodWatch{limit: retriesEach * c.MaxConnections / 2},
 		addresses:  map[netip.Prefix]int{},
 		keys:       map[string]*account{},
 		live:       map[abi.Hash][]*conn{},
@@ -83,16 +86,22 @@ func (a *admission) mustRetry(addr net.Addr) bool {
 	a.mu.Lock()
 	crowded := a.total >= a.config.MaxConnections/2 || a.addresses[prefix] >= a.config.MaxPerAddress/2
 	a.mu.Unlock()
-	if crowded || !a.handshakes.Allow() {
-		a.stats.retries.Add(1)
-		return true
+	if !crowded && a.handshakes.Allow() {
+		return false
 	}
-	return false
+	a.stats.retries.Add(1)
+	if a.flood.retry(time.Now()) {
+		a.attacked(AttackHandshakeFlood, &peer{address: prefix})
+	}
+	return true
 }
 
 // open admits a connection by its address, before any handshake work.
 func (a *admission) open(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	p := &peer{address: prefixOf(info.RemoteAddr)}
+	if info.AddrVerified {
+		a.flood.answered()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.total >= a.config.MaxConnections || a.addresses[p.address] >= a.config.MaxPerAddress {

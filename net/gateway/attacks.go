@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"errors"
+	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -15,6 +17,41 @@ const (
 	AttackUnknownContracts = "unknown-contracts" // contracts and domains that do not exist
 	AttackMalformedFrames  = "malformed-frames"  // what is no request, or none that fits a frame
 )
+
+// Devices that all connect at once, after a failure of power, say, are made to
+// prove their addresses, and do so. Forged addresses never answer.
+const (
+	floodWindow = 10 * time.Second
+	// retriesEach is how many Retries a client gets: its first flight has two
+	// packets, and is repeated when the answer takes long.
+	retriesEach = 4
+)
+
+// floodWatch holds Retries against the answers to them.
+type floodWatch struct {
+	limit int // Retries of a window without an answer; more are a flood
+
+	mu         sync.Mutex
+	began      time.Time // the window; guarded by mu
+	unanswered int       // guarded by mu
+}
+
+// retry counts a Retry, and says whether it is part of a flood.
+func (f *floodWatch) retry(now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.began) >= floodWindow {
+		f.began, f.unanswered = now, 0
+	}
+	f.unanswered++
+	return f.unanswered > f.limit
+}
+
+func (f *floodWatch) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unanswered = max(0, f.unanswered-retriesEach)
+}
 
 // attacked tells of an attack on a connection.
 func (c *conn) attacked(kind string) { c.server.admission.attacked(kind, c.peer) }
