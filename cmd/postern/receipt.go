@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/sdk/client"
 )
 
 func receiptCommand() *cli.Command {
@@ -19,17 +21,22 @@ func receiptCommand() *cli.Command {
 		Usage: "prove what was decided, and under which rules",
 		Subcommands: []*cli.Command{
 			{
-				Name: "get", Usage: "make the receipt of a decision from the log in a node's home", ArgsUsage: "NUMBER",
+				Name: "get", Usage: "get the receipt of a decision: from the log in a node's home, or from a gateway", ArgsUsage: "NUMBER",
 				Description: `NUMBER is the "record" of the answer. The receipt is one file that verifies without
-any node. The node may run or not. A decision that is not anchored on the ledger
-yet has none; a running gateway anchors its log every minute, and --wait waits
-for that.
+any node. A decision that is not anchored on the ledger yet has none; a running
+gateway anchors its log every minute, and --wait waits for that.
+
+With --now or --node the gateway itself is asked, which --now has anchor its log at
+once. It answers who asked for the decision, the owner of its policy domain, and
+auditors. Otherwise the files in --home are read; the node may run or not.
 
 Examples:
 
-   postern receipt get --out 42.receipt 42
+   postern receipt get --now --out 42.receipt 42
+   postern receipt get --key reader.key --node gate.example:7433 42
    postern receipt get --hide request --hide caller --out 42.receipt 42`,
-				Flags:  withConnect(hideFlag, &cli.DurationFlag{Name: "wait", Usage: "how long to wait for the log's next anchor: `TIME`, such as 90s"}, &cli.StringFlag{Name: "out", Usage: "write the receipt to a new `FILE` (default: NUMBER.receipt)"}),
+				Flags: withConnect(hideFlag, &cli.BoolFlag{Name: "now", Usage: "have the running gateway anchor its log at once"},
+					&cli.DurationFlag{Name: "wait", Usage: "how long to wait for the log's next anchor: `TIME`, such as 90s"}, &cli.StringFlag{Name: "out", Usage: "write the receipt to a new `FILE` (default: NUMBER.receipt)"}),
 				Action: receiptGet,
 			},
 			{
@@ -59,9 +66,13 @@ func receiptGet(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := receiptFrom(c, home(c.String("home")), number)
+	get := receiptFrom
+	if c.Bool("now") || c.IsSet("node") {
+		get = askReceipt
+	}
+	r, err := get(c, number)
 	for end := time.Now().Add(c.Duration("wait")); isCode(err, abi.CodeNotReady) && time.Now().Before(end) && sleep(c.Context, anchorPoll); {
-		r, err = receiptFrom(c, home(c.String("home")), number)
+		r, err = get(c, number)
 	}
 	if err != nil {
 		return err
@@ -82,8 +93,22 @@ func receiptGet(c *cli.Context) error {
 	return printer(c).show(v, "the receipt of decision %d is in %s, %d bytes", number, file, len(raw))
 }
 
+// askReceipt asks a running gateway.
+func askReceipt(c *cli.Context, number uint64) (r *proof.Receipt, err error) {
+	err = onNode(c, func(ctx context.Context, cl *client.Client) error {
+		_, raw, err := cl.Receipt(ctx, number, c.Bool("now"))
+		if err != nil {
+			return err
+		}
+		r, err = proof.ParseReceipt(raw)
+		return err
+	})
+	return r, err
+}
+
 // receiptFrom makes a receipt from the log and the ledger of a home.
-func receiptFrom(c *cli.Context, h home, number uint64) (*proof.Receipt, error) {
+func receiptFrom(c *cli.Context, number uint64) (*proof.Receipt, error) {
+	h := home(c.String("home"))
 	log, err := openLog(h)
 	if err != nil {
 		return nil, err

@@ -127,8 +127,8 @@ func (c *Client) Receipt(ctx context.Context, record uint64, now bool) (*proof.P
 	if err == nil {
 		proven, err = c.light.Receipt(r)
 	}
-	if err == nil && proven.Index != record {
-		err = fmt.Errorf("the receipt is of record %d: %w", proven.Index, abi.CodeBadProof)
+	if err == nil && proven.Record.Number != record {
+		err = fmt.Errorf("the receipt is of record %d: %w", proven.Record.Number, abi.CodeBadProof)
 	}
 	if err != nil {
 		return nil, nil, malformed(err)
