@@ -18,8 +18,12 @@ import (
 )
 
 // writeEvery is how often at most the files are written: flash wears out. It is
-// what a crash loses at most.
-const writeEvery = 10 * time.Minute
+// what a crash loses at most. Where nothing changes they are written now and then
+// all the same, since the timers in them run.
+const (
+	writeEvery = 10 * time.Minute
+	agesAfter  = 6 // times
+)
 
 const (
 	// maxRecords bounds what is read of the file of records, in bytes.
@@ -107,22 +111,23 @@ func (f *files) openEvidence() error {
 func (m *Monitor) keepFiles(ctx context.Context) {
 	tick := time.NewTicker(writeEvery)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			m.flush()
+			m.flush(n%agesAfter == 0)
 		}
 	}
 }
 
-// flush writes what changed. What cannot be written is tried again next time.
-func (m *Monitor) flush() {
+// flush writes what changed, or the timers as they stand. What cannot be written
+// is tried again next time.
+func (m *Monitor) flush(timers bool) {
 	if m.files.dir == "" {
 		return
 	}
-	if m.watches.isChanged() {
+	if m.watches.isChanged() || timers && m.alarms.len() > 0 {
 		if err := m.files.replaceRecords(m.watches.appendRecords(nil, m.now())); err != nil {
 			m.watches.unsaved()
 			m.cfg.Logger.Error("what is known of devices' behaviour was not written", "err", err)

@@ -62,7 +62,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		parts.Go(func() { part(ctx) })
 	}
 	parts.Wait()
-	m.flush()
+	m.flush(true)
 	return nil
 }
 

@@ -45,10 +45,10 @@ type watch struct {
 // judge is a contract that is bound to the device.
 type judge struct {
 	contract string
-	local    []byte // never changed, only replaced
-	known    bool   // there is a local record
-	alarm    *alarm // of silence, nil when none runs
-	told     [abi.LevelQuarantine]moment
+	local    []byte                      // never changed, only replaced
+	known    bool                        // there is a local record
+	alarm    *alarm                      // of silence, nil when none runs
+	told     [abi.LevelQuarantine]moment // when the ledger may be told of each level again
 }
 
 // bytes is what a watch takes.
@@ -176,11 +176,11 @@ func (j *judge) due(level abi.Level, now moment) bool {
 	if level == abi.LevelFine || level > abi.LevelQuarantine {
 		return false
 	}
-	last := &j.told[level-1]
-	if *last != 0 && now-*last < tellEvery {
+	next := &j.told[level-1]
+	if now < *next {
 		return false
 	}
-	*last = max(now, 1)
+	*next = now + tellEvery
 	return true
 }
 
