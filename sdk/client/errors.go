@@ -58,7 +58,7 @@ func (e *InactiveError) Error() string {
 func (e *InactiveError) Unwrap() error { return abi.CodeDeviceInactive }
 
 // maxReason bounds what is kept of a gateway's words, in bytes.
-const maxReason = 256
+const maxReason = 1 << 10
 
 // newInactiveError reads the text with which a gateway closes: a status, and
 // what abi.Standing.Why puts behind it.

@@ -35,6 +35,7 @@ type ledger struct {
 	steps    [][]byte
 
 	certificate chain.Certificate // of header
+	devices
 	withheld    bool              // no steps for anyone
 	staleness   uint64            // ms
 	state       map[string][]byte
