@@ -25,6 +25,7 @@ pub fn model(r: &mut Reader) -> Reply {
 }
 
 // The profile need not be there yet: devices are bound while it is written.
+#[inline(never)]
 fn assign(key: Key, r: &mut Reader) -> Reply {
     if r.kind()? == Kind::Null {
         r.null()?;
@@ -40,6 +41,7 @@ fn assign(key: Key, r: &mut Reader) -> Reply {
 
 /// The name of a device's profile: its own, or its model's, its maker's, or
 /// that of all devices. The device's record is read where it is not known.
+#[inline(never)]
 pub fn profile_of(id: &Hash, record: Option<Device>) -> Option<&'static [u8]> {
     let named = |manufacturer: &str, model: &str| Key::model(manufacturer, model).and_then(|key| state_get(key.bytes()));
     let own = state_get(Key::device(id).bytes());
@@ -54,6 +56,7 @@ pub fn profile_of(id: &Hash, record: Option<Device>) -> Option<&'static [u8]> {
 }
 
 /// Replaces the loaders: an array of account ids.
+#[inline(never)]
 pub fn set_loaders(r: &mut Reader) -> Reply {
     let raw = r.raw()?;
     r.done()?;

@@ -68,6 +68,7 @@ impl Findings {
     }
 
     /// Adds a finding of a weight.
+    #[inline(never)]
     pub fn add(&mut self, kind: Finding, weight: u64, line: &Line) {
         self.count += 1;
         match kind {
@@ -136,12 +137,14 @@ impl Line {
     }
 
     /// Appends the contract's own ASCII.
+    #[inline(never)]
     pub fn text(&mut self, s: &str) -> &mut Line {
         s.bytes().for_each(|c| self.byte(c));
         self
     }
 
     /// Appends what others chose, at most 64 bytes of it.
+    #[inline(never)]
     pub fn quoted(&mut self, s: &[u8]) -> &mut Line {
         for &c in s.iter().take(64) {
             self.byte(if c.is_ascii_graphic() || c == b' ' { c } else { b'?' });
@@ -152,6 +155,7 @@ impl Line {
         self
     }
 
+    #[inline(never)]
     pub fn number(&mut self, mut v: u64) -> &mut Line {
         let mut digits = [0; 20];
         let mut first = digits.len();
@@ -193,6 +197,7 @@ impl Line {
     }
 
     /// Appends an address: 10.0.0.1 or fe80:0:0:0:0:0:0:1.
+    #[inline(never)]
     pub fn address(&mut self, address: &[u8]) -> &mut Line {
         if address.len() == 4 {
             for (i, &c) in address.iter().enumerate() {

@@ -12,6 +12,7 @@ use postern::{state_get, Abort, Flow, Observation};
 const MAX_NAME: usize = 255;
 
 /// Judges the flows of an observation.
+#[inline(never)]
 pub fn judge(o: &Observation, prefix: Key, profile: &Profile, record: &mut Record, out: &mut Findings) -> Result<(), Abort> {
     let site = Site::of(profile.classes);
     let mut pages = Pages::new(prefix);
@@ -133,6 +134,7 @@ fn lower(name: &str) -> &'static [u8] {
     buf
 }
 
+#[inline(never)]
 fn tell(kind: Finding, s: &Subject, sequence: Option<u16>, settings: &Settings, out: &mut Findings) {
     let weight = settings.weight(kind as usize);
     if weight == 0 {

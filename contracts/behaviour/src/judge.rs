@@ -75,6 +75,7 @@ fn quarantine(device: &Hash, judgement: &Judgement) {
 
 /// pardon: [10, device id] forgets what evidence added up to. What was judged
 /// is not judged again.
+#[inline(never)]
 pub fn pardon(r: &mut Reader) -> Reply {
     let mut id = [0; 32];
     id.copy_from_slice(r.bytes_of(32)?);
@@ -92,6 +93,7 @@ pub fn pardon(r: &mut Reader) -> Reply {
 
 /// Judges an observation at a time, which the record is moved on to. Hours
 /// count where the clock is to be trusted.
+#[inline(never)]
 fn judge(
     o: &Observation,
     known: Option<Device>,
@@ -143,6 +145,7 @@ fn reported(o: &Observation, clock: bool, settings: &Settings, record: &mut Reco
     }
 }
 
+#[inline(never)]
 fn add(kind: Finding, settings: &Settings, line: &Line, out: &mut Findings) {
     let weight = settings.weight(kind as usize);
     if weight > 0 {
@@ -180,6 +183,7 @@ fn denial(o: &Observation, settings: &Settings, out: &mut Findings) -> Result<()
 
 /// Adds up the findings. An observation without any is fine, whatever the score
 /// was.
+#[inline(never)]
 fn conclude(out: Findings, timer: u64, settings: &Settings, record: &mut Record) -> Judgement<'static> {
     record.add(out.weight, out.theft);
     let (score, theft) = (record.score / UNIT, record.theft / UNIT);

@@ -1,6 +1,10 @@
 //! The behaviour contract: it holds what kinds of devices do when nothing is
 //! wrong, and judges what gateways see of them. README.md documents every
 //! message and code.
+//!
+//! What is called from many places, or once from a long function, stays out of
+//! line: the module has 64 KiB, and a function of the lean profile compiles
+//! within 15 MiB.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 

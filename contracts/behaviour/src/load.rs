@@ -13,6 +13,7 @@ use postern::{emit, schedule, state_delete, state_get, state_has, state_set, Env
 const DELETE_STEP: usize = 64;
 
 /// begin: [1, profile, version, body].
+#[inline(never)]
 pub fn begin(r: &mut Reader) -> Reply {
     let (name, version) = (keys::name(r)?, keys::version(r)?);
     let head = Head::begin(r)?;
@@ -25,6 +26,7 @@ pub fn begin(r: &mut Reader) -> Reply {
 }
 
 /// put pages: [2, profile, version, [[bucket, page number, page], …]].
+#[inline(never)]
 pub fn put_pages(r: &mut Reader) -> Reply {
     let (name, version) = (keys::name(r)?, keys::version(r)?);
     let mut head = Head::building(name, version)?;
@@ -53,6 +55,7 @@ pub fn put_pages(r: &mut Reader) -> Reply {
 }
 
 /// put rules: [3, profile, version, [rule, …]], all of them at once.
+#[inline(never)]
 pub fn put_rules(r: &mut Reader) -> Reply {
     let (name, version) = (keys::name(r)?, keys::version(r)?);
     let mut head = Head::building(name, version)?;
@@ -70,6 +73,7 @@ pub fn put_rules(r: &mut Reader) -> Reply {
 }
 
 /// activate: [4, profile, version, base, count, digest].
+#[inline(never)]
 pub fn activate(env: &Env, r: &mut Reader) -> Reply {
     let (name, version) = (keys::name(r)?, keys::version(r)?);
     let (base, count) = (r.uint()?, r.uint()?);
@@ -97,6 +101,7 @@ pub fn activate(env: &Env, r: &mut Reader) -> Reply {
 }
 
 /// abandon: [5, profile, version], of a version that is being written.
+#[inline(never)]
 pub fn abandon(env: &Env, r: &mut Reader) -> Reply {
     let (name, version) = (keys::name(r)?, keys::version(r)?);
     r.done()?;
@@ -112,6 +117,7 @@ fn retire(env: &Env, name: &str, version: u32) {
 
 /// Deletes the first keys of a retired version, its head last, and comes back
 /// while there are more. The message is the prefix of the version's keys.
+#[inline(never)]
 pub fn delete_step(env: &Env, message: &[u8]) -> Reply {
     let prefix = Key::whole(message);
     if state_get(prefix.of_part(keys::HEAD).bytes()) != Some(&[0x81, profile::RETIRED as u8]) {

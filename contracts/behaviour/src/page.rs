@@ -327,6 +327,7 @@ pub fn contains(network: &[u8], bits: u8, address: &[u8]) -> bool {
 
 /// Checks a page and returns how many entries it holds. Each must be where
 /// flows look for it.
+#[inline(never)]
 pub fn check(page: &[u8], bucket: u16, mask: u16, classes: usize) -> Result<u64, Abort> {
     if page.len() > MAX_PAGE {
         return Err(TOO_LARGE);

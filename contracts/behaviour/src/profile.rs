@@ -212,6 +212,7 @@ impl Settings<'_> {
     }
 
     /// What a finding of a kind, counted from 1, weighs.
+    #[inline(never)]
     pub fn weight(&self, kind: usize) -> u64 {
         let mut c = Cursor::new(self.weights);
         let count = c.uint() as usize;
@@ -219,6 +220,7 @@ impl Settings<'_> {
     }
 }
 
+#[inline(never)]
 fn check(r: &mut Reader) -> Result<(), Abort> {
     r.array_of(7)?;
     let source = r.text()?;

@@ -29,6 +29,7 @@ pub fn query(input: &Input) -> Reply {
 }
 
 /// [1, profile]: the active head, null where there is none.
+#[inline(never)]
 fn head(r: &mut Reader) -> Reply {
     let name = keys::name(r)?;
     r.done()?;
@@ -37,6 +38,7 @@ fn head(r: &mut Reader) -> Reply {
 
 /// [2, device id]: [profile or null, score, theft score, time of the last
 /// evidence or null], the scores as they were then.
+#[inline(never)]
 fn device(r: &mut Reader) -> Reply {
     let mut id: Hash = [0; 32];
     id.copy_from_slice(r.bytes_of(32)?);
@@ -58,6 +60,7 @@ fn device(r: &mut Reader) -> Reply {
 }
 
 /// [5, after]: the names of active profiles after one, at most 64.
+#[inline(never)]
 fn profiles(r: &mut Reader) -> Reply {
     let after = keys::text(r)?;
     r.done()?;
@@ -82,6 +85,7 @@ fn profiles(r: &mut Reader) -> Reply {
 }
 
 /// [6, profile, bucket, page number]: a page of the active version, or null.
+#[inline(never)]
 fn page(r: &mut Reader) -> Reply {
     let name = keys::name(r)?;
     let (bucket, number) = (r.uint_max(u16::MAX as u64)? as u16, r.uint_max(u8::MAX as u64)? as u8);
@@ -98,6 +102,7 @@ fn page(r: &mut Reader) -> Reply {
 }
 
 /// [7, profile]: the telemetry rules of the active version.
+#[inline(never)]
 fn rules(r: &mut Reader) -> Reply {
     let name = keys::name(r)?;
     r.done()?;

@@ -111,6 +111,7 @@ pub fn read<'a>(raw: &'a [u8], rules: &mut [Rule<'a>; MAX_RULES]) -> usize {
 }
 
 /// Checks an encoded array of rules and returns how many there are.
+#[inline(never)]
 pub fn check(raw: &[u8]) -> Result<u64, Abort> {
     let mut r = Reader::new(raw);
     let count = r.array()?;

@@ -40,6 +40,7 @@ const USUAL_LOCAL: &[u8] = &[
 ];
 
 /// set site: [8, site].
+#[inline(never)]
 pub fn set(r: &mut Reader) -> Reply {
     let raw = r.raw()?;
     r.done()?;

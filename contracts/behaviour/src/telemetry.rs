@@ -8,6 +8,7 @@ use postern::cbor::Decimal;
 use postern::{Abort, Measurement, Observation};
 
 /// Judges the records of an observation. At most one finding a record is told.
+#[inline(never)]
 pub fn judge(o: &Observation, rules: &[u8], settings: &Settings, record: &mut Record, out: &mut Findings) -> Result<(), Abort> {
     let mut list = [Rule::default(); MAX_RULES];
     let count = rule::read(rules, &mut list);
@@ -38,6 +39,7 @@ pub fn judge(o: &Observation, rules: &[u8], settings: &Settings, record: &mut Re
 }
 
 /// How a record breaks a rule that concerns it.
+#[inline(never)]
 fn broken(rule: &Rule, place: usize, m: &Measurement, record: &mut Record) -> Option<(Finding, &'static str)> {
     use Finding::*;
     if rule.unit.map_or(false, |unit| unit != m.unit.as_bytes()) {

@@ -335,6 +335,13 @@ impl<'a> Reader<'a> {
         Ok(&self.buf[start..self.off])
     }
 
+    /// Takes all that is left, unchecked.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        let rest = self.buf.get(self.off..).unwrap_or(&[]);
+        self.off = self.buf.len();
+        rest
+    }
+
     /// Checks one item of any kind and drops it.
     pub fn skip(&mut self) -> Result<(), Error> {
         self.raw().map(|_| ())

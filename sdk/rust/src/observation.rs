@@ -61,8 +61,8 @@ impl<'a> Observation<'a> {
         self.len() == 0
     }
 
-    /// The items of the payload, of the type that its kind has. After an error
-    /// there are no more.
+    /// The items of the payload, of the type that its kind has. They are checked
+    /// as they are read: after an error there are no more.
     pub fn items<T: Decode<'a>>(&self) -> Items<'a, T> {
         let mut r = Reader::new(self.payload);
         let left = r.array().unwrap_or(0);
@@ -80,7 +80,7 @@ impl<'a> Decode<'a> for Observation<'a> {
                 1 => kind = [Telemetry, Flows, Silence, Denial, Location].get((r.uint()? as usize).wrapping_sub(1)).copied(),
                 2 => device = Some(Hash::decode(r)?),
                 3 => time = Some(r.int()?),
-                4 if r.kind()? == Kind::Array => payload = Some(r.raw()?),
+                4 if r.kind()? == Kind::Array => payload = Some(r.rest()),
                 _ => return Err(Error::Field),
             }
         }
@@ -98,7 +98,8 @@ impl Encode for Observation<'_> {
     }
 }
 
-/// The items of a payload: see [`Observation::items`].
+/// The items of a payload: see [`Observation::items`]. What is no item, or left
+/// over after them, is an error, and the last that is given.
 pub struct Items<'a, T> {
     r: Reader<'a>,
     left: usize,
@@ -110,10 +111,15 @@ impl<'a, T: Decode<'a>> Iterator for Items<'a, T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
-            return None;
+            let end = core::mem::replace(&mut self.r, Reader::new(&[])).done();
+            return end.err().map(Err);
         }
         let item = T::decode(&mut self.r);
-        self.left = if item.is_ok() { self.left - 1 } else { 0 };
+        self.left -= 1;
+        if item.is_err() {
+            self.left = 0;
+            self.r = Reader::new(&[]);
+        }
         Some(item)
     }
 }

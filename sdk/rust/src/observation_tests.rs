@@ -38,6 +38,19 @@ fn items_are_read_until_the_first_error() {
 }
 
 #[test]
+fn what_is_left_over_is_an_error() {
+    let silences = |payload: &[u8]| {
+        let b = observation(3, payload).leak();
+        decode::<Observation>(b).unwrap().items().collect::<Vec<Result<Silence, Error>>>()
+    };
+    assert_eq!(silences(&[0x81, 0xa1, 1, 7]), [Ok(Silence { last: 7 })]);
+    assert_eq!(silences(&[0x81, 0xa1, 1, 7, 0]), [Ok(Silence { last: 7 }), Err(Error::Leftover)]);
+    assert_eq!(silences(&[0x81, 0xa1, 1, 0x18, 7]), [Err(Error::Head)], "not canonical within");
+    assert_eq!(silences(&[0x81]), []);
+    assert_eq!(silences(&[0x80, 0x80]), [Err(Error::Leftover)]);
+}
+
+#[test]
 fn flows_are_of_ip_or_of_a_type() {
     let flow = |b: &'static [u8]| decode::<Flow>(b).map(|f| f.ethertype);
     assert_eq!(flow(&[0xa1, 10, 0x19, 8, 6]), Ok(0x0806));
@@ -53,7 +66,6 @@ fn incomplete_observations_are_refused() {
         assert_eq!(decode::<Observation>(&observation(kind, &[0x80])), Err(Error::Field));
     }
     assert_eq!(decode::<Observation>(&observation(1, &[0xa0])), Err(Error::Field), "no array");
-    assert_eq!(decode::<Observation>(&observation(1, &[0x81, 0x18, 1])), Err(Error::Head), "not canonical within");
     assert_eq!(decode::<Observation>(&[0xa1, 1, 1]), Err(Error::Field));
 }
 
