@@ -43,6 +43,8 @@ var fileKinds = []fileKind{
 	{"consensus log", "wal/*.wal", []string{"wal", "put the directory back"}, putBack},
 	{"last signed height", "wal/last-signed", []string{"wal/last-signed", "move it away"}, withoutWAL},
 	{"outbox", "outbox", []string{"outbox", "move it away"}, withoutFile},
+	{"decisions", "decisions/*.records", []string{"decision log", "move decisions and decisions.key away"}, withoutDecisions},
+	{"key of the decisions", "decisions.key", []string{"decision log", "decisions.key"}, putBack},
 	{"genesis", "genesis.cbor", []string{"genesis.cbor", "put it back"}, putBack},
 	{"node's key", nodeKeyFile, []string{nodeKeyFile, "put it back"}, putBack},
 	{"configuration", "postern.toml", []string{"postern.toml"}, putBack},
@@ -69,6 +71,10 @@ func withoutFile(_ home, file string, _ []byte) error {
 		return nil
 	}
 	return err
+}
+
+func withoutDecisions(h home, _ string, _ []byte) error {
+	return errors.Join(os.RemoveAll(h.path(decisionsDir)), os.Remove(h.path(decisionsKey)))
 }
 
 func putBack(_ home, file string, whole []byte) error { return os.WriteFile(file, whole, 0o600) }

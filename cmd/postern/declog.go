@@ -41,6 +41,10 @@ func (n *node) openDecisions(cfg config, id abi.Hash) error {
 		Anchored: func() (chain.Anchored, error) { return anchoredOn(n.store, n.account) },
 		Submit:   n.anchor, Prove: n.proveWithSteps, Logger: n.log,
 	})
+	if err != nil {
+		err = fmt.Errorf("%w; put the newest copy of %s and %s back, or move %s and %s away to begin another log, which costs what docs/operate.md says",
+			err, n.home.path(decisionsDir), decisionsKey, decisionsDir, decisionsKey)
+	}
 	return err
 }
 

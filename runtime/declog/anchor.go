@@ -155,7 +155,7 @@ func (l *Log) sign(last *chain.Anchored) (*signedHead, error) {
 		return nil, err
 	}
 	if err := l.files.contains(last.Size, last.Root); err != nil && last.Size > 0 {
-		return nil, fmt.Errorf("what the ledger has of this log: %w; %s", err, restoreRemedy)
+		return nil, fmt.Errorf("what the ledger has of this log: %w; it is an older copy, or began anew", err)
 	}
 	t := l.files.tree
 	c := &signedHead{Checkpoint: proof.Checkpoint{Origin: proof.LogOrigin(l.cfg.Chain, l.cfg.Account), Size: t.size}}

@@ -9,9 +9,6 @@ import (
 	"github.com/seed79541315/postern/abi/proof"
 )
 
-// restoreRemedy is for a log that is not what it was.
-const restoreRemedy = "put the folder back from a copy of this node's disk that is newer, or see docs/operate.md for a log that is lost"
-
 // recover reads the folder and makes it one that can be written; the caller
 // holds writing.
 func (l *Log) recover() error {
@@ -36,7 +33,7 @@ func (l *Log) recover() error {
 		return err
 	}
 	if err := l.checkHead(); err != nil {
-		return fmt.Errorf("%w; %s", err, restoreRemedy)
+		return err
 	}
 	for _, s := range f.segments {
 		l.figures.Bytes += s.end
@@ -79,7 +76,7 @@ func (l *Log) cutTail() error {
 func (l *Log) checkOwner() error {
 	for _, s := range l.files.segments {
 		if s.chain != l.cfg.Chain || s.account != l.cfg.Account {
-			return fmt.Errorf("%s belongs to chain %x, account %x; put back this node's own log, or move it away", s.name, s.chain[:8], s.account[:8])
+			return fmt.Errorf("%s belongs to chain %x, account %x", s.name, s.chain[:8], s.account[:8])
 		}
 	}
 	return nil
