@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/testutils/simnet"
 
 	"github.com/seed79541315/postern/abi"
@@ -93,6 +95,39 @@ func (a *air) gateway(n gateway.Node, by *key.Key, conn net.PacketConn) *site {
 	})
 	a.t.Cleanup(stop)
 	return &site{s, conn.LocalAddr().String(), stop}
+}
+
+// closing is the address of a gateway that closes each connection as it does when
+// the device is not active, with a text.
+func closing(a *air, l *ledger, text string) string {
+	certificate, err := l.gateway.Certificate()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	conn := a.socket()
+	listener, err := quic.Listen(conn, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{abi.ALPN}, ClientAuth: tls.RequireAnyClientCert}, nil)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	ended := make(chan bool)
+	a.t.Cleanup(func() { listener.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		for {
+			c, err := listener.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			_ = c.CloseWithError(quic.ApplicationErrorCode(abi.CodeDeviceInactive), text)
+		}
+	}()
+	return conn.LocalAddr().String()
+}
+
+// addGateway makes a key that of another gateway.
+func (l *ledger) addGateway(k *key.Key) {
+	record := chain.Account{Key: k.Public(), Roles: abi.RoleGateway}
+	l.commit(map[string][]byte{string(chain.AccountKey(k.AccountID())): record.Append(nil)}, nil, nil)
 }
 
 // device is an enrolled device that knows the gateways at the addresses.
