@@ -20,7 +20,6 @@ const (
 	AttackBadSignatures    = "bad-signatures"    // envelopes that their key did not sign
 	AttackUnknownContracts = "unknown-contracts" // probing for contracts and domains that are not there
 	AttackMalformedFrames  = "malformed-frames"  // what no client of this protocol sends
-	AttackUnknownKeys      = "unknown-keys"      // connections of keys that belong to no account
 )
 
 const (
@@ -52,7 +51,7 @@ type attack struct {
 
 func (t *attacks) init() {
 	t.kinds = make(map[string]*attack)
-	for _, kind := range []string{AttackHandshakeFlood, AttackBadSignatures, AttackUnknownContracts, AttackMalformedFrames, AttackUnknownKeys} {
+	for _, kind := range []string{AttackHandshakeFlood, AttackBadSignatures, AttackUnknownContracts, AttackMalformedFrames} {
 		t.kinds[kind] = newAttack()
 	}
 }

@@ -14,10 +14,10 @@ import (
 // Each further one prolongs it to as long from then.
 const IsolationTime = chain.VerdictWindow * time.Millisecond
 
-// maxIsolated bounds the table of isolated devices, some 20 MiB when it is full.
+// maxIsolated bounds the table of isolated devices, 5 MiB when it is full.
 // Beyond it nobody else is isolated here, which is counted: the ledger is told
 // of each all the same.
-const maxIsolated = 1 << 16
+const maxIsolated = 1 << 14
 
 // isolation is why and for how long a device is isolated.
 type isolation struct {
