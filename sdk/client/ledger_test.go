@@ -36,16 +36,16 @@ type ledger struct {
 
 	certificate chain.Certificate // of header
 	devices
-	withheld    bool              // no steps for anyone
-	staleness   uint64            // ms
-	state       map[string][]byte
-	standing    map[string]abi.Standing
-	results     map[abi.Hash]abi.TxResult
-	blocks      [][3][]byte
-	submitted   int
-	decide      func(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer
-	outcome     func(tx *chain.Tx) chain.Outcome // nil: OK
-	proof       func(key []byte) ([]byte, error) // nil: true
+	withheld  bool   // no steps for anyone
+	staleness uint64 // ms
+	state     map[string][]byte
+	standing  map[string]abi.Standing
+	results   map[abi.Hash]abi.TxResult
+	blocks    [][3][]byte
+	submitted int
+	decide    func(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer
+	outcome   func(tx *chain.Tx) chain.Outcome // nil: OK
+	proof     func(key []byte) ([]byte, error) // nil: true
 }
 
 func newLedger(t testing.TB) *ledger { return newLedgerOf(newKey(t), newKey(t)) }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/certificate"
 	"github.com/seed79541315/postern/abi/chain"
 )
@@ -148,10 +147,8 @@ func (p *peers) account(ctx context.Context, public []byte) (id abi.Hash, err er
 	if err != nil {
 		return id, err
 	}
-	r := cbor.NewReader(raw)
-	copy(id[:], r.BytesN(len(id)))
-	if err := r.Done(); err != nil {
-		return id, malformed(err)
+	if copy(id[:], raw) != len(raw) || len(raw) != len(id) {
+		return id, fmt.Errorf("the entry of a key has %d bytes: %w", len(raw), abi.CodeMalformed)
 	}
 	if raw, err = p.entry(ctx, chain.AccountKey(id), abi.CodeUnknownAccount); err != nil {
 		return id, err
