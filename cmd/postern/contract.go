@@ -24,9 +24,9 @@ func contractCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			contractNewCommand(), contractBuildCommand(), contractCheckCommand(), contractInspectCommand(), contractTestCommand(), contractBenchCommand(),
 			{
-				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access",
-				Description: `"access" is the standard access contract that comes with this program. The
-command waits until the contract is active.
+				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access|behaviour",
+				Description: `"access" and "behaviour" are the standard contracts that come with this program.
+The command waits until the contract is active.
 
 Example:
 
@@ -70,8 +70,11 @@ CBOR itself in hex. Example:
 
 // moduleBytes reads a module, or takes a standard contract by its name.
 func moduleBytes(arg string) ([]byte, error) {
-	if arg == "access" {
+	switch arg {
+	case "access":
 		return contracts.Access, nil
+	case "behaviour":
+		return contracts.Behaviour, nil
 	}
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
 		return nil, usagef("%s is a folder; build the project in it with postern contract build, then name its .wasm file", arg)

@@ -86,7 +86,11 @@ func deviceRotate(c *cli.Context) error {
 	if err := c.Set("key", c.Args().First()); err != nil {
 		return err
 	}
-	return onDevice(c, func(ctx context.Context, cl *client.Client, id abi.Hash) error {
+	v := struct {
+		Device hexBytes `json:"device"`
+		DID    string   `json:"did"`
+	}{}
+	err := onDevice(c, func(ctx context.Context, cl *client.Client, id abi.Hash) error {
 		if _, _, err := readDevice(ctx, cl, id); err != nil {
 			return err
 		}
@@ -94,18 +98,34 @@ func deviceRotate(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		v.Device, v.DID = id[:], next.DID()
 		statement, err := client.Consent(cl.Chain(), chain.StatementRotate, id, next, callTimeout)
 		if err != nil {
 			return err
 		}
-		res, err := transact(ctx, cl, chain.OpRotate, &chain.Rotate{Statement: statement})
-		if err != nil {
-			return err
-		}
-		return printer(c).show(struct {
-			Device hexBytes `json:"device"`
-			DID    string   `json:"did"`
-			txOutput
-		}{hexOf(id), next.DID(), res}, "device %x has the key %s (block %d)", id, next.DID(), res.Height)
+		_, err = transact(ctx, cl, chain.OpRotate, &chain.Rotate{Statement: statement})
+		return err
 	})
+	// With the block that rotates it, the key that was connected is nobody's: the
+	// answer may not come, and only the new key can ask what became of it.
+	if err != nil && (v.DID == "" || !rotated(c, v.Device)) {
+		return err
+	}
+	return printer(c).show(v, "device %s has the key %s", v.Device, v.DID)
+}
+
+// rotated says whether the new key of a rotation is the device's.
+func rotated(c *cli.Context, id hexBytes) bool {
+	if err := c.Set("key", c.Args().Get(1)); err != nil {
+		return false
+	}
+	cl, next, err := connect(c, operatorKeyFile)
+	if err != nil {
+		return false
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(c.Context, callTimeout)
+	defer cancel()
+	e, err := cl.Get(ctx, chain.KeyIndexKey(next.Public()))
+	return err == nil && string(e.Value) == string(id)
 }

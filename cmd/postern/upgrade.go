@@ -21,7 +21,7 @@ const changeTimeout = 10 * time.Minute
 
 func contractUpgradeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "upgrade", Usage: "give a contract another code, as its owner", ArgsUsage: "NAME FILE|access",
+		Name: "upgrade", Usage: "give a contract another code, as its owner", ArgsUsage: "NAME FILE|access|behaviour",
 		Description: `The contract answers with the code that it has until the new one is activated.
 Then the new code's migrate runs on the contract's state. If it fails, nothing
 has changed, the contract goes on with the code that it has, and this command
