@@ -37,7 +37,7 @@ func (r *replica) assist() {
 // value that it takes for true, so many are needed here too.
 func (r *replica) answer() {
 	r.mu.Lock()
-	set, state := r.set, r.known()
+	set, state := r.set, r.others()
 	r.mu.Unlock()
 	m := &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferResponse{
 		StateTransferResponse: &smartbftprotos.StateTransferResponse{ViewNum: state.View, Sequence: state.Seq}}}

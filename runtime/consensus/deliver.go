@@ -64,6 +64,7 @@ func (r *replica) settle(p *proposal, raw types.Proposal) {
 	r.unpool(r.queue.settle(ids, p.block.Header.Time))
 	r.mu.Lock()
 	if r.cfg.App.Head().Height == p.height {
+		r.decidedIn = p.view
 		r.sequence = sequenceAfter(&p.block.Header, p.sequence)
 	}
 	inFlight := r.flight.height == p.height
@@ -98,8 +99,12 @@ func (r *replica) Sync() types.SyncResponse {
 	if err != nil {
 		r.end(err)
 	}
+	md, err := parseMetadata(latest.Proposal.Metadata)
+	if err != nil {
+		r.end(err)
+	}
 	r.mu.Lock()
-	r.sequence = sequence
+	r.sequence, r.decidedIn = sequence, md.ViewId
 	r.mu.Unlock()
 	r.awaitVote()
 	if r.cfg.App.Head().Height > before {

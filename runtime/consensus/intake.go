@@ -126,6 +126,7 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 			return
 		case m := <-line:
 			if !r.heard(from, m) && !r.heardHeight(from, m) {
+				r.heardWish(from, m)
 				r.take(from, m)
 			}
 		}

@@ -231,7 +231,7 @@ func (j *journal) restore(height uint64) (begin, inFlight [][]byte) {
 	if j.change == nil || j.phase != phaseView && j.least <= j.last.GetView() {
 		return inFlight, nil
 	}
-	if inFlight == nil || j.entered >= j.least && !j.bound {
+	if inFlight == nil || j.entered > j.last.GetView() && !j.bound {
 		return [][]byte{j.change}, nil // a new view has judged what was in flight
 	}
 	return [][]byte{j.proposal, j.change}, inFlight

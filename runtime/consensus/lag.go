@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
-	"google.golang.org/protobuf/proto"
 )
 
 // A change of view needs the words of a quorum, and SmartBFT takes none of a
@@ -22,20 +21,23 @@ type lastWord struct {
 }
 
 // tellHeight follows a complaint about a leader: it tells which block this
-// validator waits for, by a vote for it that votes for nothing. It needs mu.
+// validator waits for and whether it has prepared one, by a vote for it that is
+// not signed. It needs mu.
 func (r *replica) tellHeight(to uint64) {
+	c := r.claimed()
 	r.send(to, &smartbftprotos.Message{Content: &smartbftprotos.Message_Commit{
-		Commit: &smartbftprotos.Commit{Seq: r.cfg.App.Head().Height + 1, Assist: true}}})
+		Commit: &smartbftprotos.Commit{Seq: c.height, View: c.view, Digest: c.block, Assist: true}}})
 }
 
 // heardHeight notes the height that comes with a complaint.
 func (r *replica) heardHeight(from uint64, m *smartbftprotos.Message) bool {
 	c := m.GetCommit()
-	if c == nil || !c.Assist || c.Digest != "" || c.Signature != nil {
+	if c == nil || !c.Assist || c.Signature != nil {
 		return false
 	}
 	r.mu.Lock()
 	r.spoke[from] = max(r.spoke[from], c.Seq)
+	r.heardClaim(from, c)
 	lags := r.lags()
 	r.mu.Unlock()
 	if lags {
@@ -103,11 +105,6 @@ func (r *replica) sayAgain() {
 	for _, s := range latest.Signatures {
 		vd.LastDecisionSignatures = append(vd.LastDecisionSignatures, &smartbftprotos.Signature{Signer: s.ID, Value: s.Value, Msg: s.Msg})
 	}
-	raw, err := proto.Marshal(vd)
-	if err != nil {
-		r.end(err)
-	}
 	r.log.Info("caught up while views change", "height", md.LatestSequence, "view", said.view)
-	r.SendConsensus(said.to, &smartbftprotos.Message{Content: &smartbftprotos.Message_ViewData{
-		ViewData: &smartbftprotos.SignedViewData{RawViewData: raw, Signer: r.cfg.ID, Signature: r.Sign(raw)}}})
+	r.SendConsensus(said.to, r.sign(vd))
 }

@@ -29,8 +29,9 @@ import (
 type promises struct {
 	least    uint64   // views below it are left
 	accepted accepted // the last block that this validator prepared
-	voted    accepted // the last one that it voted for; raw is empty
+	voted    accepted // the last one that it voted for; raw is empty unless it did so just now while views changed
 	bound    bool     // whether voted was voted for while views changed
+	unformed uint64   // a view that was joined without a quorum's words, or 0
 }
 
 // accepted is a proposal and where it stands.
@@ -65,7 +66,7 @@ func (j *journal) promised() (promises, error) {
 // allow says why a proposal must not be prepared, if so.
 func (m *promises) allow(p *proposal, raw *types.Proposal) error {
 	switch {
-	case p.view < m.least:
+	case p.view < m.least || p.view > 0 && p.view == m.unformed:
 		return fmt.Errorf("view %d: %w", p.view, errViewLeft)
 	case m.accepted.height == p.height && m.accepted.view >= p.view && !sameProposal(&m.accepted.raw, raw):
 		return fmt.Errorf("a second block of height %d in view %d: %w", p.height, p.view, abi.CodeMalformed)
@@ -104,7 +105,13 @@ func (r *replica) Append(entry []byte, truncate bool) error {
 	}
 	r.recording.Lock()
 	defer r.recording.Unlock()
-	least := r.leave(m)
+	least, joins := r.leave(m)
+	if joins {
+		var err error
+		if entry, err = proto.Marshal(m); err != nil {
+			return err
+		}
+	}
 	if view, ok := viewOf(m); ok && view < least {
 		r.log.Debug("too late for a view", "view", view)
 		runtime.Goexit()
@@ -124,15 +131,20 @@ func viewOf(m *smartbftprotos.SavedMessage) (view uint64, ok bool) {
 }
 
 // leave raises the least view to vote in by what a record says, and returns it.
-func (r *replica) leave(m *smartbftprotos.SavedMessage) uint64 {
+// If the record is of a view that is only joined it is changed to say so.
+func (r *replica) leave(m *smartbftprotos.SavedMessage) (least uint64, joins bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	joins = r.join(m)
+	if v := m.GetNewView(); v != nil {
+		r.enter(v.ViewId)
+	}
 	if least := leastView(m); least > r.promises.least {
 		r.promises.least = least
 		poke(r.left)
 	}
 	r.entered = max(r.entered, m.GetNewView().GetViewId())
-	return r.promises.least
+	return r.promises.least, joins
 }
 
 // recordInFlight records a vote given while views changed, which SmartBFT

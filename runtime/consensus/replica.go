@@ -52,6 +52,10 @@ type replica struct {
 	complaint map[complaint]time.Time     // when each was last sent
 	states    map[uint64]types.ViewAndSeq // what the others said of themselves when asked last
 	spoke     map[uint64]uint64           // the highest block that each spoke of
+	wishes    map[uint64]uint64           // the last view that each complained for
+	claims    map[uint64]claim            // what each says it has prepared
+	offered   uint64                      // the view that SmartBFT was told that the others are in
+	decidedIn uint64                      // the view of the head's block
 	verified  judged                      // the last proposal that VerifyProposal accepted
 	set       chain.ValidatorSet          // the validators that SmartBFT was last told of
 	sequence  uint64                      // verification sequence

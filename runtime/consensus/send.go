@@ -17,11 +17,13 @@ type sentMessage struct {
 
 // SendConsensus sends a message of the engine.
 func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
+	m = r.word(m)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.echoes(to, m, time.Now()) {
 		return
 	}
+	m = r.tellFormed(m)
 	if m.GetStateTransferRequest() != nil {
 		poke(r.asked)
 	}

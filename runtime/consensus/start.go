@@ -21,7 +21,7 @@ func (r *replica) start(log *logger) error {
 	if err != nil {
 		return err
 	}
-	r.set, r.sequence = r.cfg.App.ValidatorSet(), sequence
+	r.set, r.sequence, r.decidedIn = r.cfg.App.ValidatorSet(), sequence, metadata.ViewId
 	r.recovery.entries, r.recovery.inFlight = r.journal.restore(r.cfg.App.Head().Height)
 	for i := range r.tickers {
 		r.tickers[i] = time.NewTicker(tickPeriod(len(r.set)))

@@ -99,7 +99,7 @@ func (r *replica) vote(raw types.Proposal, inFlight bool) ([]byte, error) {
 	if p.height < r.signed.height {
 		return nil, fmt.Errorf("block %d is below the last signed height %d", p.height, r.signed.height)
 	}
-	if err := r.promise(p, inFlight); err != nil {
+	if err := r.promise(p, &raw, inFlight); err != nil {
 		return nil, err
 	}
 	if err := r.signed.raise(p.height); err != nil {
@@ -113,7 +113,7 @@ func (r *replica) vote(raw types.Proposal, inFlight bool) ([]byte, error) {
 }
 
 // promise notes a vote that is about to be given.
-func (r *replica) promise(p *proposal, inFlight bool) error {
+func (r *replica) promise(p *proposal, raw *types.Proposal, inFlight bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.promises.allowVote(p); err != nil {
@@ -122,6 +122,7 @@ func (r *replica) promise(p *proposal, inFlight bool) error {
 	r.promises.voted = accepted{view: p.view, height: p.height, block: p.hash}
 	r.promises.bound = inFlight
 	if inFlight {
+		r.promises.voted.raw = *raw
 		r.flight = flight{p.view, p.height}
 	}
 	return nil
