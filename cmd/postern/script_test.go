@@ -48,6 +48,7 @@ func scriptParams() testscript.Params {
 			if err != nil {
 				return err
 			}
+			env.Setenv("ROOT", root)
 			env.Setenv("GUESTS", filepath.Join(root, "runtime/ledger/testdata"))
 			env.Setenv("GOGUEST", filepath.Join(root, "sdk/contract/testdata/script-v1.wasm"))
 			nodes := &scriptNodes{running: map[string]*exec.Cmd{}}
