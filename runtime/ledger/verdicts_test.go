@@ -93,6 +93,19 @@ func TestVerdictsThatDoNotCount(t *testing.T) {
 	w.wantDevice("lock", abi.StatusQuarantined)
 }
 
+// What a contract made a gateway say does not count once its owner has bound
+// another one instead.
+func TestVerdictOfAnUnboundContract(t *testing.T) {
+	w := watched(t)
+	w.deploy(developer, "other")
+	w.want(w.says(gate1, abi.LevelQuarantine), abi.OK)
+	w.must(owner, chain.OpBindDevice, &chain.BindDevice{Device: person("lock").id(), Contracts: []string{"other"}})
+	w.must(gate2, chain.OpVerdict, judged("lock", "other", abi.LevelQuarantine))
+	w.wantDevice("lock", abi.StatusActive)
+	w.must(gate3, chain.OpVerdict, judged("lock", "other", abi.LevelQuarantine))
+	w.wantDevice("lock", abi.StatusQuarantined)
+}
+
 // As many gateways as the parameters say must agree, and never one alone.
 func TestVerdictGateways(t *testing.T) {
 	for k, want := range map[uint64]int{0: 2, 1: 2, 2: 2, 3: 3} {
@@ -184,10 +197,12 @@ func TestEvidence(t *testing.T) {
 		}
 	}
 	w.try([]attempt{{"a replay", gate1, chain.OpEvidence, first, abi.CodeReplayed}})
+	w.pass(5000)
+	unused := w.evidence("lock", "lock", "judge", at+1)
 	w.must(owner, chain.OpDeviceStatus, set("lock", abi.StatusActive))
 	w.try([]attempt{
 		{"a replay after the release", gate1, chain.OpEvidence, first, abi.CodeReplayed},
-		{"an unused one from before it", gate1, chain.OpEvidence, w.evidence("lock", "lock", "judge", w.l.Head().Time-1), abi.CodeReplayed},
+		{"an unused one from before it", gate1, chain.OpEvidence, unused, abi.CodeReplayed},
 	})
 	w.must("lock", chain.OpRotate, w.rotation("lock", "second key", w.l.Head().Time+hour))
 	w.want(w.do(gate1, chain.OpEvidence, w.evidence("lock", "lock", "judge", w.l.Head().Time+2000)), abi.CodeKeyNotCurrent)
