@@ -137,3 +137,24 @@ func TestForeignFlowsAmongARealDevices(t *testing.T) {
 		t.Log(f)
 	}
 }
+
+// The compiler and the interpreter judge alike, at the same price.
+func TestEnginesAgree(t *testing.T) {
+	type end struct {
+		judgement string
+		used      uint64
+	}
+	var ends [2][]end
+	for i, engine := range []wasm.Engine{wasm.EngineAuto, wasm.EngineInterpreter} {
+		c := newChain(t, engine)
+		c.load(&behaviour.Profile{MUD: mudOf(t, "door_sensor.json")}, 0)
+		c.site(doorSite)
+		for part := range slices.Chunk(append(doorFlows(t), foreign()...), 30) {
+			j := c.observe(abi.ObserveFlows, flows.AppendPayload(nil, part))
+			ends[i] = append(ends[i], end{string(abi.AppendJudgement(nil, &j)), c.used})
+		}
+	}
+	if !slices.Equal(ends[0], ends[1]) {
+		t.Errorf("%+v\n%+v", ends[0], ends[1])
+	}
+}
