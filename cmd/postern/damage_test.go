@@ -43,6 +43,7 @@ var fileKinds = []fileKind{
 	{"consensus log", "wal/*.wal", []string{"wal", "put the directory back"}, putBack},
 	{"last signed height", "wal/last-signed", []string{"wal/last-signed", "move it away"}, withoutWAL},
 	{"outbox", "outbox", []string{"outbox", "move it away"}, withoutFile},
+	{"verdicts", "verdicts", []string{"verdicts", "move it away"}, withoutFile},
 	{"decisions", "decisions/*.records", []string{"decision log", "move decisions and decisions.key away"}, withoutDecisions},
 	{"key of the decisions", "decisions.key", []string{"decision log", "decisions.key"}, putBack},
 	{"genesis", "genesis.cbor", []string{"genesis.cbor", "put it back"}, putBack},
