@@ -168,3 +168,33 @@ func placePayload() []byte {
 	record = cbor.AppendText(cbor.AppendUint(record, 1), "lat")
 	return cbor.AppendDecimal(cbor.AppendUint(record, 4), cbor.Decimal{Exponent: -4, Mantissa: 490097})
 }
+
+// scriptReport: report HOME DEVICE-KEY has a device, which is stolen, report where it
+// is, and waits until that is kept on the ledger.
+func scriptReport(ts *testscript.TestScript, _ bool, args []string) {
+	h := home(ts.MkAbs(args[0]))
+	bundle, err := readBundle(h.path("bundle.json"))
+	ts.Check(err)
+	device, err := key.Load(ts.MkAbs(args[1]))
+	ts.Check(err)
+	operator, err := key.Load(h.path(operatorKeyFile))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	watcher, err := dial(ctx, bundle, operator, ts.Getenv("QUIC"))
+	ts.Check(err)
+	defer watcher.Close()
+	status, err := watcher.Status(ctx)
+	ts.Check(err)
+	events := watcher.Subscribe(abi.EventFilter{Topic: []byte(chain.TopicDeviceSealed)}, &status.Height)
+	cl, err := dial(ctx, bundle, device, ts.Getenv("QUIC"))
+	ts.Check(err)
+	defer cl.Close()
+	_, err = cl.Report(ctx, &abi.Report{Kind: abi.ObserveLocation, Payload: placePayload()})
+	ts.Check(err)
+	for _, err := range events.Events(ctx) {
+		ts.Check(err)
+		return
+	}
+	ts.Fatalf("nothing was kept")
+}

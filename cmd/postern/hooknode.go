@@ -46,7 +46,7 @@ func (s deviceStates) state(id abi.Hash) (deviceState, []string, error) {
 }
 
 func (s deviceStates) environment(id abi.Hash, d *chain.Device, v deviceState) ([]string, error) {
-	account, err := s.account(id)
+	account, err := s.n.ledgerAccount(id)
 	if err != nil {
 		return nil, err
 	}
@@ -61,15 +61,6 @@ func (s deviceStates) environment(id abi.Hash, d *chain.Device, v deviceState) (
 		variable("OWNER", hexOf(d.Owner).String()), variable("MANUFACTURER", d.Manufacturer), variable("MODEL", d.Model),
 		variable("SERIAL", d.Serial), variable("LABELS", string(labels)),
 	}, nil
-}
-
-func (s deviceStates) account(id abi.Hash) (a chain.Account, err error) {
-	key := chain.AccountKey(id)
-	pairs, _, _, err := s.n.ledger.Scan(key, key, 1)
-	if err != nil || len(pairs) == 0 {
-		return a, err
-	}
-	return chain.ParseAccount(pairs[0][1])
 }
 
 // barred implements hookSource.

@@ -54,6 +54,7 @@ type node struct {
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
 	hook      *hook // nil where none is configured
+	sealer    *sealer
 	evidence  *evidenceTimes
 	spool     *spool.Spool
 	ledger    *ledger.Ledger
@@ -161,6 +162,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.openHook(cfg.Hook)
+	n.openSealer()
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err
 }
@@ -286,6 +288,7 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	group.Go(func() error { return n.behaviour.Run(ctx) })
 	group.Go(func() error { return n.spool.Run(ctx) })
 	group.Go(func() error { return n.watchReleases(ctx) })
+	group.Go(func() error { return n.sealer.Run(ctx) })
 	if n.hook != nil {
 		group.Go(func() error { return n.watchStatuses(ctx) })
 		group.Go(func() error { return n.hook.Run(ctx) })

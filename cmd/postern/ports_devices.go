@@ -67,8 +67,10 @@ func (s service) Events(after uint64, filter *abi.EventFilter) ([]abi.EventFrame
 }
 
 // Report has a device judged. Where the device has signed what condemns it, the
-// validators are asked to judge that, too.
+// validators are asked to judge that, too. What a stolen device tells is kept for
+// its owner, however it is judged.
 func (s service) Report(ctx context.Context, o *abi.Observation, statement []byte) (abi.Judgement, error) {
+	s.n.sealReport(o)
 	j, err := s.n.behaviour.Report(ctx, o.Device, o)
 	if err == nil && statement != nil && j.Level >= abi.LevelSuspectedStolen {
 		s.n.bringEvidence(ctx, o.Device, statement)

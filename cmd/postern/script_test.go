@@ -66,6 +66,7 @@ func scriptParams() testscript.Params {
 			"after":     scriptAfter,
 			"unhex":     scriptUnhex,
 			"seal":      scriptSeal,
+			"report":    scriptReport,
 		},
 	}
 }
