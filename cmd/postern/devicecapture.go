@@ -17,11 +17,11 @@ import (
 
 func deviceCaptureCommand() *cli.Command {
 	return &cli.Command{
-		Name: "capture", Usage: "report a device's connections from a capture file, as a network monitor", ArgsUsage: deviceArgument + " FILE",
-		Description: `The file is pcap or pcapng with Ethernet frames, such as tcpdump writes. The
-contracts that are bound to the device judge its connections. The key that acts is
-the device's owner's, or has the role enforcement-point. DNS answers name addresses
-only if they come from a --resolver.
+		Name: "capture", Usage: "report a device's connections from capture files, as a network monitor", ArgsUsage: deviceArgument + " FILE ...",
+		Description: `The files are pcap or pcapng with Ethernet frames, such as tcpdump writes; several
+are read as one. The contracts that are bound to the device judge its connections.
+The key that acts is the device's owner's, or has the role enforcement-point. DNS
+answers name addresses only if they come from a --resolver.
 
 Example:
 
@@ -47,11 +47,11 @@ type captureOutput struct {
 }
 
 func deviceCapture(c *cli.Context) error {
-	if c.NArg() != 2 {
+	if c.NArg() < 2 {
 		return usagef("name a device and a capture file")
 	}
 	v := captureOutput{Judged: map[string]int{}, Findings: []string{}}
-	records, err := readCaptureFile(c, c.Args().Get(1), &v)
+	records, err := readCaptures(c, c.Args().Tail(), &v)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func deviceCapture(c *cli.Context) error {
 	})
 }
 
-// readCaptureFile makes the device's records of a capture file.
-func readCaptureFile(c *cli.Context, name string, v *captureOutput) ([]flows.Record, error) {
+// readCaptures makes the device's records of capture files.
+func readCaptures(c *cli.Context, names []string, v *captureOutput) ([]flows.Record, error) {
 	mac, err := net.ParseMAC(c.String("mac"))
 	if err != nil {
 		return nil, usagef("--mac: %v", err)
@@ -93,20 +93,25 @@ func readCaptureFile(c *cli.Context, name string, v *captureOutput) ([]flows.Rec
 	if err != nil {
 		return nil, usagef("--mac: %v", err)
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	err = flows.ReadCapture(f, func(frame []byte, length int, _ time.Time) error {
-		v.Packets++
-		table.Frame(frame, length)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	for _, name := range names {
+		if err := readCapture(name, table, v); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	records, lost := table.Take()
 	v.Flows, v.Lost = len(records), lost
 	return records, nil
+}
+
+func readCapture(name string, table *flows.Table, v *captureOutput) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return flows.ReadCapture(f, func(frame []byte, length int, _ time.Time) error {
+		v.Packets++
+		table.Frame(frame, length)
+		return nil
+	})
 }
