@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/chain"
 )
 
@@ -135,32 +134,27 @@ func (m *Monitor) alert(kind string) {
 }
 
 // end ends the count of a kind and gives the account of it, nil if it was no
-// attack: {1: kind, 2: count, 3: since ms, 4: until ms, 5: [[origin, count] …],
-// those that came most first}
+// attack.
 func (t *attacks) end(kind string, until int64) (count uint64, account []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.kinds[kind]
 	count = a.count
 	if count >= alertFrom {
-		account = a.account(kind, until)
+		account = a.account(kind, until).Append(nil)
 	}
 	a.count = 0
 	clear(a.sources)
 	return count, account
 }
 
-func (a *attack) account(kind string, until int64) []byte {
-	sources := slices.SortedFunc(maps.Keys(a.sources), func(x, y string) int {
-		return cmp.Or(cmp.Compare(a.sources[y], a.sources[x]), cmp.Compare(x, y))
-	})
-	b := cbor.AppendText(cbor.AppendUint(cbor.AppendMap(nil, 5), 1), kind)
-	b = cbor.AppendUint(cbor.AppendUint(b, 2), a.count)
-	b = cbor.AppendInt(cbor.AppendUint(b, 3), a.since)
-	b = cbor.AppendInt(cbor.AppendUint(b, 4), until)
-	b = cbor.AppendArray(cbor.AppendUint(b, 5), len(sources))
-	for _, from := range sources {
-		b = cbor.AppendUint(cbor.AppendText(cbor.AppendArray(b, 2), validText(from)), a.sources[from])
+func (a *attack) account(kind string, until int64) *AttackAccount {
+	x := &AttackAccount{Kind: kind, Count: a.count, Since: a.since, Until: until}
+	for from, n := range a.sources {
+		x.Sources = append(x.Sources, AttackSource{validText(from), n})
 	}
-	return b
+	slices.SortFunc(x.Sources, func(x, y AttackSource) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.From, y.From))
+	})
+	return x
 }

@@ -215,8 +215,9 @@ func TestAttacks(t *testing.T) {
 			t.Fatalf("%+v", list)
 		}
 		exhibit, ok := w.Evidence(list[0].alert.Evidence)
-		if !ok || cbor.Validate(exhibit) != nil || !strings.Contains(string(exhibit), "203.0.113.7") {
-			t.Errorf("evidence %q, %v", exhibit, ok)
+		a, err := ParseAttackAccount(exhibit)
+		if !ok || err != nil || a.Kind != AttackHandshakeFlood || a.Count != 200_000 || a.Sources[0].From != "203.0.113.7" || a.Until-a.Since != 30_000 {
+			t.Errorf("evidence %+v, %v, %v", a, ok, err)
 		}
 		for range 10 * 60 { // ten minutes more
 			for range alertFrom {

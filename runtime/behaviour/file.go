@@ -218,13 +218,24 @@ func (f *files) exhibit(hash abi.Hash) ([]byte, bool) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	b, err := f.find(hash)
+	return b, err == nil
+}
+
+func (f *files) find(hash abi.Hash) ([]byte, error) {
 	for _, path := range []string{f.evidence(), f.older()} {
-		if b, _, err := scanEvidence(path, &hash); err == nil && b != nil {
-			return b, true
+		b, _, err := scanEvidence(path, &hash)
+		if err != nil || b != nil {
+			return b, err
 		}
 	}
-	return nil, false
+	return nil, abi.CodeNotFound
 }
+
+// ReadEvidence finds an exhibit in the files of a Monitor, which may be running:
+// what is there was put there every ten minutes. The error is abi.CodeNotFound
+// when they do not hold it.
+func ReadEvidence(dir string, hash abi.Hash) ([]byte, error) { return (&files{dir: dir}).find(hash) }
 
 // scanEvidence walks through a file of evidence up to the exhibit that is
 // wanted, or to where the exhibits end.

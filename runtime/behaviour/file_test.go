@@ -3,6 +3,7 @@ package behaviour
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -221,6 +222,12 @@ func TestEvidenceIsBounded(t *testing.T) {
 	if disk > int64(2*evidenceFiles*w.cfg.EvidenceBytes) {
 		t.Errorf("%d bytes on disk", disk)
 	}
+	if b, err := ReadEvidence(w.cfg.Dir, hashes[len(hashes)-1]); err != nil || sha256.Sum256(b) != hashes[len(hashes)-1] {
+		t.Errorf("beside the Monitor: %v", err)
+	}
+	if _, err := ReadEvidence(t.TempDir(), hashes[0]); !errors.Is(err, abi.CodeNotFound) {
+		t.Error(err)
+	}
 	found := 0
 	for i, hash := range hashes {
 		exhibit, ok := w.Evidence(hash)
@@ -289,6 +296,15 @@ func FuzzExhibits(f *testing.F) {
 			if end := len(b) - before; !bytes.Equal(appendExhibit(nil, exhibit), b[end:len(b)-r.Len()]) {
 				t.Fatalf("%x", exhibit)
 			}
+		}
+	})
+}
+
+func FuzzAttackAccount(f *testing.F) {
+	f.Add((&AttackAccount{"bad-signatures", 7, 1, 2, []AttackSource{{"203.0.113.7", 5}, {"", 2}}}).Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if a, err := ParseAttackAccount(b); err == nil && !bytes.Equal(a.Append(nil), b) {
+			t.Errorf("%x became %x", b, a.Append(nil))
 		}
 	})
 }
