@@ -94,6 +94,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.gateway(put)
 	c.behaviour(put)
 	c.decisions(put)
+	c.spool(put)
 	if c.n.peering != nil {
 		c.peers(put)
 	}

@@ -44,6 +44,7 @@ func (s *Spool) refuse(r *row, e *entry, code abi.Code, height uint64) error {
 		return err
 	}
 	s.mu.Lock()
+	s.stats.Refused++
 	s.refused = append(s.refused, Refusal{ID: e.id, Sender: r.lane.key, Lane: r.lane.number, Sequence: e.sequence,
 		Code: code, Height: height, Time: e.since, file: to})
 	var spare []Refusal

@@ -75,6 +75,7 @@ type Spool struct {
 	bytes   int                 // of all; guarded by mu
 	senders map[abi.Hash]int    // bytes, by key; guarded by mu
 	refused []Refusal           // oldest first; guarded by mu
+	stats   Stats               // its totals; guarded by mu
 }
 
 // row is what a lane holds.
@@ -207,6 +208,7 @@ func (s *Spool) Put(raw []byte) (abi.Hash, error) {
 	}
 	s.mu.Lock()
 	s.add(l, &entry{id: t.ID, sequence: t.Sequence, size: len(raw), since: time.Now()})
+	s.stats.Taken++
 	s.mu.Unlock()
 	s.poke()
 	return t.ID, nil
@@ -285,6 +287,21 @@ func (s *Spool) Has(id abi.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ids[id] != nil
+}
+
+// Stats is a moment's figures; those of all time count from Open on.
+type Stats struct {
+	Kept, Bytes    int
+	Taken, Refused uint64 // of all time
+}
+
+// Stats returns the figures of now.
+func (s *Spool) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.stats
+	stats.Kept, stats.Bytes = len(s.ids), s.bytes
+	return stats
 }
 
 // Len is how many transactions are kept.

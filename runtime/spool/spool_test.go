@@ -141,6 +141,9 @@ func TestRefusalsAreKeptAndReported(t *testing.T) {
 		}
 		w.ledger.set(func() { w.ledger.refuse, w.ledger.outcome = nil, abi.CodeNotPermitted })
 		w.run(time.Minute)
+		if s := w.Stats(); s.Kept != 0 || s.Bytes != 0 || s.Taken != 0 || s.Refused != 1 {
+			t.Errorf("since it was opened: %+v", s)
+		}
 		if list = w.Refusals(); len(list) != 2 || list[1].Code != abi.CodeNotPermitted || list[1].Height == 0 || w.Len() != 0 {
 			t.Errorf("%+v, %d are kept", list, w.Len())
 		}
