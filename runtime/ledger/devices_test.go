@@ -123,7 +123,10 @@ func TestTransfer(t *testing.T) {
 		t.Fatal(err)
 	}
 	elsewhere := w.signed(chain.StatementEnrol, (&chain.Acceptance{Device: person("lock").id(), Owner: owner.id()}).Append(nil), other)
+	w.plain("robot", other)
+	w.must(operator, chain.OpGrant, &chain.Grant{Key: person("robot").Public(), Roles: abi.RoleOwner})
 	w.try([]attempt{
+		{"to another device that has the role", owner, chain.OpTransfer, w.accepts("lock", owner, "robot", 0), abi.CodeMissingRole},
 		{"of no device", owner, chain.OpTransfer, &chain.Transfer{Device: abi.Hash{1}, Statement: right.Statement}, abi.CodeUnknownDevice},
 		{"of someone else's device", other, chain.OpTransfer, right, abi.CodeNotPermitted},
 		{"by an operator", operator, chain.OpTransfer, right, abi.CodeNotPermitted},
