@@ -102,7 +102,7 @@ func (n *node) followUps(t *testing.T) (count int) {
 }
 
 // openTestNode opens the node of a home; run runs it until stop.
-func openTestNode(t *testing.T, h home) *node {
+func openTestNode(t testing.TB, h home) *node {
 	t.Helper()
 	cfg := config{Quic: "127.0.0.1:0", Peer: "off", Web: "off", Clock: "trusted", RequestRate: -1}
 	if err := cfg.validate(); err != nil {
@@ -115,7 +115,7 @@ func openTestNode(t *testing.T, h home) *node {
 	return n
 }
 
-func runTestNode(t *testing.T, n *node) (stop func()) {
+func runTestNode(t testing.TB, n *node) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"runtime/metrics"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -146,36 +147,92 @@ func BenchmarkDecide(b *testing.B) {
 	})
 }
 
-// BenchmarkConnection reports what an idle connection with two used streams
-// holds on the server's side and the client's together, in heap and stacks:
-// the service's own part is the difference to the echo, which holds no more
-// than the last frame.
+// BenchmarkConnection reports what a connected, idle device with two used streams
+// holds on the server's side and the client's together, in heap and stacks, with
+// 200 and 2,000 of them: the service's own part is the difference to the echo,
+// which holds no more than the last frame. The devices come slower than the
+// service makes them prove their addresses, which is not measured.
 func BenchmarkConnection(b *testing.B) {
 	ask := request(1, abi.OpDecide, decideBody())
 	answer := frame(abi.AppendResponse(nil, &abi.Response{ID: 1, Body: abi.AppendAnswer(nil, &benchAnswer)}))
-	hold := func(b *testing.B, p *port) {
-		const connections = 200
+	hold := func(b *testing.B, p *port, connections int) float64 {
+		quiet(b)
 		before := inUse()
 		for range connections {
-			c := p.connect(b, newKey(b))
+			c := p.connectWith(b, newKey(b), &quic.Config{KeepAlivePeriod: 20 * time.Second})
 			for range 2 {
 				w := open(b, c)
 				w.send(ask)
 				w.receive()
 			}
 		}
-		b.ReportMetric(float64(inUse()-before)/connections, "B/conn")
+		<-time.After(settle)
+		return float64(inUse()-before) / float64(connections)
 	}
-	b.Run("echo", func(b *testing.B) {
-		for range b.N {
-			hold(b, echo(b, answer, 16))
+	for _, connections := range []int{200, 2000} {
+		var bare, ours float64
+		b.Run("echo-"+strconv.Itoa(connections), func(b *testing.B) {
+			bare = hold(b, echo(b, answer, 16), connections)
+			b.ReportMetric(bare, "B/conn")
+		})
+		b.Run("gateway-"+strconv.Itoa(connections), func(b *testing.B) {
+			ours = hold(b, serve(b, benchNode{newNode()}, func(c *gateway.Config) { c.MaxPerAddress, c.MaxConnections = 5000, 5000 }), connections)
+			b.ReportMetric(ours, "B/conn")
+			if bare > 0 { // it ran, too
+				b.ReportMetric(ours-bare, "own-B/conn")
+			}
+		})
+	}
+}
+
+// quiet waits until what earlier benchmarks left has ended: a server's side of a
+// connection outlives a client that goes without a word.
+func quiet(b *testing.B) {
+	for end := time.Now().Add(2 * time.Minute); runtime.NumGoroutine() > 64; <-time.After(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			b.Fatalf("%d goroutines are left of what ran before", runtime.NumGoroutine())
 		}
-	})
-	b.Run("gateway", func(b *testing.B) {
+	}
+}
+
+// settle is how long connections take to let go of what their handshakes needed.
+const settle = 3 * time.Second
+
+// BenchmarkHandshake compares whole connections, from the first packet to an
+// answer and the end, with those to the bare echo: CPU of both sides together,
+// and how many a second.
+func BenchmarkHandshake(b *testing.B) {
+	ask := request(1, abi.OpDecide, decideBody())
+	answer := frame(abi.AppendResponse(nil, &abi.Response{ID: 1, Body: abi.AppendAnswer(nil, &benchAnswer)}))
+	connect := func(b *testing.B, p *port) {
+		transport := &quic.Transport{Conn: p.dial(b)}
+		defer transport.Close()
+		config := clientTLS(certificate(b, newKey(b)))
+		b.ResetTimer()
+		before, began := cpuTime(b), time.Now()
 		for range b.N {
-			hold(b, serve(b, benchNode{newNode()}, func(c *gateway.Config) { c.MaxPerAddress = 1000 }))
+			c, err := transport.Dial(b.Context(), p.addr, config, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			w := open(b, c)
+			w.send(ask)
+			w.receive()
+			c.CloseWithError(0, "")
 		}
-	})
+		b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+		b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "op/s")
+	}
+	b.Run("echo", func(b *testing.B) { connect(b, echo(b, answer, 4<<10)) })
+	for _, retry := range []bool{false, true} {
+		b.Run(map[bool]string{false: "gateway", true: "gateway-retry"}[retry], func(b *testing.B) {
+			connect(b, serve(b, benchNode{newNode()}, func(c *gateway.Config) {
+				if c.HandshakeRate = 1 << 20; retry {
+					c.HandshakeRate = 1
+				}
+			}))
+		})
+	}
 }
 
 // inUse is the bytes of live heap objects and of goroutines' stacks.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"errors"
+	"net"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -296,4 +298,57 @@ func TestHandshakesThatComeTooFastMustRetry(t *testing.T) {
 	if st := p.Stats(); st.Retries == 0 || st.Accepted != 3 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// TestAResumedSessionOfAQuarantinedDevice: a session that the device had, even
+// one that another server gave it with this gateway's key, opens nothing: the key
+// is proved anew, and asked about anew.
+func TestAResumedSessionOfAQuarantinedDevice(t *testing.T) {
+	n, own := newNode(), newKey(t)
+	p := serve(t, n, func(c *gateway.Config) { c.Key = own })
+	lax := serverWithTickets(t, own)
+	key := newKey(t)
+	tickets := &cache{ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	config := clientTLS(certificate(t, key))
+	config.ClientSessionCache, config.ServerName = tickets, "gateway"
+	transport := &quic.Transport{Conn: listen(t)}
+	defer transport.Close()
+	first, err := transport.Dial(t.Context(), lax, config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return tickets.put.Load() > 0 })
+	first.CloseWithError(0, "")
+
+	n.set(public(key), device(abi.StatusQuarantined))
+	c, err := transport.DialEarly(t.Context(), p.addr, config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, c).ask(1, abi.OpDecide, decideBody()); got.Code != abi.CodeDeviceInactive {
+		t.Errorf("%v", got.Code)
+	}
+	if st := c.ConnectionState(); st.TLS.DidResume || st.Used0RTT {
+		t.Errorf("resumed %v, 0-RTT %v", st.TLS.DidResume, st.Used0RTT)
+	}
+}
+
+// serverWithTickets gives session tickets that allow 0-RTT, and does nothing else.
+func serverWithTickets(t *testing.T, key ed25519.PrivateKey) net.Addr {
+	t.Helper()
+	config := clientTLS(certificate(t, key))
+	config.ClientAuth = tls.RequireAnyClientCert
+	l, err := quic.ListenEarly(listen(t), config, &quic.Config{Allow0RTT: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			if _, err := l.Accept(context.Background()); err != nil {
+				return
+			}
+		}
+	}()
+	return l.Addr()
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/seed79541315/postern/abi"
 )
 
@@ -48,8 +50,15 @@ func (s *Server) Recheck(accounts ...abi.Hash) {
 	}
 }
 
+// closers is how many connections are closed at a time: each waits for its packet
+// to be sent.
+const closers = 16
+
 // runRechecks looks at what Recheck named until ctx ends.
 func (s *Server) runRechecks(ctx context.Context) {
+	var closing errgroup.Group
+	closing.SetLimit(closers)
+	defer closing.Wait()
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,27 +67,31 @@ func (s *Server) runRechecks(ctx context.Context) {
 		}
 		for id := range s.rechecks.take() {
 			for _, c := range s.admission.connsOf(id) {
-				c.recheck()
+				if code, why := c.recheck(); code != abi.OK {
+					closing.Go(func() error { c.abort(code, why); return nil })
+				}
 			}
 		}
 	}
 }
 
-// recheck closes a connection that may not stay. Where the Node cannot say, it
-// stays: every request asks anew.
-func (c *conn) recheck() {
+// recheck says with what a connection that may not stay is to be closed. Where
+// the Node cannot say, it stays: every request asks anew.
+func (c *conn) recheck() (code abi.Code, why string) {
 	now, err := c.server.config.Node.Standing(c.account.key)
 	if err != nil {
 		c.server.config.Logger.Error("connection not rechecked", "err", err)
-		return
+		return abi.OK, ""
 	}
 	was := c.standing
 	c.standing = now
 	switch {
 	case now.Known && now.Active():
+		return abi.OK, ""
 	case was.Known && !now.Known:
-		c.abort(abi.CodeUnknownKey, now.Why())
+		return abi.CodeUnknownKey, now.Why()
 	case now.Device != was.Device || now.Isolated != 0 && was.Isolated == 0:
-		c.abort(abi.CodeDeviceInactive, now.Why())
+		return abi.CodeDeviceInactive, now.Why()
 	}
+	return abi.OK, ""
 }

@@ -55,7 +55,7 @@ func TestReport(t *testing.T) {
 	n.report = func(o *abi.Observation, statement []byte) (abi.Judgement, error) {
 		kept := *o
 		kept.Payload = bytes.Clone(o.Payload)
-		seen, evidence = &kept, bytes.Clone(statement)
+		n.with(func() { seen, evidence = &kept, bytes.Clone(statement) })
 		return abi.Judgement{Level: abi.LevelAlert, ReasonID: "warm"}, nil
 	}
 	p := serve(t, n, nil)
@@ -93,8 +93,10 @@ func TestReport(t *testing.T) {
 			if test.report.Kind == 0 {
 				test.report.Kind = abi.ObserveTelemetry
 			}
-			seen, evidence = nil, nil
+			n.with(func() { seen, evidence = nil, nil })
 			got := open(t, p.connect(t, test.by)).ask(1, abi.OpReport, abi.AppendReport(nil, &test.report))
+			n.mu.Lock()
+			defer n.mu.Unlock()
 			if got.Code != test.code || (seen != nil) != (test.code == abi.OK) {
 				t.Fatalf("%v; handed on: %+v", got.Code, seen)
 			}
@@ -137,7 +139,7 @@ func TestReceiptsComeInParts(t *testing.T) {
 	whole := bytes.Repeat([]byte("0123456789abcdef"), 15_000)
 	var asked []bool
 	n.receipt = func(caller abi.Standing, record uint64, now bool) ([]byte, error) {
-		asked = append(asked, now)
+		n.with(func() { asked = append(asked, now) })
 		if caller.Account != active.Account || record != 5 {
 			return nil, abi.CodeNotPermitted
 		}
@@ -153,9 +155,11 @@ func TestReceiptsComeInParts(t *testing.T) {
 		}
 		got = append(got, part.Bytes...)
 	}
-	if !bytes.Equal(got, whole) || !asked[0] || asked[1] {
-		t.Errorf("%d bytes, asked %v", len(got), asked)
-	}
+	n.with(func() {
+		if !bytes.Equal(got, whole) || !asked[0] || asked[1] {
+			t.Errorf("%d bytes, asked %v", len(got), asked)
+		}
+	})
 	for offset, code := range map[uint64]abi.Code{uint64(len(whole)): abi.OK, uint64(len(whole)) + 1: abi.CodeBadArgument, 1<<64 - 1: abi.CodeBadArgument} {
 		body := abi.AppendReceiptRequest(nil, &abi.ReceiptRequest{Record: 5, Offset: offset})
 		if got := w.ask(99, abi.OpReceipt, body); got.Code != code {
