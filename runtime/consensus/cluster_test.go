@@ -574,6 +574,55 @@ func TestStaleProposal(t *testing.T) {
 	})
 }
 
+// A view that ends while its block is being committed does not keep the
+// validator from going on in the next.
+func TestViewEndsAtDelivery(t *testing.T) {
+	for _, of := range []uint64{1, 2, 3} { // the leader, the next one, and one that only follows
+		t.Run(fmt.Sprint(of), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := newNetwork(t, 4)
+				net.startAll()
+				s := &scripted{net, newApp(t, 4)}
+				net.commit(1, 1, 1, 2, 3, 4)
+				hold := make(chan struct{})
+				net.nodes[of].app.onCommit = func(height uint64) error {
+					if height == 2 {
+						<-hold
+					}
+					return nil
+				}
+				var others []uint64
+				for id := range uint64(4) {
+					if id+1 != of {
+						others = append(others, id+1)
+					}
+				}
+				net.commit(2, others[0], others...)
+				for _, id := range others {
+					s.say(id, viewChange(1), of)
+				}
+				elapse(100 * time.Millisecond)
+				for _, id := range others {
+					s.say(of, viewChange(1), others...)
+					s.say(id, viewChange(1), others...)
+				}
+				elapse(time.Second)
+				close(hold)
+				begin := time.Now()
+				net.commit(3, others[1], 1, 2, 3, 4)
+				net.commit(4, of, 1, 2, 3, 4)
+				if leader := net.engine(of).Stats().Leader; leader == 1 {
+					t.Error("views have not changed")
+				}
+				if d := time.Since(begin); d > 10*time.Second {
+					t.Errorf("two blocks took %v", d)
+				}
+				net.agree()
+			})
+		})
+	}
+}
+
 // A validator that missed the last block syncs soon after it has heard of it,
 // by signed heads on an idle chain or by what the others say of the next block,
 // which needs its vote.

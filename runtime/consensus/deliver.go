@@ -68,6 +68,7 @@ func (r *replica) settle(p *proposal, raw types.Proposal) {
 		r.sequence = sequenceAfter(&p.block.Header, p.sequence)
 	}
 	inFlight := r.flight.height == p.height
+	r.grows()
 	r.mu.Unlock()
 	if !known || inFlight {
 		for _, id := range ids {
@@ -105,6 +106,7 @@ func (r *replica) Sync() types.SyncResponse {
 	}
 	r.mu.Lock()
 	r.sequence, r.decidedIn = sequence, md.ViewId
+	r.grows()
 	r.mu.Unlock()
 	r.awaitVote()
 	if r.cfg.App.Head().Height > before {

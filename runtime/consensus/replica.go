@@ -67,6 +67,7 @@ type replica struct {
 	ahead     map[ahead]*smartbftprotos.Message
 	said      lastWord      // in the last change of view
 	prompted  time.Time     // when SmartBFT was last told to sync
+	grown     chan struct{} // closed when the ledger grows; nil if nobody waits
 	delivered time.Time     // when Deliver returned, zero once SmartBFT went on
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }

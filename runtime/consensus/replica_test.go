@@ -70,6 +70,37 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A proposal may come while the block before it is being committed, and waits
+// for that, but not without end.
+func TestProposalAheadOfLedger(t *testing.T) {
+	for name, comes := range map[string]bool{"the block comes": true, "it does not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, a := testReplica(t)
+				head := a.Head()
+				parent := a.execute(&head, time.Now().UnixMilli(), [][]byte{transaction(t, 2)})
+				next := newProposal(a.execute(&parent.Header, time.Now().UnixMilli()+1, [][]byte{transaction(t, 3)}), metadata(t, 3), 0)
+				begin, done := time.Now(), make(chan error)
+				go func() {
+					_, _, err := r.judge(next)
+					done <- err
+				}()
+				elapse(parentWait / 2)
+				if comes {
+					a.store(parent, nil)
+					r.mu.Lock()
+					r.grows()
+					r.mu.Unlock()
+				}
+				err := <-done
+				if waited := time.Since(begin); (err == nil) != comes || comes != (waited < parentWait) || waited > parentWait {
+					t.Errorf("after %v: %v", waited, err)
+				}
+			})
+		})
+	}
+}
+
 // Votes and view data verify under their own signer, message and domain only.
 func TestSignatures(t *testing.T) {
 	r, a := testReplica(t)

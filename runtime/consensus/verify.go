@@ -3,6 +3,7 @@ package consensus
 import (
 	"bytes"
 	"fmt"
+	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
 
@@ -57,6 +58,7 @@ func (r *replica) judge(raw types.Proposal) (*proposal, []abi.Hash, error) {
 	err = r.promises.allow(p, &raw)
 	r.mu.Unlock()
 	if err == nil {
+		r.awaitParent(p.height)
 		err = r.checkPlace(p)
 	}
 	if err == nil {
@@ -73,6 +75,45 @@ func (r *replica) judge(raw types.Proposal) (*proposal, []abi.Hash, error) {
 		return nil, nil, fmt.Errorf("block %d: %w", p.height, err)
 	}
 	return p, ids, nil
+}
+
+// parentWait is how long a proposal may wait for the block before it.
+const parentWait = 500 * time.Millisecond
+
+// awaitParent waits until the block before the one at height is in the ledger,
+// if that is the next. When a view ends between a decision and its delivery, the
+// next view takes the delivery of that block for the one of its own first, and
+// is one block ahead of the ledger from then on.
+func (r *replica) awaitParent(height uint64) {
+	timer := time.NewTimer(parentWait)
+	defer timer.Stop()
+	for {
+		r.mu.Lock()
+		if r.grown == nil {
+			r.grown = make(chan struct{})
+		}
+		grown := r.grown
+		r.mu.Unlock()
+		if r.cfg.App.Head().Height+2 != height {
+			return
+		}
+		select {
+		case <-grown:
+		case <-timer.C:
+			return
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// grows tells those who wait for a block that the ledger has one more. It needs
+// mu.
+func (r *replica) grows() {
+	if r.grown != nil {
+		close(r.grown)
+		r.grown = nil
+	}
 }
 
 // checkPlace checks that p follows our head.
