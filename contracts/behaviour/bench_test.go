@@ -111,6 +111,54 @@ func benchmarkFlows(b *testing.B, engine wasm.Engine, entries, batch int) {
 	b.ReportMetric(float64(reads), "reads/op")
 }
 
+// BenchmarkDevices judges one reading while few and many devices are bound: at a
+// gateway, and on the ledger as evidence.
+func BenchmarkDevices(b *testing.B) {
+	for _, devices := range []int{10, 100_000} {
+		for _, entry := range []abi.Entry{abi.EntryObserve, abi.EntryExecute} {
+			b.Run(fmt.Sprintf("devices=%d/%v", devices, entry), func(b *testing.B) { benchmarkDevices(b, devices, entry) })
+		}
+	}
+}
+
+func benchmarkDevices(b *testing.B, devices int, entry abi.Entry) {
+	c := withProfile(b, sensorProfile)
+	for i := range devices {
+		id := abi.Hash{0xff, byte(i), byte(i >> 8), byte(i >> 16)}
+		c.env.state["b"+string(id[:])] = []byte("it")
+	}
+	payload := telemetry(b, `[{"n":"urn:dev:x:temperature","u":"Cel","v":21.5},{"n":"urn:dev:x:battery","v":90}]`)
+	in := c.input
+	if entry == abi.EntryExecute {
+		in.Evidence = &device
+	}
+	call := wasm.Call{
+		Code: contracts.BehaviourHash(), Entry: entry, Gas: 1 << 40, Env: &c.env,
+		Load: func() ([]byte, error) { return contracts.Behaviour, nil },
+	}
+	at, used := int64(start), uint64(0)
+	begin := cpuTime(b)
+	for b.Loop() {
+		// Each is a millisecond newer, as evidence must be.
+		at++
+		in.Time = at
+		in.Message = abi.AppendObservation(nil, &abi.Observation{Kind: abi.ObserveTelemetry, Device: device, Time: at, Payload: payload})
+		call.Input = abi.AppendInput(nil, &in)
+		res, err := c.runtime.Call(context.Background(), call)
+		if err != nil {
+			b.Fatal(err)
+		}
+		used = res.GasUsed
+	}
+	b.ReportMetric(float64(cpuTime(b)-begin)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(used), "gas/op")
+	kept := c.env.local
+	if entry == abi.EntryExecute {
+		kept = c.env.state["e"+string(device[:])]
+	}
+	b.ReportMetric(float64(len(kept)), "kept-B")
+}
+
 // cpuTime is the process's CPU time in ns: wall time says little on a machine
 // that others use as well.
 func cpuTime(b *testing.B) int64 {
