@@ -226,12 +226,15 @@ func makeKeysDir(c *cli.Context) error {
 // keyFileName is the name of a key file that is made for a device. What the table
 // says leads to no other directory, and two devices have no file in common.
 func keyFileName(manufacturer, serial string) string {
-	name := url.PathEscape(manufacturer) + "+" + url.PathEscape(serial) // neither leaves a slash
+	name := fileWord(manufacturer) + "+" + fileWord(serial)
 	if len(name) > maxKeyName {
 		name = hexOf(chain.SerialHash(manufacturer, serial)).String()
 	}
 	return name + ".key"
 }
+
+// fileWord is a text as a part of a file's name, without slash and plus.
+func fileWord(s string) string { return strings.ReplaceAll(url.PathEscape(s), "+", "%2B") }
 
 // maxKeyName keeps file names below what file systems admit, 255 bytes.
 const maxKeyName = 200
