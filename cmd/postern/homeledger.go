@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/runtime/declog"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/storage"
 )
@@ -148,4 +150,33 @@ func (l *homeLedger) anchored(ctx context.Context, account abi.Hash) (a chain.An
 		return a, err
 	}
 	return chain.ParseAnchored(e.Value)
+}
+
+// heads are the anchors of an account's log: the newest, and, from a database,
+// the earlier ones that the ledger keeps.
+func (l *homeLedger) heads(ctx context.Context, account abi.Hash) (newest chain.Anchored, heads []declog.Head, err error) {
+	newest, err = l.anchored(ctx, account)
+	if err != nil || newest.Size == 0 {
+		return newest, nil, err
+	}
+	heads = []declog.Head{{Size: newest.Size, Root: newest.Root, From: "the ledger"}}
+	if l.store == nil {
+		return newest, heads, nil
+	}
+	v, err := l.store.HeadView()
+	if err != nil {
+		return newest, nil, err
+	}
+	defer v.Release()
+	it := v.Scan(chain.AnchorAtPrefix(account), nil)
+	defer it.Close()
+	for it.Next() {
+		at, err := chain.ParseAnchoredAt(it.Value())
+		if err != nil {
+			return newest, nil, fmt.Errorf("an anchor: %w", err)
+		}
+		size := binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])
+		heads = append(heads, declog.Head{Size: size, Root: at.Root, From: fmt.Sprintf("block %d", at.Height)})
+	}
+	return newest, heads, it.Err()
 }

@@ -163,7 +163,7 @@ func knownHeads(c *cli.Context, h home, r *declog.Reader, v *logVerifyOutput) (h
 	}
 	defer l.close()
 	id, account := r.Owner()
-	a, err := l.anchored(c.Context, account)
+	a, anchors, err := l.heads(c.Context, account)
 	if err != nil || a.Size == 0 {
 		return heads, err
 	}
@@ -171,7 +171,7 @@ func knownHeads(c *cli.Context, h home, r *declog.Reader, v *logVerifyOutput) (h
 		return nil, fmt.Errorf("the anchor on the ledger: %w", err)
 	}
 	v.Anchored = a.Size
-	return append(heads, declog.Head{Size: a.Size, Root: a.Root, From: "the ledger"}), nil
+	return append(heads, anchors...), nil
 }
 
 // decisionOutput is a record of the log as people and programs see it.
