@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,5 +174,12 @@ func TestGatewayJudges(t *testing.T) {
 	exhibit, ok := j.node.behaviour.Evidence(v.Evidence)
 	if o, err := abi.ParseObservation(exhibit); !ok || err != nil || o.Device != j.device {
 		t.Errorf("evidence %v: %+v, %v", ok, o, err)
+	}
+	var said bytes.Buffer
+	app := newApp()
+	app.Writer = &said
+	err = app.Run([]string{"postern", "device", "evidence", "show", "--home", string(j.home), fmt.Sprintf("%x", v.Evidence)})
+	if err != nil || !strings.HasPrefix(said.String(), fmt.Sprintf("flows of device %x at ", j.device)) {
+		t.Errorf("shown as %q, %v", said.String(), err)
 	}
 }

@@ -39,6 +39,7 @@ Examples:
 				Flags:  withConnect(&cli.StringSliceFlag{Name: "former", Usage: "key `FILE` that you had before; may be repeated"}),
 				Action: evidenceOpen,
 			},
+			evidenceShowCommand(),
 		},
 	}
 }
