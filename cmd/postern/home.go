@@ -33,6 +33,7 @@ import (
 //	snapshots/             states that joining nodes are given
 //	peers.cbor             addresses of other nodes, and which of them misbehaved
 //	outbox                 the node's own transactions that no block has yet
+//	spool/                 what devices handed in while the node was cut off
 //	decisions/             what this gateway decided, under the key in decisions.key
 //	hook.told              devices of which the hook was told that they may not work
 //	restored               there until a restored validator may vote again
