@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -109,18 +110,27 @@ func TestEventsOfADevice(t *testing.T) {
 // TestEventsAboutADevice: what the ledger itself tells of a device is chosen
 // with it, whoever caused it; what a contract says of it is not.
 func TestEventsAboutADevice(t *testing.T) {
-	device, by := person("device").id(), owner.id()
-	notice := chain.Notice{Subject: device, Level: uint8(abi.StatusStolen), By: &by}
-	h := chain.Header{Height: 1}
-	own := newEvent(&h, by, 0, &chain.Event{Topic: []byte(chain.TopicDeviceStatus), Data: notice.Append(nil)}, &by)
-	alike := newEvent(&h, by, 0, &chain.Event{Contract: "bell", Topic: []byte(chain.TopicDeviceStatus), Data: notice.Append(nil)}, &by)
-	f := abi.EventFilter{Device: &device}
-	if !own.passes(&f) || alike.passes(&f) {
-		t.Errorf("the ledger's notice passes: %v; a contract's: %v", own.passes(&f), alike.passes(&f))
+	const device person = "device"
+	w := newWorld(t, nil)
+	first := w.l.Head().Height
+	w.enrol(device, nil)
+	w.enrol("another", nil)
+	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: device.id(), Status: abi.StatusSuspended, Reason: "holidays"})
+	var topics []string
+	for _, e := range w.events(first, abi.EventFilter{Device: account(device)}) {
+		topics = append(topics, string(e.Topic))
 	}
-	f.Device = &by
-	if !own.passes(&f) || !alike.passes(&f) {
-		t.Error("an event does not pass for its sender")
+	if want := []string{chain.TopicDeviceEnrolled, chain.TopicDeviceStatus}; fmt.Sprint(topics) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v", topics, want)
+	}
+	if n := len(w.events(first, abi.EventFilter{Contract: contractName("")})); n != 3 {
+		t.Errorf("the ledger told %d things", n)
+	}
+
+	notice := chain.Notice{Subject: device.id()}
+	said := newEvent(&chain.Header{Height: 1}, abi.Hash{1}, 0, &chain.Event{Contract: "bell", Data: notice.Append(nil)}, nil)
+	if said.passes(&abi.EventFilter{Device: account(device)}) {
+		t.Error("a contract's event is taken for the ledger's")
 	}
 }
 
@@ -162,5 +172,46 @@ func TestEventsOfPrunedBlocks(t *testing.T) {
 	}
 	if list, _, err := w.l.Events(w.l.Base()-1, &abi.EventFilter{}); err != nil || len(list) == 0 {
 		t.Errorf("%d events of kept blocks, %v", len(list), err)
+	}
+}
+
+// TestAccountsThatChanged: whoever must act on a device's status or key is told of
+// each block that changed one, once the ledger answers by it, and of no other.
+func TestAccountsThatChanged(t *testing.T) {
+	const device person = "device"
+	w := newWorld(t, nil)
+	w.deploy(developer, "bell")
+	w.enrol(device, nil)
+	var seen []abi.Standing
+	w.l.OnAccounts(func(ids []abi.Hash) {
+		if !slices.Contains(ids, device.id()) {
+			return
+		}
+		s, err := w.l.Standing(device.Public())
+		if err != nil {
+			t.Error(err)
+		}
+		seen = append(seen, s)
+	})
+	w.run(device, "bell", do('e', 0, "ring", "1"))
+	if len(seen) != 0 {
+		t.Errorf("a call changed the device: %+v", seen)
+	}
+	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: device.id(), Status: abi.StatusSuspended, Reason: "holidays"})
+	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: device.id(), Status: abi.StatusActive, Reason: "back"})
+	w.must(device, chain.OpRotate, w.rotation(device, "its next key", w.now+1000))
+	want := []abi.Standing{
+		{Known: true, Account: device.id(), Device: abi.StatusSuspended, Reason: "holidays"},
+		{Known: true, Account: device.id(), Device: abi.StatusActive}, {},
+	}
+	if !slices.Equal(seen, want) {
+		t.Errorf("seen %+v, want %+v", seen, want)
+	}
+	d, err := w.l.Device(device.id())
+	if err != nil || d.Owner != owner.id() || d.Status != abi.StatusActive {
+		t.Errorf("device %+v, %v", d, err)
+	}
+	if _, err := w.l.Device(owner.id()); !errors.Is(err, abi.CodeUnknownDevice) {
+		t.Errorf("an owner: %v", err)
 	}
 }
