@@ -61,6 +61,12 @@ func (a *anchoring) fail(err error) {
 	a.tell()
 }
 
+// failures is how many attempts failed so far.
+func (a *anchoring) failures() uint64 {
+	_, failed, _ := a.state()
+	return failed
+}
+
 // state is what to wait for, and what failed so far.
 func (a *anchoring) state() (news <-chan struct{}, failed uint64, err error) {
 	a.mu.Lock()
@@ -108,7 +114,7 @@ func (l *Log) anchorHead(ctx context.Context) error {
 		if err := l.cfg.Submit(ctx, c.args); err != nil {
 			return fmt.Errorf("submitting a head of %d records: %w", c.Size, err)
 		}
-		if a, err = l.await(ctx, c.Size); err != nil {
+		if a, err = l.await(ctx, c.Size, l.anchor.failures()); err != nil {
 			return fmt.Errorf("a head of %d records was submitted: %w", c.Size, err)
 		}
 	}
@@ -118,12 +124,11 @@ func (l *Log) anchorHead(ctx context.Context) error {
 	return l.prune(a.Size)
 }
 
-// await waits until the ledger has a head of at least a size, or an attempt to
-// bring it there fails.
-func (l *Log) await(ctx context.Context, size uint64) (chain.Anchored, error) {
+// await waits until the ledger has a head of at least a size, or more attempts to
+// bring it there have failed than before.
+func (l *Log) await(ctx context.Context, size, before uint64) (chain.Anchored, error) {
 	ctx, cancel := context.WithTimeout(ctx, anchorPatience)
 	defer cancel()
-	_, before, _ := l.anchor.state()
 	for {
 		news, failed, failure := l.anchor.state()
 		a, err := l.cfg.Anchored()
@@ -174,8 +179,12 @@ func (l *Log) sign(last *chain.Anchored) (*signedHead, error) {
 	if anchor.Note, err = c.Sign(l.cfg.Signer); err != nil {
 		return nil, err
 	}
-	if err := l.settle(replace(l.files.disk, l.files.path(checkpointFile), anchor.Note)); err != nil {
-		return nil, err
+	err = replace(l.files.disk, l.files.path(checkpointFile), anchor.Note)
+	if full(err) {
+		return nil, fmt.Errorf("%w: %w", abi.CodeLogUnavailable, err) // the old one is still in place
+	}
+	if err != nil {
+		return nil, l.settle(err)
 	}
 	c.args = anchor.Append(nil)
 	return c, nil

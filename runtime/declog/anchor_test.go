@@ -41,7 +41,7 @@ func TestReceiptWaitsForItsAnchor(t *testing.T) {
 		ledger := &fakeLedger{}
 		l := mustOpen(t, ledger.config(), newMemDisk())
 		ledger.log = l
-		ledger.delay = func() error { elapse(400 * time.Millisecond); return nil } // as a block takes
+		ledger.set(false, func() error { elapse(400 * time.Millisecond); return nil }) // as a block takes
 		stop := run(t, l)
 		start := time.Now()
 		done := make(chan error)
@@ -76,13 +76,12 @@ func TestNoAnchorNoReceipt(t *testing.T) {
 		l := mustOpen(t, ledger.config(), newMemDisk())
 		stop := run(t, l)
 		number := mustAppend(t, l, 1)
-		ledger.delay = func() error { return abi.CodeMissingRole }
+		ledger.set(false, func() error { return abi.CodeMissingRole })
 		start := time.Now()
 		if _, err := l.Receipt(t.Context(), number, true); !errors.Is(err, abi.CodeMissingRole) || time.Since(start) > time.Second {
 			t.Errorf("after %v: %v", time.Since(start), err)
 		}
-		ledger.delay = nil
-		ledger.hold = true // blocks do not come
+		ledger.set(true, nil) // blocks do not come
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		if _, err := l.Receipt(ctx, number, true); !errors.Is(err, abi.CodeTimeout) {
@@ -91,7 +90,7 @@ func TestNoAnchorNoReceipt(t *testing.T) {
 		if _, err := l.Receipt(t.Context(), number, false); !errors.Is(err, abi.CodeNotReady) {
 			t.Errorf("without an anchor: %v", err)
 		}
-		ledger.hold = false
+		ledger.set(false, nil)
 		elapse(5 * time.Minute)
 		if _, err := l.Receipt(t.Context(), number, false); err != nil || ledger.refused != 0 {
 			t.Errorf("after blocks came again: %v, %d heads refused", err, ledger.refused)

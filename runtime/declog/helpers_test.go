@@ -282,8 +282,11 @@ func (l *fakeLedger) last() (chain.Anchored, error) {
 }
 
 func (l *fakeLedger) submit(_ context.Context, args []byte) error {
-	if l.delay != nil {
-		if err := l.delay(); err != nil {
+	l.mu.Lock()
+	delay := l.delay
+	l.mu.Unlock()
+	if delay != nil {
+		if err := delay(); err != nil {
 			return err
 		}
 	}
@@ -319,6 +322,13 @@ func (l *fakeLedger) execute(args []byte) error {
 	l.anchored = chain.Anchored{Size: c.Size, Root: c.Root, Height: l.height, Time: int64(l.height), Note: bytes.Clone(a.Note), Key: keyOf(1).Public()}
 	l.heads = append(l.heads, Head{c.Size, c.Root, "the ledger"})
 	return nil
+}
+
+// set changes how the ledger behaves.
+func (l *fakeLedger) set(hold bool, delay func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold, l.delay = hold, delay
 }
 
 // prove proves the anchor in a state that holds nothing else.

@@ -17,8 +17,8 @@ import (
 	"github.com/seed79541315/postern/abi/proof"
 )
 
-// Config is what a Log works with. Everything but Budget, AnchorEvery and
-// Stored is required.
+// Config is what a Log works with. Everything but Budget and
+// AnchorEvery is required.
 type Config struct {
 	Dir     string       // folder of the log; made if it is not there
 	Key     []byte       // KeySize bytes; encrypts what is recorded

@@ -224,6 +224,24 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// TestFullDiskWhileAnchoring: without room for a head there is no anchor, but
+// what there is room for is still decided.
+func TestFullDiskWhileAnchoring(t *testing.T) {
+	d, ledger := newMemDisk(), &fakeLedger{}
+	l := mustOpen(t, ledger.config(), d)
+	mustAppend(t, l, 1)
+	mustFlush(t, l)
+	d.leave(300) // less than a head takes
+	if err := l.anchorHead(t.Context()); !errors.Is(err, abi.CodeLogUnavailable) {
+		t.Errorf("anchored: %v", err)
+	}
+	mustAppend(t, l, 2)
+	d.leave(1 << 30)
+	if err := l.anchorHead(t.Context()); err != nil || len(ledger.heads) != 1 || ledger.heads[0].Size != 2 {
+		t.Errorf("with room again: %+v, %v", ledger.heads, err)
+	}
+}
+
 // TestFailedDiskIsFatal: also when it works again, since nobody knows what it
 // holds.
 func TestFailedDiskIsFatal(t *testing.T) {

@@ -51,11 +51,12 @@ func (l *Log) Decision(number uint64) (*proof.Record, error) {
 // anchorNow sees to an anchor that covers a position. One that is under way may
 // not: then another one follows, since the demand outlasts it.
 func (l *Log) anchorNow(ctx context.Context, position uint64) error {
+	before := l.anchor.failures()
 	select {
 	case l.anchor.demand <- struct{}{}:
 	default: // Run has yet to look anyway
 	}
-	_, err := l.await(ctx, position+1)
+	_, err := l.await(ctx, position+1, before)
 	return err
 }
 
