@@ -349,7 +349,6 @@ func TestHammer(t *testing.T) {
 					w.Release(device)
 				case 3:
 					w.Stats()
-					w.flush(false)
 				case 4:
 					w.Evidence(id(1))
 				default:
