@@ -22,7 +22,7 @@
 //	func main() {}
 //
 // The entry points are init, migrate, execute, timer, query, search, decide
-// (by EnterDecide) and observe; package abi says when each runs, and which of
+// (by EnterDecide) and observe (by EnterObserve); package abi says when each runs, and which of
 // the functions here it has. The folders template and example hold whole
 // contracts with their tests. A contract is built by
 //
