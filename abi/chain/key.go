@@ -281,6 +281,14 @@ func AlertKey(account abi.Hash, kind string) []byte { return append(hashKey('n',
 // AlertPrefix is the prefix of a gateway's alerts.
 func AlertPrefix(account abi.Hash) []byte { return hashKey('n', account) }
 
+// AlertsPrefix is the prefix of the alerts of all gateways.
+func AlertsPrefix() []byte { return []byte{'n'} }
+
+// AlertOf reads the gateway and the kind out of the key of its alerts.
+func AlertOf(key []byte) (account abi.Hash, kind string) {
+	return abi.Hash(key[1 : 1+len(account)]), string(key[1+len(account):])
+}
+
 // SealedCountKey is the key of the number of items that were sealed of a device.
 func SealedCountKey(device abi.Hash) []byte { return hashKey('E', device) }
 

@@ -40,7 +40,8 @@ func deviceShowCommand() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "show a device, its proofs checked", ArgsUsage: deviceArgument,
 		Description: `What it is, what it may do and why, which contracts judge it and how gateways
-have judged it in the last ten minutes, and whether its serial is blacklisted.
+have judged it of late, which attacks on gateways came from it (unproven), and
+whether its serial is blacklisted.
 
 Examples:
 
@@ -245,6 +246,7 @@ func (a *accountsAside) did(ctx context.Context, cl *client.Client, id []byte) (
 type deviceDetails struct {
 	deviceOutput
 	Verdicts []verdictOutput `json:"verdicts,omitempty"`
+	Alerts   []alertOutput   `json:"alerts,omitempty"` // unproven
 	Listing  *listingOutput  `json:"blacklist,omitempty"`
 	Sealed   uint64          `json:"sealed_items,omitempty"`
 	Height   uint64          `json:"proved_at_height"`
@@ -260,6 +262,15 @@ type verdictOutput struct {
 	Evidence hexBytes  `json:"evidence_hash"`
 	Time     time.Time `json:"time"`
 	Height   uint64    `json:"height"`
+}
+
+// alertOutput is what gateways tell of attacks that came from the device.
+type alertOutput struct {
+	Gateway  hexBytes `json:"gateway"`
+	Kind     string   `json:"kind"`
+	Count    uint64   `json:"count"` // of the kind at this gateway, from whomever
+	Evidence hexBytes `json:"evidence_hash"`
+	Height   uint64   `json:"height"`
 }
 
 func deviceShow(c *cli.Context) error {
@@ -303,8 +314,17 @@ func (v *deviceDetails) addRecords(ctx context.Context, cl *client.Client, id ab
 	if v.Listing, err = listingOf(ctx, cl, d.Manufacturer, d.Serial); err != nil {
 		return err
 	}
-	v.Sealed, err = sealedCount(ctx, cl, id)
-	return err
+	if v.Sealed, err = sealedCount(ctx, cl, id); err != nil {
+		return err
+	}
+	return scanAll(ctx, cl, chain.AlertsPrefix(), func(key, value []byte) error {
+		a, err := chain.ParseAlerts(value)
+		if err == nil && a.Device != nil && *a.Device == id {
+			gateway, kind := chain.AlertOf(key)
+			v.Alerts = append(v.Alerts, alertOutput{gateway[:], kind, a.Count, a.Evidence[:], a.Height})
+		}
+		return err
+	})
 }
 
 func verdictOf(g *chain.GatewayVerdict) verdictOutput {
@@ -340,6 +360,10 @@ func (v *deviceDetails) text() string {
 	line("contracts", "%s", strings.Join(v.Contracts, ", "))
 	for i := range v.Verdicts {
 		line("verdict", "%s", v.Verdicts[i].text())
+	}
+	for i := range v.Alerts {
+		a := &v.Alerts[i]
+		line("alert", "%s at gateway %s, last in block %d (evidence %s)", a.Kind, a.Gateway, a.Height, a.Evidence)
 	}
 	if v.Listing != nil {
 		line("blacklist", "%s", v.Listing.text())

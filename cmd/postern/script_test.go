@@ -67,6 +67,7 @@ func scriptParams() testscript.Params {
 			"unhex":     scriptUnhex,
 			"seal":      scriptSeal,
 			"report":    scriptReport,
+			"judge":     scriptJudge,
 		},
 	}
 }
