@@ -64,7 +64,7 @@ func (n *node) openWeb(cfg config) error {
 		gatherer = registry
 	}
 	n.web, err = web.New(web.Config{
-		Listener: listener, Certificate: cert, Node: service{n}, Metrics: gatherer, ServeMetrics: cfg.Metric == "all", Logger: n.log,
+		Listener: listener, Certificate: cert, Node: service{n}, Events: service{n}, Metrics: gatherer, ServeMetrics: cfg.Metric == "all", Logger: n.log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening HTTPS: %w", err), listener.Close())

@@ -60,6 +60,10 @@ func (s service) denied(key []byte, domain string, code abi.Code, request []byte
 
 func (s service) Device(id abi.Hash) (chain.Device, error) { return s.n.ledger.Device(id) }
 
+func (s service) ChainID() abi.Hash { return s.n.ledger.ChainID() }
+
+func (s service) Height() uint64 { return s.n.ledger.Head().Height }
+
 func (s service) Committed() <-chan struct{} { return s.n.ledger.Committed() }
 
 func (s service) Events(after uint64, filter *abi.EventFilter) ([]abi.EventFrame, uint64, error) {

@@ -8,22 +8,32 @@ import (
 	"strings"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
 )
 
 // maxToken is the longest token that is looked at, in bytes. The tokens that
 // the command line makes are far shorter; this only bounds the hashing.
 const maxToken = 1 << 10
 
+// identify finds what the request's bearer token stands for.
+func (s *Server) identify(r *http.Request) (text string, token chain.Token, p *problem, err error) {
+	text, p = bearer(r.Header)
+	if p != nil {
+		return "", token, p, nil
+	}
+	token, err = s.node.Token(sha256.Sum256([]byte(text)))
+	if err != nil {
+		return "", token, tokenProblem(err), err
+	}
+	return text, token, nil, nil
+}
+
 // authenticate finds the account behind the request's bearer token and checks
 // that the token is for this domain.
 func (s *Server) authenticate(r *http.Request, domain string) (abi.Hash, *problem, error) {
-	text, p := bearer(r.Header)
+	_, token, p, err := s.identify(r)
 	if p != nil {
-		return abi.Hash{}, p, nil
-	}
-	token, err := s.node.Token(sha256.Sum256([]byte(text)))
-	if err != nil {
-		return abi.Hash{}, tokenProblem(err), err
+		return abi.Hash{}, p, err
 	}
 	if token.Domain == domain {
 		return token.Account, nil, nil
@@ -70,13 +80,16 @@ func validToken(s string) bool {
 
 // tokenProblem tells a bad token from a node that cannot look it up.
 func tokenProblem(err error) *problem {
-	var code abi.Code
-	switch {
-	case !errors.As(err, &code):
-		return problemInternal
-	case code == abi.CodeNotAuthenticated:
+	if errors.Is(err, abi.CodeNotAuthenticated) {
 		return problemBadToken
-	case code == abi.CodeNotReady || code == abi.CodeBusy || code == abi.CodeShuttingDown:
+	}
+	return nodeProblem(err)
+}
+
+// nodeProblem tells a node that cannot answer now from one that is broken.
+func nodeProblem(err error) *problem {
+	var code abi.Code
+	if errors.As(err, &code) && (code == abi.CodeNotReady || code == abi.CodeBusy || code == abi.CodeShuttingDown) {
 		return &problem{status: http.StatusServiceUnavailable, code: code}
 	}
 	return problemInternal

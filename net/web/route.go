@@ -47,6 +47,8 @@ func find(r *http.Request) route {
 		return route{label: path, serve: (*Server).serveReady}
 	case "/metrics":
 		return route{label: path, serve: (*Server).serveMetrics}
+	case eventsPath:
+		return route{label: path, serve: (*Server).serveEvents}
 	}
 	if rest, ok := strings.CutPrefix(path, wellKnown); ok {
 		return findPoint(rest, true)

@@ -10,6 +10,7 @@
 //	GET  /healthz                                      200 while the process serves
 //	GET  /readyz                                       200 once the node can decide, else 503
 //	GET  /metrics                                      Prometheus text; see Config.ServeMetrics
+//	GET  /events                                       events of committed blocks, as they come
 //
 // # Callers
 //
@@ -44,6 +45,18 @@
 // Anything else is {"error": {"code", "number", "message", "field"}}: a code
 // of package abi, a stable text, and, where one field is to blame, its path.
 // The cause goes to the log alone.
+//
+// # Events
+//
+// GET /events takes a bearer token of any domain and answers with server-sent
+// events (HTML Living Standard section 9.2), each one line of JSON: a CloudEvent
+// as package cloudevent has it. The query chooses: contract (empty for the
+// ledger's own events), device (an account id in hex: what it sent, and what the
+// ledger says of it), topic, and after, a height to begin behind; without one,
+// only what is yet to come is sent. A client that comes again with the
+// Last-Event-ID of the last event that it saw misses none and sees none twice. A
+// comment line every 15 s names the height up to which everything was sent. 410
+// says that the blocks after the height are not kept any more: begin without it.
 //
 // # Requests
 //
@@ -138,6 +151,8 @@ type Config struct {
 	Certificate tls.Certificate
 	// Node answers. Required.
 	Node Node
+	// Events is what /events serves; nil: /events does not exist.
+	Events Events
 	// Metrics is what /metrics serves; nil: /metrics does not exist.
 	Metrics prometheus.Gatherer
 	// ServeMetrics opens /metrics to everybody. Otherwise only peers on the
@@ -184,16 +199,19 @@ func (c *Config) validateBaseURL() error {
 
 // Server is the HTTPS service of one node.
 type Server struct {
-	node    Node
-	log     *slog.Logger
-	base    string        // configured origin, or empty
-	places  chan struct{} // one element for each request in flight
-	metrics *metrics
-	prom    http.Handler // serves Config.Metrics, or nil
-	open    bool         // ServeMetrics
-	fault   chan error   // the first broken invariant met in a handler; ends Run
-	lis     *listener
-	http    http.Server
+	node      Node
+	events    Events // nil: none
+	followers followers
+	closing   chan struct{} // closed when Run ends
+	log       *slog.Logger
+	base      string        // configured origin, or empty
+	places    chan struct{} // one element for each request in flight
+	metrics   *metrics
+	prom      http.Handler // serves Config.Metrics, or nil
+	open      bool         // ServeMetrics
+	fault     chan error   // the first broken invariant met in a handler; ends Run
+	lis       *listener
+	http      http.Server
 }
 
 // New makes a server; Run serves.
@@ -206,7 +224,8 @@ func New(c Config) (*Server, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		node:    c.Node,
+		node:   c.Node,
+		events: c.Events, followers: followers{of: map[abi.Hash]int{}}, closing: make(chan struct{}),
 		log:     log,
 		base:    strings.TrimSuffix(c.BaseURL, "/"),
 		places:  make(chan struct{}, orDefault(c.MaxRequests, defaultMaxRequests)),
@@ -267,6 +286,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-s.fault:
 	case <-ctx.Done():
 	}
+	close(s.closing)
 	s.stop()
 	<-served
 	return err
