@@ -23,7 +23,7 @@ func Ask(action, resourceType, resourceID string) *abi.DecisionRequest {
 // abi.EventHeartbeat, of its status at once. Denials are never kept, and nothing
 // is that names a subject: of another's status the subscription tells nothing.
 //
-// An answer that was kept has the record, height and time of the decision; its
+// An answer that was kept must not be modified. It has the record, height and time of the decision; its
 // time to live is what is left of it, and its staleness has grown by its age.
 // Without a connection, Check denies with the code that says why.
 func (c *Client) Check(ctx context.Context, domain string, q *abi.DecisionRequest) (abi.Answer, error) {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -295,6 +294,3 @@ func (q *Queue) done(e *queued, committed *Committed, err error) {
 		q.config.Done(Sent{ID: e.id, Committed: committed, Err: err})
 	}
 }
-
-// errKept says that a gateway keeps what waits until its network is whole.
-var errKept = errors.New("the gateway keeps it for later")

@@ -73,7 +73,7 @@ func (q *Queue) round(ctx context.Context) error {
 		}
 	}
 	if q.handed > 0 {
-		return errKept
+		return ErrKept
 	}
 	return nil
 }

@@ -260,6 +260,10 @@ func TestQueueByAGatewayThatKeepsForLater(t *testing.T) {
 		f.posts[0].set(func() { f.posts[0].off = true })
 		f.mustPut(q, "a", "b")
 		f.send(q, 10*time.Second)
+		c := f.air.client(f.l, f.key, client.Config{}, f.addrs...)
+		if _, err := c.SubmitWait(f.t.Context(), f.posts[0].kept[0]); !errors.Is(err, client.ErrKept) || !errors.Is(err, abi.CodeTimeout) {
+			f.t.Errorf("handed in again: %v", err)
+		}
 		f.mustPut(q, "c")
 		f.send(q, 30*time.Second)
 		if n := len(f.posts[0].kept); n != 3 || q.Len() != 3 {

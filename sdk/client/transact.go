@@ -51,9 +51,15 @@ func submission(raw []byte, wait bool) []byte {
 	return cbor.AppendBool(cbor.AppendUint(body, 2), wait)
 }
 
+// ErrKept says that the gateway is cut off from the validators and keeps the
+// transaction, which stands in a lane, until it is not. It wraps abi.CodeTimeout:
+// to hand it in again, here or elsewhere, does no harm.
+var ErrKept = fmt.Errorf("the gateway keeps it for later: %w", abi.CodeTimeout)
+
 // SubmitWait hands in a signed transaction and waits until it is committed.
 // Its error is nil only if the outcome's code is abi.OK; if the transaction
-// stands in a block with another, it is an *OutcomeError. A transaction that is committed already counts as just
+// stands in a block with another, it is an *OutcomeError, and ErrKept if the gateway
+// cannot bring it into one for now. A transaction that is committed already counts as just
 // committed, so after abi.CodeTimeout or abi.CodeUnavailable a caller may ask
 // again with the same bytes.
 func (c *Client) SubmitWait(ctx context.Context, raw []byte) (*Committed, error) {
@@ -69,6 +75,9 @@ func (c *Client) SubmitWait(ctx context.Context, raw []byte) (*Committed, error)
 	result, err := c.submit(ctx, raw, true)
 	if errors.Is(err, abi.CodeReplayed) {
 		result, err = c.Tx(ctx, tx.ID)
+	}
+	if err == nil && result.Height == 0 && tx.Sequence != 0 {
+		err = ErrKept
 	}
 	if err != nil {
 		return nil, fmt.Errorf("transaction %x: %w", tx.ID[:4], err)
