@@ -47,7 +47,8 @@ and cannot have been changed.
 Example:
 
    postern receipt verify --trust bundle.json 42.receipt`,
-				Flags:  []cli.Flag{homeFlag, jsonFlag, connectFlags[3], keepFlag},
+				Flags: []cli.Flag{homeFlag, jsonFlag, keepFlag,
+					&cli.StringFlag{Name: "bundle", Aliases: []string{"trust"}, Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"}},
 				Action: receiptVerify,
 			},
 		},
