@@ -11,8 +11,10 @@ import "github.com/seed79541315/postern/abi/cbor"
 //	5 obligations (array)     11 staleness, ms (uint)
 //	6 time to live, ms (uint) 12 the gateway's now, ms (uint)
 //
-// 3 to 6, 9 and 10 are absent when zero. 3 to 5 are the policy's own. Clients
-// skip keys that they do not know.
+// 3 to 6, 9 and 10 are absent when zero. 3 to 5 are the policy's own. The record
+// number is that of the gateway's decision log, under which it gives the
+// receipt; 0 if it recorded nothing, as for a caller that it does not know.
+// Clients skip keys that they do not know.
 type Answer struct {
 	Permit      bool
 	Code        Code
