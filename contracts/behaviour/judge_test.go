@@ -152,6 +152,15 @@ func TestScores(t *testing.T) {
 	if j := c.observe(abi.ObserveTelemetry, bad); j.Score != 20 {
 		t.Errorf("%+v", j)
 	}
+	// Nor does one that was wrong for a while stop the decay for ever.
+	c.input.Time += 365 * 24 * time.Hour.Milliseconds()
+	c.observe(abi.ObserveTelemetry, bad)
+	c.input.Time -= 364 * 24 * time.Hour.Milliseconds()
+	c.observe(abi.ObserveTelemetry, bad)
+	c.input.Time += 10 * time.Minute.Milliseconds()
+	if j := c.observe(abi.ObserveTelemetry, good); j.Score != 10 {
+		t.Errorf("after a clock was wrong: %+v", j)
+	}
 	light := telemetry(t, `[{"n":"battery","v":101}]`)
 	c.env.local = nil
 	if j := c.observe(abi.ObserveTelemetry, light); j.Level != abi.LevelFine || j.Score != 1 || len(j.Findings) != 1 {

@@ -89,10 +89,12 @@ impl Record {
     }
 
     /// Moves the record on to a time. Where that is before the record's, none
-    /// passes: clocks of gateways differ.
+    /// passes: clocks of gateways differ. A clock that was ahead by more than an
+    /// hour was wrong, and must not keep scores from ever decaying.
     pub fn age(&mut self, now: i64, settings: &Settings) {
+        let wrong = self.time.saturating_sub(now) > HOUR as i64;
         let passed = if self.time == i64::MIN { 0 } else { now.saturating_sub(self.time).max(0) as u64 };
-        self.time = self.time.max(now);
+        self.time = if wrong { now } else { self.time.max(now) };
         self.score = decayed(self.score, passed, settings.half_life);
         self.theft = decayed(self.theft, passed, settings.half_life);
         let drained = passed as u128 * settings.bytes as u128 / HOUR as u128;
