@@ -41,6 +41,12 @@ func (f *fakeFleet) set(device byte, status string) abi.Hash {
 	return abi.Hash{device}
 }
 
+func (f *fakeFleet) fail(device abi.Hash, fails bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failing[device] = fails
+}
+
 func (f *fakeFleet) state(device abi.Hash) (deviceState, []string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,11 +174,11 @@ func TestHookTakesBackWhatACrashCutShort(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "told")
 		f := newFleet()
 		device := f.set(1, "quarantined")
-		f.failing[device] = true
+		f.fail(device, true)
 		_, stop := startHook(t, f, file)
 		wantHeard(t, f, "1 quarantined")
 		stop()
-		f.failing[device] = false
+		f.fail(device, false)
 		f.set(1, "active")
 		_, stop = startHook(t, f, file)
 		defer stop()
@@ -186,7 +192,7 @@ func TestHookTriesAgainWithoutHoldingUpOthers(t *testing.T) {
 		h, stop := startHook(t, f, filepath.Join(t.TempDir(), "told"))
 		defer stop()
 		bad := f.set(1, "quarantined")
-		f.failing[bad] = true
+		f.fail(bad, true)
 		h.changed(bad)
 		h.changed(f.set(2, "suspended"))
 		wantHeard(t, f, "1 quarantined", "2 suspended")
@@ -200,7 +206,7 @@ func TestHookTriesAgainWithoutHoldingUpOthers(t *testing.T) {
 		if n := len(f.heard()); n < 10 || n > 20 {
 			t.Errorf("%d tries within an hour", n)
 		}
-		f.failing[bad] = false
+		f.fail(bad, false)
 		elapse(lastHookRetry)
 		wantHeard(t, f, "1 quarantined")
 		elapse(time.Hour)
