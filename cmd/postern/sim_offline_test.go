@@ -35,10 +35,11 @@ func (s *simulation) dialFrom(host string, port int, n *simulatedNode, k *key.Ke
 	return c
 }
 
-// offlinePolicy lets technicians open the shed by any state, and the vault by one
-// that is not much older than a head.
+// offlinePolicy lets devices open the shed by any state, the gate with a permit that
+// lives for an hour, and the vault by a state that is not much older than a head.
 const offlinePolicy = `{"rules": [
   {"id": "shed", "effect": "permit", "actions": ["open"], "resource": {"type": "door", "ids": ["shed"]}},
+  {"id": "gate", "effect": "permit", "actions": ["open"], "resource": {"type": "door", "ids": ["gate"]}, "ttl_ms": 3600000},
   {"id": "vault", "effect": "permit", "actions": ["open"], "resource": {"type": "door", "ids": ["vault"]}, "max_staleness_ms": 45000}]}`
 
 // say is the message that has the script contract emit an event with a topic.
@@ -128,6 +129,71 @@ func TestOfflineGateway(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestKeptPermitEndsWithTheStatus suspends a device that keeps a permit: within
+// 100 ms of the block on its gateway it is denied, and told why. A permit is kept no
+// longer either when another policy is loaded, as soon as the device hears of a block.
+func TestKeptPermitEndsWithTheStatus(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		params := chain.DefaultParams()
+		params.ActivationDelay = 0
+		s := newSimulationWith(t, *simSeed, 4, 0, params)
+		s.startAll()
+		gateway := s.nodes[3]
+		operator := s.dialFrom(operatorHost, 1, s.nodes[0], s.operator)
+		s.furnishOffline(operator)
+		device := s.makeKey()
+		_, err := enrol(t.Context(), operator, s.operator, device, chain.Enrolment{Manufacturer: "Acme", Model: "D1", Serial: "1"}, nil)
+		s.check(err)
+		s.await(s.nodes[0].node.ledger.Head().Height, healed)
+		cl := s.dialFrom(deviceHost, 1, gateway, device)
+		s.mustKeep(cl)
+
+		_, err = loadPolicy(t.Context(), operator, devContract, []byte(`{"rules": []}`), nil)
+		s.check(err)
+		elapse(abi.EventHeartbeat*time.Millisecond + time.Second)
+		if a, err := cl.Check(t.Context(), "", client.Ask("open", "door", "gate")); err != nil || a.Permit {
+			t.Errorf("by the new policy: %+v, %v", a, err)
+		}
+		_, err = loadPolicy(t.Context(), operator, devContract, []byte(offlinePolicy), nil)
+		s.check(err)
+		s.await(s.nodes[0].node.ledger.Head().Height, healed)
+		s.mustKeep(cl)
+
+		height := gateway.node.ledger.Head().Height
+		go operator.Transact(t.Context(), chain.OpDeviceStatus, &chain.DeviceStatus{Device: device.AccountID(), Status: abi.StatusSuspended, Reason: "lost on site"}, 0)
+		for next := gateway.node.ledger.Committed(); gateway.node.ledger.Head().Height == height; next = gateway.node.ledger.Committed() {
+			<-next
+		}
+		elapse(100 * time.Millisecond)
+		a, err := cl.Check(t.Context(), "", client.Ask("open", "door", "gate"))
+		if a.Permit || a.Code != abi.CodeDeviceInactive {
+			t.Errorf("100 ms after the block: %+v, %v", a, err)
+		}
+		status, err := cl.Status(t.Context())
+		if err != nil || status.Device != abi.StatusSuspended || status.Reason != "lost on site" {
+			t.Errorf("%+v, %v", status, err)
+		}
+	})
+}
+
+// mustKeep has a device keep its permit for the gate.
+func (s *simulation) mustKeep(cl *client.Client) {
+	s.t.Helper()
+	var before abi.Answer
+	for range 3 { // the first has the client subscribe, the second is kept
+		a, err := cl.Check(s.t.Context(), "", client.Ask("open", "door", "gate"))
+		if err != nil || !a.Permit {
+			s.t.Fatalf("%+v, %v", a, err)
+		}
+		elapse(time.Second)
+		if a.Record == before.Record && before.Permit {
+			return
+		}
+		before = a
+	}
+	s.t.Fatal("the permit is not kept")
 }
 
 // furnishOffline deploys what the device asks and calls.
