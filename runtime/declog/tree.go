@@ -58,15 +58,6 @@ func tileRoot(hashes []tlog.Hash) tlog.Hash {
 	return tlog.NodeHash(tileRoot(hashes[:half]), tileRoot(hashes[half:]))
 }
 
-// clone is a copy that stays as it is.
-func (t *tree) clone() *tree {
-	c := &tree{size: t.size}
-	for i := range t.edge {
-		c.edge[i] = append([]tlog.Hash(nil), t.edge[i]...)
-	}
-	return c
-}
-
 // root is the root of the whole tree.
 func (t *tree) root() (abi.Hash, error) {
 	h, err := tlog.TreeHash(int64(t.size), t.reader(nil))
