@@ -13,13 +13,18 @@ import (
 // must not hold those up.
 const verdictLane = 2
 
+// watchBytes is a sixteenth of a node's memory in MiB, up to what a file of local
+// records may take to write every ten minutes.
+func watchBytes(memory int) int { return min(max(memory, leanMemory)<<20/16, 64<<20) }
+
 // openBehaviour opens this gateway's judgement of devices. The ledger is open.
-func (n *node) openBehaviour(id abi.Hash) (err error) {
+func (n *node) openBehaviour(cfg config, id abi.Hash) (err error) {
 	if n.verdicts, err = n.openLane(id, "verdicts", verdictLane); err != nil {
 		return err
 	}
 	n.behaviour, err = behaviour.Open(behaviour.Config{
 		Ledger: n.ledger, Clock: n.clock, Changed: n.isolationChanged, Dir: n.home.path("behaviour"), Logger: n.log,
+		WatchBytes: watchBytes(cfg.Memory),
 		Submit: func(ctx context.Context, op chain.Op, args []byte) error {
 			if err := n.isGateway("what gateways tell of devices"); err != nil {
 				return err

@@ -18,6 +18,7 @@ import (
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/net/gateway"
 	"github.com/seed79541315/postern/net/web"
+	"github.com/seed79541315/postern/net/webhook"
 	"github.com/seed79541315/postern/runtime/behaviour"
 	"github.com/seed79541315/postern/runtime/consensus"
 	"github.com/seed79541315/postern/runtime/declog"
@@ -54,6 +55,7 @@ type node struct {
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
 	hook      *hook // nil where none is configured
+	webhooks  *webhook.Sender // nil where none are
 	sealer    *sealer
 	evidence  *evidenceTimes
 	spool     *spool.Spool
@@ -158,7 +160,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.ledger.OnCommit(func(*chain.Block) { n.decisions.Committed() })
-	if err := n.openBehaviour(chain.ChainID(raw)); err != nil {
+	if err := n.openBehaviour(cfg, chain.ChainID(raw)); err != nil {
 		return err
 	}
 	n.openHook(cfg.Hook)
@@ -292,6 +294,9 @@ func (n *node) run(ctx context.Context, ready func() error) error {
 	if n.hook != nil {
 		group.Go(func() error { return n.watchStatuses(ctx) })
 		group.Go(func() error { return n.hook.Run(ctx) })
+	}
+	if n.webhooks != nil {
+		group.Go(func() error { return n.webhooks.Run(ctx) })
 	}
 	group.Go(func() error { return n.gateway.Run(ctx) })
 	if n.web != nil {

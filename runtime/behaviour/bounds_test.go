@@ -147,7 +147,9 @@ func (b broken) Observe(context.Context, *ledger.Watch) (ledger.Judged, error) {
 // and too many do not even wait.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t).open()
+		w := newWorld(t)
+		w.cfg.Parallel = 2
+		w.open()
 		release := make(chan struct{})
 		w.bind(id(1), guard{"slow", func(*abi.Observation, []byte) (x ledger.Opinion) { <-release; return x }})
 		w.bind(id(2), counts("quick", 0))
@@ -175,6 +177,44 @@ func TestTurns(t *testing.T) {
 		close(release)
 		if err := <-results; err != nil || len(w.turns.queues) != 0 {
 			t.Errorf("%v, %d queues", err, len(w.turns.queues))
+		}
+	})
+}
+
+// However many devices report to slow contracts, so many are judged at a time;
+// whose time is over meanwhile hears of it.
+func TestParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.cfg.Parallel = 2
+		w.open()
+		running, most := 0, 0
+		slow := guard{"slow", func(*abi.Observation, []byte) (x ledger.Opinion) {
+			w.with(func() { running++; most = max(most, running) })
+			<-time.After(time.Second) // virtual
+			w.with(func() { running-- })
+			return x
+		}}
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		results := make(chan error, 10)
+		for n := range 10 {
+			w.bind(id(n), slow)
+			go func() {
+				_, err := w.Report(ctx, id(n), &abi.Observation{Kind: abi.ObserveFlows, Payload: emptyArray})
+				results <- err
+			}()
+		}
+		judged := 0
+		for range 10 {
+			if err := <-results; err == nil {
+				judged++
+			} else if !errors.Is(err, abi.CodeTimeout) {
+				t.Error(err)
+			}
+		}
+		if most != 2 || judged != 6 || len(w.turns.queues) != 0 || len(w.slots) != 0 {
+			t.Errorf("%d at a time, %d judged", most, judged)
 		}
 	})
 }

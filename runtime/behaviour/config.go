@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
@@ -41,7 +42,11 @@ type Config struct {
 	// EvidenceBytes bounds the evidence in memory; on disk there are at most
 	// eight times as many. 0 means DefaultEvidenceBytes.
 	EvidenceBytes int
-	Logger        *slog.Logger
+	// Parallel is how many observations are judged at a time, 0 means one less
+	// than there are processors, and one at least: the contract host's slots are
+	// the decisions' too, and a report may cost ten times what a decision may.
+	Parallel int
+	Logger   *slog.Logger
 }
 
 // Ledger asks the contracts that are bound to a device; *ledger.Ledger is one.
@@ -61,6 +66,9 @@ func (c *Config) validate() error {
 	}
 	if c.EvidenceBytes <= 0 {
 		c.EvidenceBytes = DefaultEvidenceBytes
+	}
+	if c.Parallel <= 0 {
+		c.Parallel = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type Monitor struct {
 	cfg      Config
 	start    time.Time
 	turns    turns
+	slots    chan struct{} // each observation that is being judged holds one
 	watches  watches
 	isolated isolations
 	alarms   alarms
@@ -39,7 +40,7 @@ func Open(cfg Config) (*Monitor, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	m := &Monitor{cfg: cfg, start: time.Now(), denials: make(chan denial, maxDenials)}
+	m := &Monitor{cfg: cfg, start: time.Now(), slots: make(chan struct{}, cfg.Parallel), denials: make(chan denial, maxDenials)}
 	m.turns.init()
 	m.watches.init(cfg.WatchBytes, &m.alarms)
 	m.isolated.init(&m.alarms)
@@ -108,6 +109,12 @@ func (m *Monitor) judge(ctx context.Context, s *sight, only string) (ledger.Judg
 		return ledger.Judged{}, err
 	}
 	defer m.turns.give(s.Device)
+	select {
+	case m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ledger.Judged{}, abi.CodeTimeout
+	}
+	defer func() { <-m.slots }()
 	judged, err := m.cfg.Ledger.Observe(ctx, &ledger.Watch{
 		Observation: &s.Observation, Encoded: s.encoded, Only: only,
 		Local: func(contract string) ([]byte, bool) { return m.watches.local(s.Device, contract) },
