@@ -12,6 +12,7 @@ type subscription struct {
 	request uint64 // id that all frames bear
 	filter  abi.EventFilter
 	after   uint64 // everything up to this height was sent
+	live    bool   // waits for each new block, rather than reads old ones
 	close   func() // gives its slots back
 }
 
@@ -99,11 +100,12 @@ func (st *stream) sendEvents(sub *subscription) abi.Code {
 
 // sendNext sends the events of one step.
 func (st *stream) sendNext(sub *subscription) abi.Code {
-	done, code := st.admitHistory(sub.after)
-	if code != abi.OK {
-		return code
+	if !sub.live {
+		if !st.holdHistory() {
+			return abi.CodeUnavailable
+		}
+		defer st.releaseHistory()
 	}
-	defer done()
 	events, upTo, err := st.conn.server.config.Node.Events(sub.after, &sub.filter)
 	if err != nil {
 		return st.failed("subscribe", err)
@@ -119,26 +121,28 @@ func (st *stream) sendNext(sub *subscription) abi.Code {
 	if len(events) > 0 {
 		st.sendFrame(sub, &abi.EventFrame{Height: upTo})
 	}
+	sub.live = upTo <= sub.after+1
 	sub.after = upTo
 	return abi.OK
 }
 
-// admitHistory takes a large slot where more than a block may be read: the
-// events of the newest are shared by all who follow, those of older ones are the
-// reader's own.
-func (st *stream) admitHistory(after uint64) (done func(), code abi.Code) {
-	if after+1 >= st.conn.server.config.Node.Status().Height {
-		return func() {}, abi.OK
+// holdHistory waits for a large slot, since what is read may be several blocks'
+// events: those of the newest are shared by all who follow, those of older ones
+// are the reader's own. It is false if the connection ends first.
+func (st *stream) holdHistory() bool {
+	if !st.conn.account.large.acquire(st.conn.ctx) {
+		return false
 	}
-	own, all := st.conn.account.large, st.conn.server.large
-	if !own.acquire(st.conn.ctx) {
-		return nil, abi.CodeUnavailable
+	if !st.conn.server.large.acquire(st.conn.ctx) {
+		st.conn.account.large.release()
+		return false
 	}
-	if !all.acquire(st.conn.ctx) {
-		own.release()
-		return nil, abi.CodeUnavailable
-	}
-	return func() { all.release(); own.release() }, abi.OK
+	return true
+}
+
+func (st *stream) releaseHistory() {
+	st.conn.server.large.release()
+	st.conn.account.large.release()
 }
 
 // sendFrame appends an event or a mark to the answers and writes them when they
