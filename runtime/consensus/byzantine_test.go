@@ -3,6 +3,7 @@ package consensus
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,6 +135,20 @@ func withhold(kind func(*smartbftprotos.Message) bool, from ...uint64) func(*pro
 	}
 }
 
+// boast proposes to nobody, and lets with everything that it says the others
+// know that it has prepared a block that they have not heard of, wants a view
+// that never comes, and is in it.
+func boast(p *process, _ uint64, m *smartbftprotos.Message) []*smartbftprotos.Message {
+	const far = 1 << 40
+	if isProposal(m) {
+		return nil
+	}
+	next := p.ledger.Head().Height + 1
+	return []*smartbftprotos.Message{m, viewChange(far),
+		{Content: &smartbftprotos.Message_Commit{Commit: &smartbftprotos.Commit{Seq: next, View: far, Digest: strings.Repeat("ab", 32), Assist: true}}},
+		{Content: &smartbftprotos.Message_StateTransferResponse{StateTransferResponse: &smartbftprotos.StateTransferResponse{ViewNum: far, Sequence: next}}}}
+}
+
 func isProposal(m *smartbftprotos.Message) bool { return m.GetPrePrepare() != nil }
 func isVote(m *smartbftprotos.Message) bool     { return m.GetCommit() != nil }
 
@@ -150,6 +165,7 @@ func TestSimulationByzantineLeader(t *testing.T) {
 		"withholds from one":     func() *liar { return &liar{say: withhold(isProposal, 3)} },
 		"withholds votes":        func() *liar { return &liar{say: withhold(isVote, 2, 3, 4)} },
 		"withholds from two":     func() *liar { return &liar{say: withhold(isProposal, 2, 3)} },
+		"boasts":                 func() *liar { return &liar{say: boast} },
 		"withholds votes of one": func() *liar { return &liar{say: withhold(isVote, 2)} },
 	} {
 		t.Run(name, func(t *testing.T) {

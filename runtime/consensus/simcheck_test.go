@@ -106,12 +106,12 @@ func (s *simulation) report() {
 	}
 }
 
-// audit reads every block of every node.
+// audit reads every block of every node, less those that lie.
 func (s *simulation) audit() {
 	s.t.Helper()
 	for _, v := range s.nodes {
 		p := v.alive()
-		if p == nil {
+		if p == nil || v.liar != nil {
 			continue
 		}
 		good := map[abi.Hash]int{}
