@@ -218,3 +218,21 @@ func TestListedBySeveral(t *testing.T) {
 	says("rail", "rail's key", false)
 	w.wantCounts(0, 0)
 }
+
+// What a platform says of a serial's hardware replaces nothing that is known.
+func TestForeignHardware(t *testing.T) {
+	w := deviceWorld(t)
+	w.must(operator, chain.OpPlatform, platformOf(harbour))
+	w.must(acme, chain.OpBlacklist, lists("lock", keyOfAll, true))
+	elsewhere := chain.HardwareHash("Acme", []byte("another board"))
+	for i, h := range []*abi.Hash{nil, &elsewhere} {
+		e := chain.ListEntry{Manufacturer: "Acme", Serial: "serial of lock", Hardware: h, Listed: true}
+		off := e
+		off.Listed = false
+		w.must(nobody, chain.OpImportBlacklist, w.list(harbour, chain.PlatformList{Platform: "harbour", Sequence: uint64(2*i + 1), Entries: []chain.ListEntry{e}}))
+		w.want(w.do(owner, chain.OpEnrol, w.proven("board", owner, keyOfAll)), abi.CodeBlacklisted)
+		w.wantCounts(1, 1)
+		w.must(nobody, chain.OpImportBlacklist, w.list(harbour, chain.PlatformList{Platform: "harbour", Sequence: uint64(2*i + 2), Entries: []chain.ListEntry{off}}))
+	}
+	w.must(owner, chain.OpEnrol, w.proven("board", owner, "another board"))
+}
