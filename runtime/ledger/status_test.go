@@ -153,6 +153,7 @@ func TestGuardiansDeclareStolen(t *testing.T) {
 	objected := w.put(other, stolen("lock"))
 	w.must(owner, chain.OpReject, &chain.Vote{Proposal: objected, Reason: "it is here"})
 	w.wantStatus(objected, chain.ProposalRejected, abi.OK)
+	w.wantNotices(w.do(door, chain.OpPropose, stolen("lock"))) // what is rehearsed has not happened
 	number := w.put(other, stolen("lock"))
 	w.wantDevice("lock", abi.StatusActive)
 	w.wantNotices(w.vote(authority, chain.OpApprove, number), chain.TopicBlacklistChanged, chain.TopicDeviceStatus, chain.TopicGovernance)
