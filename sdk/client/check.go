@@ -44,6 +44,7 @@ func (c *Client) Check(ctx context.Context, domain string, q *abi.DecisionReques
 	turn := w.turn()
 	answer, l, err := c.decide(ctx, domain, q)
 	if err == nil && w != nil && l == w.link {
+		w.heard(answer.Height)
 		w.keep(name, &permit{answer: answer, began: began}, turn)
 	}
 	if w == nil && l != nil {
@@ -166,9 +167,28 @@ func (w *watch) outdate(e *abi.EventFrame) {
 		return
 	}
 	w.number++
-	w.height = max(w.height, e.Height)
+	if about {
+		clear(w.permits)
+	}
+	w.dropBelow(e.Height)
+}
+
+// heard drops what was decided below a height that an answer tells of.
+func (w *watch) heard(height uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.dropBelow(height)
+}
+
+// dropBelow raises the height and drops what was decided below it. The caller holds
+// mu.
+func (w *watch) dropBelow(height uint64) {
+	if height <= w.height {
+		return
+	}
+	w.height = height
 	for name, p := range w.permits {
-		if about || p.answer.Height < w.height {
+		if p.answer.Height < height {
 			delete(w.permits, name)
 		}
 	}

@@ -160,6 +160,23 @@ func TestNoPermitFromBeforeABlock(t *testing.T) {
 	})
 }
 
+// An answer to anything else tells of the block as well.
+func TestNoPermitFromBelowAnAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
+		var n counted
+		l.decide = n.permit(l, time.Hour)
+		c, _ := a.device(l, g.addr)
+		settle(t, c, &n)
+		l.happen()
+		asks(t, c, &n, 0) // it cannot know yet
+		if _, err := c.Check(t.Context(), "", client.Ask("open", "door", "another")); err != nil {
+			t.Fatal(err)
+		}
+		asks(t, c, &n, 1)
+		asks(t, c, &n, 0)
+	})
+}
+
 // A permit that was on its way while the status changed is not kept.
 func TestPermitOvertakenByAnEventIsNotKept(t *testing.T) {
 	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
