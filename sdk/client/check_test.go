@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,8 +222,8 @@ func TestWhatIsNeverKept(t *testing.T) {
 			bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
 				l.happen()
 				l.happen()
-				asked := 0
-				l.decide = func(context.Context, abi.Caller, string, []byte) abi.Answer { asked++; return test.answer }
+				var asked atomic.Int32
+				l.decide = func(context.Context, abi.Caller, string, []byte) abi.Answer { asked.Add(1); return test.answer }
 				k := newKey(t)
 				l.enrol(k, abi.StatusActive)
 				c := a.client(l, k, test.config, g.addr)
@@ -236,8 +237,8 @@ func TestWhatIsNeverKept(t *testing.T) {
 					}
 					elapse(time.Second)
 				}
-				if asked != 3 {
-					t.Errorf("the gateway was asked %d times of 3", asked)
+				if n := asked.Load(); n != 3 {
+					t.Errorf("the gateway was asked %d times of 3", n)
 				}
 			})
 		})

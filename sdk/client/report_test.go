@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/quic-go/quic-go"
@@ -22,6 +23,8 @@ func TestReports(t *testing.T) {
 	var statement []byte
 	l.report = func(o *abi.Observation, signed []byte) (abi.Judgement, error) {
 		o.Payload = bytes.Clone(o.Payload)
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		seen, statement = append(seen, *o), bytes.Clone(signed)
 		return abi.Judgement{Level: abi.LevelAlert, ReasonID: "port", Findings: []string{"telnet"}}, nil
 	}
@@ -42,16 +45,23 @@ func TestReports(t *testing.T) {
 	if _, err := c.Report(t.Context(), &abi.Report{Kind: abi.ObserveFlows, Payload: flows}); err != nil {
 		t.Errorf("flows: %v", err)
 	}
-	if !bytes.Equal(seen[1].Payload, flows) {
-		t.Errorf("flows came as %x, sent as %x", seen[1].Payload, flows)
-	}
+	l.with(func() {
+		if !bytes.Equal(seen[1].Payload, flows) {
+			t.Errorf("flows came as %x, sent as %x", seen[1].Payload, flows)
+		}
+	})
 	signed, err := c.SignReport(abi.ObserveFlows, flows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Report(t.Context(), signed); err != nil || !bytes.Equal(statement, signed.Statement) {
+	if _, err := c.Report(t.Context(), signed); err != nil {
 		t.Errorf("signed: %v", err)
 	}
+	l.with(func() {
+		if !bytes.Equal(statement, signed.Statement) {
+			t.Errorf("the statement came as %x", statement)
+		}
+	})
 	later, err := c.SignReport(abi.ObserveFlows, flows)
 	if err != nil || reportTime(t, later) <= reportTime(t, signed) {
 		t.Errorf("two signed reports of one moment have the same time, %v", err)
@@ -98,11 +108,11 @@ func receiptOf(t *testing.T, l *ledger, number uint64, length int) *proof.Receip
 func TestReceiptInParts(t *testing.T) {
 	l := newLedger(t)
 	raw := receiptOf(t, l, 42, 200_000).Append(nil)
-	asked, anchored := 0, 0
+	var asked, anchored atomic.Int32
 	l.receipt = func(_ abi.Standing, record uint64, now bool) ([]byte, error) {
-		asked++
+		asked.Add(1)
 		if now {
-			anchored++
+			anchored.Add(1)
 		}
 		if record > 43 {
 			return nil, abi.CodeNotReady
@@ -115,8 +125,8 @@ func TestReceiptInParts(t *testing.T) {
 	if err != nil || !proven.Record.Permit || proven.Record.Domain != "lab" || !bytes.Equal(got, raw) {
 		t.Errorf("%+v, %d bytes, %v", proven, len(got), err)
 	}
-	if asked < 3 || anchored != 1 {
-		t.Errorf("%d parts, anchored %d times", asked, anchored)
+	if asked.Load() < 3 || anchored.Load() != 1 {
+		t.Errorf("%d parts, anchored %d times", asked.Load(), anchored.Load())
 	}
 	_, _, err = c.Receipt(t.Context(), 43, false)
 	require(t, err, abi.CodeBadProof) // it is another record's
