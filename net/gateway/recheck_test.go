@@ -297,3 +297,41 @@ func reportQuantiles(b *testing.B, times []time.Duration) {
 	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1e3, "p50-ms")
 	b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1e3, "p99-ms")
 }
+
+// TestRecheckAmidChurn: devices come and go while their statuses change: none waits
+// for an answer or an end that does not come, and nothing of them is left.
+func TestRecheckAmidChurn(t *testing.T) {
+	n := newNode()
+	p := serve(t, n, nil)
+	const devices = 8
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range devices {
+		key, id := newKey(t), abi.Hash{byte(i + 1)}
+		n.set(public(key), abi.Standing{Known: true, Account: id, Device: abi.StatusActive})
+		all.Go(func() {
+			for range 15 {
+				c := p.connect(t, key)
+				if s, err := c.OpenStreamSync(t.Context()); err == nil {
+					_, _ = s.Write(request(1, abi.OpDecide, decideBody()))
+					_, _ = abi.ReadFrame(s, nil) // or the connection has ended
+				}
+				c.CloseWithError(0, "")
+			}
+		})
+		go func() {
+			for status := abi.StatusSuspended; ; status = status%4 + 1 {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					n.set(public(key), abi.Standing{Known: true, Account: id, Device: status})
+					p.Recheck(id)
+				}
+			}
+		}()
+	}
+	all.Wait()
+	close(stop)
+	eventually(t, func() bool { st := p.Stats(); return st.Connections == 0 && st.Streams == 0 })
+}
