@@ -35,6 +35,7 @@ import (
 //	outbox                 the node's own transactions that no block has yet
 //	spool/                 what devices handed in while the node was cut off
 //	decisions/             what this gateway decided, under the key in decisions.key
+//	webhooks/              how far each webhook is, and its dead letters
 //	hook.told              devices of which the hook was told that they may not work
 //	restored               there until a restored validator may vote again
 //	run.json               addresses and pid while the node runs
@@ -88,6 +89,8 @@ type config struct {
 	Anchors      map[string]string `toml:"device_anchors"`      // PEM files of authorities, by manufacturer
 
 	Hook hookConfig `toml:"hook"` // a command to run when a device's status changes
+
+	Webhooks []webhookConfig `toml:"webhook"` // where events are pushed to
 }
 
 const configText = `# Configuration of a Postern node. Every line shows its default.
@@ -112,9 +115,18 @@ const configText = `# Configuration of a Postern node. Every line shows its defa
 #tx_burst = 2000           # how many of these may be on their way at once
 #metrics = "local"          # who may read /metrics: local (loopback), all or off
 #device_certificates = "off" # X.509 certificates of devices: off, accept, or require
-#device_anchors = { "Acme" = "acme.pem" } # who vouches for a manufacturer's devices: PEM files, relative to this directory
+#device_anchors = {}        # PEM files of who vouches for a manufacturer's devices: { "Acme" = "acme.pem" }
 #hook = { command = ["/usr/local/sbin/isolate"], timeout = 10 } # program, and seconds for it, when a device's status changes
-%s`
+%s
+# Events pushed to another's server, signed; as many tables as there are servers.
+#[[webhook]]
+#name     = "police"        # 1 to 64 of a-z, 0-9, '-', '.' and '_'
+#url      = "https://hooks.example/postern"
+#contract = ""              # only of this contract; "" for the ledger's own events; without the line, all
+#device   = ""              # only of the device with this id
+#topic    = ""              # only with this topic, such as "device.status"
+#origin   = ""              # who asks the target for its consent; this host's name
+`
 
 // Where a node listens that is not told otherwise.
 const (
@@ -154,6 +166,9 @@ func (c *config) validate() error {
 		}
 	}
 	if err := c.Hook.validate(); err != nil {
+		return err
+	}
+	if _, _, err := c.targets(); err != nil {
 		return err
 	}
 	if c.TxRate < 0 || c.TxBurst < 0 {

@@ -116,7 +116,7 @@ func wantHeard(t *testing.T, f *fakeFleet, want ...string) {
 }
 
 func TestHookTellsEachChangeOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		f := newFleet()
 		h, stop := startHook(t, f, filepath.Join(t.TempDir(), "told"))
 		defer stop()
@@ -143,7 +143,7 @@ func TestHookTellsEachChangeOnce(t *testing.T) {
 // A restart tells the statuses of now: a firewall forgets, and a release may have
 // come while the node was down.
 func TestHookCatchesUpAfterARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "told")
 		f := newFleet()
 		f.set(1, "quarantined")
@@ -170,7 +170,7 @@ func TestHookCatchesUpAfterARestart(t *testing.T) {
 // A crash after the command was told and before it succeeded must not leave a
 // device barred for ever.
 func TestHookTakesBackWhatACrashCutShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "told")
 		f := newFleet()
 		device := f.set(1, "quarantined")
@@ -187,7 +187,7 @@ func TestHookTakesBackWhatACrashCutShort(t *testing.T) {
 }
 
 func TestHookTriesAgainWithoutHoldingUpOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		f := newFleet()
 		h, stop := startHook(t, f, filepath.Join(t.TempDir(), "told"))
 		defer stop()
@@ -216,7 +216,7 @@ func TestHookTriesAgainWithoutHoldingUpOthers(t *testing.T) {
 
 // More changes than the list holds lose nobody.
 func TestHookSurvivesAFloodOfChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		f := newFleet()
 		h := newHook(f, f.run, filepath.Join(t.TempDir(), "told"), quiet())
 		const many = maxHookWaiting + 500
@@ -252,7 +252,7 @@ func TestHookSurvivesAFloodOfChanges(t *testing.T) {
 }
 
 func TestHookLooksAgainWhereTheLedgerCouldNotSay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		f := newFleet()
 		f.set(1, "stolen")
 		f.blind = true

@@ -95,6 +95,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	c.behaviour(put)
 	c.decisions(put)
 	c.spool(put)
+	c.webhooks(put)
 	if c.n.peering != nil {
 		c.peers(put)
 	}
@@ -184,7 +185,8 @@ func (c collector) peers(put put) {
 
 func operationName(op abi.Operation) string {
 	names := map[abi.Operation]string{abi.OpHello: "hello", abi.OpDecide: "decide", abi.OpBatch: "batch", abi.OpSubmit: "submit", abi.OpStatus: "status",
-		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx", abi.OpSteps: "steps"}
+		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx", abi.OpSteps: "steps",
+		abi.OpReport: "report", abi.OpReceipt: "receipt", abi.OpSubscribe: "subscribe", abi.OpEvidence: "evidence"}
 	if name, ok := names[op]; ok {
 		return name
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/seed79541315/postern/abi/chain"
@@ -12,7 +11,7 @@ import (
 // TestNetwork: four validators and a follower agree over QUIC; the network
 // goes on when one of them stops, and who comes back catches up.
 func TestNetwork(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		s := newSimulation(t, *simSeed, 4, 1)
 		s.startAll()
 		for _, n := range s.nodes {
@@ -31,7 +30,7 @@ func TestNetwork(t *testing.T) {
 // blocks, and goes on from there; a transaction from before is still refused
 // as a replay by it and by all.
 func TestJoinBySnapshot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		params := chain.DefaultParams()
 		params.SnapshotBlocks = 8
 		s := newSimulationWith(t, *simSeed, 4, 1, params)
@@ -97,7 +96,7 @@ func TestNoEcho(t *testing.T) {
 // chain is past what it may have voted for, and then votes again: the others
 // need it, since another one has stopped.
 func TestLostVotes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		s := newSimulation(t, *simSeed, 4, 0)
 		s.startAll()
 		s.nodes[0].mustCommit(5, 30*time.Second)

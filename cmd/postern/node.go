@@ -54,7 +54,7 @@ type node struct {
 	decisions *declog.Log
 	verdicts  *outbox.Outbox
 	behaviour *behaviour.Monitor
-	hook      *hook // nil where none is configured
+	hook      *hook           // nil where none is configured
 	webhooks  *webhook.Sender // nil where none are
 	sealer    *sealer
 	evidence  *evidenceTimes
@@ -164,6 +164,9 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.openHook(cfg.Hook)
+	if err := n.openWebhooks(cfg); err != nil {
+		return err
+	}
 	n.openSealer()
 	n.snapshots, err = n.ledger.KeepSnapshots(ledger.SnapshotConfig{Storage: n.place(cfg, "snapshots"), KeepBlocks: cfg.KeepBlocks, Logger: n.log})
 	return err

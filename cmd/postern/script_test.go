@@ -59,6 +59,8 @@ func scriptParams() testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node":      scriptNode,
 			"node-stop": scriptStop,
+			"receiver":  scriptReceiver,
+			"received":  scriptReceived,
 			"node-kill": scriptKill,
 			"https":     scriptHTTPS,
 			"damage":    scriptDamage,
@@ -83,8 +85,9 @@ var goCache = sync.OnceValue(func() string {
 })
 
 type scriptNodes struct {
-	mu      sync.Mutex
-	running map[string]*exec.Cmd // guarded by mu
+	mu       sync.Mutex
+	running  map[string]*exec.Cmd // guarded by mu
+	receiver *hookReceiver        // of webhooks, where there is one
 }
 
 func (s *scriptNodes) killAll() {

@@ -75,7 +75,7 @@ func (h *sealedHere) taken() []chain.Sealed {
 }
 
 func TestSealerSealsForOwnerAndAuthority(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		h := startSealer(t)
 		payload := placePayload()
 		h.report(2, abi.ObserveLocation, payload)
@@ -100,7 +100,7 @@ func TestSealerSealsForOwnerAndAuthority(t *testing.T) {
 
 // Only what quarantined and stolen devices send is kept.
 func TestSealerPassesOverOtherStatuses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		h := startSealer(t)
 		for status, want := range map[abi.Status]int{abi.StatusActive: 0, abi.StatusSuspended: 0, abi.StatusRetired: 0, abi.StatusQuarantined: 1, abi.StatusStolen: 1} {
 			d := chain.Device{Owner: h.owner.AccountID(), Status: status}
@@ -114,7 +114,7 @@ func TestSealerPassesOverOtherStatuses(t *testing.T) {
 
 // A chatty device does not push out where it was: one item a kind and minute.
 func TestSealerTakesTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		h := startSealer(t)
 		for range 50 {
 			h.report(2, abi.ObserveTelemetry, []byte{0x80})
@@ -152,7 +152,7 @@ func TestSealerForgetsTurns(t *testing.T) {
 }
 
 func TestSealerWithoutAuthoritiesSealsForTheOwner(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		h := startSealer(t)
 		h.authorities = func() ([]sealReader, error) { return nil, errors.New("no view") }
 		h.report(2, abi.ObserveLocation, placePayload())

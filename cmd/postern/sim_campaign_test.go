@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/vfs"
@@ -25,7 +24,7 @@ import (
 func bubble(t *testing.T, f func(t *testing.T)) {
 	runtime.GC()
 	runtime.GC()
-	synctest.Test(t, f)
+	inBubble(t, f)
 }
 
 // Within these times a network goes on after a heal, and all nodes are level and

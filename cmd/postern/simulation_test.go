@@ -12,9 +12,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/vfs"
@@ -563,6 +565,16 @@ func (n *simulatedNode) once(height uint64, rawOutcomes []byte, done map[abi.Has
 		}
 		done[o.ID] = height
 	}
+}
+
+// inBubble runs a test in virtual time. The databases in it put channels into
+// pools of the process; they belong to the bubble, and nobody outside may send on
+// them, so the pools are emptied behind it.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+	runtime.GC()
+	runtime.GC()
 }
 
 // elapse lets virtual time pass, and so has to stand in a synctest bubble, whose

@@ -98,8 +98,8 @@ func only(h http.Header, name string) string {
 	return ""
 }
 
-// KeyID is who signed a request, by its own word: the sender's account in hex.
-// It chooses the key for Verify.
+// KeyID is the key that signed a request, by its own word: the did:key of a
+// gateway. Whoever takes it for Verify asks the ledger first whether it is one.
 func KeyID(r *http.Request) string {
 	params, _ := strings.CutPrefix(only(r.Header, "Signature-Input"), label+"=")
 	_, id, _ := readParameters(params)

@@ -63,7 +63,7 @@ type Config struct {
 	Source  Source
 	Dir     string // holds a directory for each target; made if need be
 	Key     ed25519.PrivateKey
-	KeyID   string // names the key to receivers: the account in hex
+	KeyID   string // names the key to receivers: its did:key
 	Origin  string // names the sender in the handshake, a DNS name
 	Client  *http.Client
 	Logger  *slog.Logger
