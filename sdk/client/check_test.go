@@ -35,6 +35,15 @@ func settle(t *testing.T, c *client.Client, n *counted) {
 	asks(t, c, n, 0)
 }
 
+// deniedForWantOfAGateway: the handshake and the request give up at the same time,
+// and either may say so.
+func deniedForWantOfAGateway(t *testing.T, answer abi.Answer, err error) {
+	t.Helper()
+	if answer.Permit || err == nil || answer.Code != abi.CodeTimeout && answer.Code != abi.CodeUnavailable || !errors.Is(err, answer.Code) {
+		t.Errorf("%+v, %v", answer, err)
+	}
+}
+
 func TestPermitsLiveForTheirTime(t *testing.T) {
 	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
 		var n counted
@@ -123,10 +132,7 @@ func TestNoPermitWithoutTheConnection(t *testing.T) {
 		settle(t, c, &n)
 		g.stop()
 		answer, err := c.Check(t.Context(), "", request())
-		if answer.Permit || answer.Code == abi.OK {
-			t.Errorf("after the end: %+v, %v", answer, err)
-		}
-		require(t, err, abi.CodeTimeout) // nobody answers the handshake
+		deniedForWantOfAGateway(t, answer, err)
 	})
 }
 
@@ -140,9 +146,8 @@ func TestNoPermitFromASilentGateway(t *testing.T) {
 		settle(t, c, &n)
 		a.cutOff(g.addr, true)
 		elapse(21 * time.Second)
-		if answer, err := c.Check(t.Context(), "", request()); answer.Permit || answer.Code != abi.CodeTimeout {
-			t.Errorf("%+v, %v", answer, err)
-		}
+		answer, err := c.Check(t.Context(), "", request())
+		deniedForWantOfAGateway(t, answer, err)
 	})
 }
 
@@ -278,10 +283,7 @@ func TestCheckOffline(t *testing.T) {
 		a, l := newAir(t), newLedger(t)
 		c, _ := a.device(l, "10.9.9.9:7433")
 		answer, err := c.Check(t.Context(), "", request())
-		if answer.Permit || answer.Code != abi.CodeTimeout {
-			t.Errorf("%+v, %v", answer, err)
-		}
-		require(t, err, abi.CodeTimeout)
+		deniedForWantOfAGateway(t, answer, err)
 	})
 }
 
