@@ -75,12 +75,14 @@ func TestOriginIsRefused(t *testing.T) {
 		p.Certificate = s.Certificate
 	}
 	for name, change := range map[string]func(o *chain.Origin, p *chain.OriginProof){
-		"nobody signed":             func(o *chain.Origin, p *chain.OriginProof) { p.Certificate.Signatures = nil },
-		"too few signed":            func(o *chain.Origin, p *chain.OriginProof) { p.Certificate.Signatures = p.Certificate.Signatures[:1] },
-		"signed by one twice":       func(o *chain.Origin, p *chain.OriginProof) { s := p.Certificate.Signatures; s[1] = s[0] },
-		"another state":             func(o *chain.Origin, p *chain.OriginProof) { o.Header.State[0] ^= 1 },
-		"another height":            func(o *chain.Origin, p *chain.OriginProof) { o.Header.Height++ },
-		"signed by those before":    func(o *chain.Origin, p *chain.OriginProof) { resigned(o, p, setOf(1, "a", "b", "c", "d"), "a", "b", "c") },
+		"nobody signed":       func(o *chain.Origin, p *chain.OriginProof) { p.Certificate.Signatures = nil },
+		"too few signed":      func(o *chain.Origin, p *chain.OriginProof) { p.Certificate.Signatures = p.Certificate.Signatures[:1] },
+		"signed by one twice": func(o *chain.Origin, p *chain.OriginProof) { s := p.Certificate.Signatures; s[1] = s[0] },
+		"another state":       func(o *chain.Origin, p *chain.OriginProof) { o.Header.State[0] ^= 1 },
+		"another height":      func(o *chain.Origin, p *chain.OriginProof) { o.Header.Height++ },
+		"signed by those before": func(o *chain.Origin, p *chain.OriginProof) {
+			resigned(o, p, setOf(1, "a", "b", "c", "d"), "a", "b", "c")
+		},
 		"other validators":          func(o *chain.Origin, p *chain.OriginProof) { o.Header.Validators = setOf(1, "x").Hash() },
 		"validators of its own":     func(o *chain.Origin, p *chain.OriginProof) { forge(o, p) },
 		"a step is missing":         func(o *chain.Origin, p *chain.OriginProof) { p.Steps = p.Steps[:1] },

@@ -362,7 +362,7 @@ func TestJoinWhenTheSnapshotIsReplaced(t *testing.T) {
 }
 
 func TestTheSinksErrorEndsAJoin(t *testing.T) {
-	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, k *sink) {
+	onJoin(t, 5000, func(t *testing.T, w *joinWorld, n *network, _ *sink) {
 		n.connect("a", peer.Validator, serveFrom(t, w.source(0)))
 		k, full := newSink(t, w.new, w.guards), errors.New("disk full")
 		k.onChunk = func(int) error { return full }
