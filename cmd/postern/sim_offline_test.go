@@ -107,7 +107,7 @@ func TestOfflineGateway(t *testing.T) {
 		}
 		s.nodes[0].mustCommit(1, healed)
 
-		gateway.crash()
+		gateway.end() // it may be about to start consensus anew
 		gateway.begin()
 		put("after its restart")
 		elapse(time.Minute)

@@ -89,6 +89,8 @@ func (e *Engine) attempt(ctx context.Context) error {
 		}
 	}
 	switch {
+	case err == nil && errors.Is(cause, errAnew) && ctx.Err() != nil:
+		return nil // what was to begin anew has ended
 	case err == nil && (cause == nil || errors.Is(cause, errAnew)):
 		return cause
 	case errors.Is(err, errAnew):
