@@ -28,7 +28,7 @@ var hideFlag = &cli.StringSliceFlag{Name: "hide", Usage: "do not show this `FIEL
 func logCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "log",
-		Usage: "the decision log in a node's home",
+		Usage: "the decision log in a node's home, and heads of others' logs",
 		Description: `Every decision of this gateway for a caller that it knew is in its log, encrypted
 under decisions.key in the home. The node may run or not.`,
 		Subcommands: []*cli.Command{
@@ -65,6 +65,7 @@ Examples:
 					&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with those that come"}}, logFilterFlags...),
 				Action: logTail,
 			},
+			logAccuseCommand(),
 		},
 	}
 }

@@ -42,13 +42,18 @@ Examples:
 			{
 				Name: "verify", Usage: "check a receipt from the trust bundle alone", ArgsUsage: "FILE",
 				Description: `It ends with exit code 4 if the receipt is false. What is hidden in it was there,
-and cannot have been changed.
+and cannot have been changed. It needs no node.
 
-Example:
+With --witness a gateway (--home, or its node.key as --key) also puts on the ledger
+which head of the other gateway's log it saw; an anchor of that size with another
+root is then told as the event log.conflict.
 
-   postern receipt verify --trust bundle.json 42.receipt`,
-				Flags: []cli.Flag{homeFlag, jsonFlag, keepFlag,
-					&cli.StringFlag{Name: "bundle", Aliases: []string{"trust"}, Usage: "the chain's trust bundle `FILE` (default: bundle.json in --home)"}},
+Examples:
+
+   postern receipt verify --trust bundle.json 42.receipt
+   postern receipt verify --home /var/lib/postern --witness theirs.receipt`,
+				Flags: withConnect(keepFlag,
+					&cli.BoolFlag{Name: "witness", Usage: "as a gateway, put on the ledger which head of the log the receipt holds"}),
 				Action: receiptVerify,
 			},
 		},
@@ -137,6 +142,7 @@ type receiptOutput struct {
 	At       time.Time      `json:"anchored_at"`
 	Height   uint64         `json:"proved_height"`
 	Signers  int            `json:"signers"`
+	Witness  *txOutput      `json:"witness,omitempty"`
 }
 
 func receiptVerify(c *cli.Context) error {
@@ -148,8 +154,16 @@ func receiptVerify(c *cli.Context) error {
 		OK: true, Chain: r.Anchor.Header.Chain[:], Gateway: r.Account[:], Decision: *outputOfRecord(p.Index, &p.Record, p.Shown), LogSize: p.Size,
 		Anchored: p.Height, At: time.UnixMilli(p.Time).UTC(), Height: r.Anchor.Header.Height, Signers: len(r.Anchor.Certificate.Signatures),
 	}
-	return printer(c).show(v, "good: %s\ngateway  %s\nlog      record %d of %d, anchored by block %d at %s\nsigned   block %d by %d validators",
-		v.Decision.text(), v.Gateway, p.Index+1, p.Size, p.Height, v.At.Format(time.RFC3339), v.Height, v.Signers)
+	var witnessed string
+	if c.Bool("witness") {
+		tx, err := witness(c, r)
+		if err != nil {
+			return fmt.Errorf("the receipt is good, but witnessing it: %w", err)
+		}
+		v.Witness, witnessed = &tx, fmt.Sprintf("\nwitness  noted by block %d", tx.Height)
+	}
+	return printer(c).show(v, "good: %s\ngateway  %s\nlog      record %d of %d, anchored by block %d at %s\nsigned   block %d by %d validators%s",
+		v.Decision.text(), v.Gateway, p.Index+1, p.Size, p.Height, v.At.Format(time.RFC3339), v.Height, v.Signers, witnessed)
 }
 
 // verifiedReceipt reads the receipt that a command names and checks it.

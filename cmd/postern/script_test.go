@@ -68,6 +68,7 @@ func scriptParams() testscript.Params {
 			"after":     scriptAfter,
 			"unhex":     scriptUnhex,
 			"seal":      scriptSeal,
+			"forge":     scriptForge,
 			"report":    scriptReport,
 			"judge":     scriptJudge,
 		},
