@@ -69,7 +69,7 @@ bench: ## every benchmark, one package after another; then a whole node against 
 	$(GO) test -p 1 -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m $$($(GO) list ./... | grep -v /cmd/)
 	$(GO) test -run '^$$' -bench Ratios -benchtime 1x -timeout 20m ./cmd/postern
 	$(GO) test -run '^$$' -bench Agreement -benchtime 5000x -timeout 20m ./cmd/postern
-	$(GO) test -run '^$$' -bench 'Network|Join' -benchtime 1x -timeout 40m ./cmd/postern
+	$(GO) test -run '^$$' -bench 'Network|Join|Quarantine' -benchtime 1x -timeout 40m ./cmd/postern
 
 fuzz: campaign ## the campaign of random modules, and every fuzz target, FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \
