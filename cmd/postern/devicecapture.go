@@ -27,7 +27,7 @@ Example:
 
    postern device capture --mac b8:06:0d:3b:47:f8 --resolver 10.0.0.1 front-door.key traffic.pcapng`,
 		Flags: withConnect(
-			&cli.StringFlag{Name: "mac", Required: true, Usage: "the device's hardware `ADDRESS`"},
+			&cli.StringFlag{Name: "mac", Usage: "the device's hardware `ADDRESS` (required)"},
 			&cli.StringSliceFlag{Name: "resolver", Usage: "`ADDRESS` of a name server whose answers are believed"},
 		),
 		Action: deviceCapture,
@@ -49,6 +49,9 @@ type captureOutput struct {
 func deviceCapture(c *cli.Context) error {
 	if c.NArg() < 2 {
 		return usagef("name a device and a capture file")
+	}
+	if err := require(c, "mac"); err != nil {
+		return err
 	}
 	v := captureOutput{Judged: map[string]int{}, Findings: []string{}}
 	records, err := readCaptures(c, c.Args().Tail(), &v)

@@ -89,6 +89,9 @@ func readProfile(c *cli.Context, file string) (*behaviour.Profile, error) {
 			return nil, err
 		}
 		if p, err = behaviour.ParseProfile(text); err != nil {
+			if _, mudErr := behaviour.ParseMUD(text); mudErr == nil {
+				return nil, usagef("%s is a MUD file, and no profile: name it by --mud", file)
+			}
 			return nil, profileMistakes(c, file, err)
 		}
 	}

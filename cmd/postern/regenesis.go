@@ -40,7 +40,7 @@ Example:
    postern init --home /var/lib/plant-2 --genesis plant-2.cbor --from /var/lib/postern north.json east.json`,
 		Flags: []cli.Flag{
 			homeFlag, jsonFlag,
-			&cli.StringFlag{Name: "name", Usage: "the new chain's `NAME`", Required: true},
+			&cli.StringFlag{Name: "name", Usage: "the new chain's `NAME` (required)"},
 			&cli.StringFlag{Name: "out", Usage: "the `FILE` to write", Value: "genesis.cbor"},
 			&cli.StringFlag{Name: "time", Usage: "when the new chain begins, `TIME` such as 2026-01-31T12:00:00Z, after the block (default: when the newest card was made)"},
 			&cli.Uint64Flag{Name: "snapshot", Usage: "take the state of the home's snapshot at this `HEIGHT`, not of its newest block"},
@@ -53,6 +53,9 @@ Example:
 func makeRegenesis(c *cli.Context) error {
 	if c.NArg() == 0 {
 		return usagef("name the cards of the new chain's nodes; postern init --card makes them")
+	}
+	if err := require(c, "name"); err != nil {
+		return err
 	}
 	cards, err := readCards(c.Args().Slice())
 	if err != nil {

@@ -295,6 +295,9 @@ func (f *fleetOfDevices) show(out output, took time.Duration) error {
 		return err
 	}
 	if v.Reports.Count+v.Decisions.Count == 0 {
+		if v.Failures[abi.CodeUnknownKey.Name()] > 0 {
+			return errors.New("no device was answered; those that the chain does not know are enrolled with --enrol")
+		}
 		return errors.New("no device was answered")
 	}
 	return nil

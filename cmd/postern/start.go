@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/net/blocksync"
 	"github.com/seed79541315/postern/storage"
 )
@@ -113,7 +114,15 @@ func newLogger(level string) *slog.Logger {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l, ReplaceAttr: hashesInHex}))
+}
+
+// hashesInHex writes ids in the log as commands take them.
+func hashesInHex(_ []string, a slog.Attr) slog.Attr {
+	if h, ok := a.Value.Any().(abi.Hash); ok {
+		a.Value = slog.StringValue(hexOf(h).String())
+	}
+	return a
 }
 
 // readyOutput is the first line of start and dev with --json.
