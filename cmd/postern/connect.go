@@ -172,6 +172,10 @@ func knownKey(ctx context.Context, c *cli.Context, cl *client.Client, k *key.Key
 	if s, failed := cl.Status(ctx); failed != nil || s.Account != nil { // it is about another key
 		return err
 	}
+	role := "operator"
+	if c.IsSet("key") { // what it is for, only its holder knows
+		role = "ROLE"
+	}
 	return fmt.Errorf("%w; the key that %s acted with has no account on this chain: name another with --key, "+
-		"or have an operator of the chain give it one: postern account grant --role operator %s", err, c.Command.HelpName, k.DID())
+		"or have an operator of the chain give it one: postern account grant --role %s %s", err, c.Command.HelpName, role, k.DID())
 }

@@ -179,7 +179,7 @@ func (v *deviceDetails) text() string {
 	}
 	line("device", "%s", v.Device)
 	line("did", "%s", v.DID)
-	line("status", "%s %s", v.Status, v.Reason)
+	line("status", "%s", v.statusText())
 	line("since", "block %d, set by %s", v.Since, v.setBy())
 	line("manufacturer", "%s", v.Manufacturer)
 	line("model", "%s", v.Model)
@@ -203,6 +203,13 @@ func (v *deviceDetails) text() string {
 	}
 	line("proved", "at height %d", v.Height)
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func (v *deviceOutput) statusText() string {
+	if v.Reason == "" {
+		return v.Status
+	}
+	return v.Status + ": " + v.Reason
 }
 
 func (v *deviceOutput) setBy() string {

@@ -171,6 +171,9 @@ func witness(c *cli.Context, r *proof.Receipt) (v txOutput, err error) {
 	if err != nil {
 		return v, err
 	}
+	if k, err := commandKey(c, nodeKeyFile); err == nil && k.AccountID() == r.Account {
+		return v, fmt.Errorf("a gateway is no witness of its own log: %w", abi.CodeBadArgument)
+	}
 	saw := chain.Witness{Account: r.Account, Size: head.Size, Root: head.Root}
 	err = onNodeAs(c, nodeKeyFile, func(ctx context.Context, cl *client.Client) error {
 		v, err = transact(ctx, cl, chain.OpWitness, &saw)

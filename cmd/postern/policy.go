@@ -124,7 +124,11 @@ func showMistakes(out output, file string, err error) error {
 			m = &access.Mistake{Text: e.Error()}
 		}
 		v.Mistakes = append(v.Mistakes, mistakeOutput{m.Line, m.Field, m.Text})
-		out.progressf("%s:%d: %s: %s", file, m.Line, m.Field, m.Text)
+		where := fmt.Sprintf("%s:%d", file, m.Line)
+		if m.Field != "" {
+			where += ": " + m.Field
+		}
+		out.progressf("%s: %s", where, m.Text)
 	}
 	if err := out.show(v, "%d mistakes", len(v.Mistakes)); err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -72,6 +73,13 @@ func receiptGet(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	file := c.String("out")
+	if file == "" {
+		file = fmt.Sprintf("%d.receipt", number)
+	}
+	if _, err := os.Lstat(file); err == nil {
+		return fmt.Errorf("%s: %w; name another file with --out", file, fs.ErrExist)
+	}
 	get := receiptFrom
 	if c.Bool("now") || c.IsSet("node") {
 		get = askReceipt
@@ -84,10 +92,6 @@ func receiptGet(c *cli.Context) error {
 		return err
 	}
 	r.Record.Hide(hidden)
-	file := c.String("out")
-	if file == "" {
-		file = fmt.Sprintf("%d.receipt", number)
-	}
 	raw := r.Append(nil)
 	if err := writeNew(file, raw, 0o644); err != nil {
 		return err

@@ -323,9 +323,9 @@ func verifyOriginCommand() *cli.Command {
 		Name: "origin", ArgsUsage: "OLD NEW [PROOF]",
 		Usage: "check with the old chain's genesis that a new one begins with a state that the old one certified",
 		Description: `OLD and NEW are genesis files or trust bundles, PROOF what postern regenesis wrote
-beside the new genesis (default: NEW with .origin behind it). It checks without a node that the
-old chain's validators, over all their changes, signed the block whose state the
-new chain took, and shows who is no validator any more, who is, and which
+beside the new genesis (default: NEW with .origin behind it). It checks without a
+node that the old chain's validators, over all their changes, signed the block whose
+state the new chain took, and shows who is no validator any more, who is, and which
 accounts the new genesis gives roles. That block 0 is that state with these
 changes and no others is what postern init --from checks, for who has the state.
 
