@@ -37,6 +37,8 @@ type node struct {
 	run  *running // nil while down
 	net  *network
 	skew time.Duration
+
+	tune func(*Config) // nil: nothing is changed
 }
 
 const delay = time.Millisecond
@@ -71,6 +73,9 @@ func (v *node) start() {
 func (v *node) config() Config {
 	cfg := config(v.net.t, v.app, v.dir)
 	cfg.ID, cfg.Key, cfg.Transport, cfg.Syncer = v.id, v.key, v, v
+	if v.tune != nil {
+		v.tune(&cfg)
+	}
 	return cfg
 }
 

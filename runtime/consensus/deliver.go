@@ -22,6 +22,7 @@ func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Rec
 		r.end(fmt.Errorf("committing block %d: %w", p.height, err))
 	}
 	r.settle(p, raw)
+	poke(r.order.moved)
 	change := r.changed()
 	if change == nil {
 		r.mu.Lock()
@@ -113,6 +114,7 @@ func (r *replica) Sync() types.SyncResponse {
 		r.unpool(r.queue.prune(func(raw []byte) bool { _, _, err := r.cfg.App.CheckRelayed(raw); return err != nil }))
 		poke(r.wake)
 	}
+	r.order.restarted()
 	change := r.changed()
 	return types.SyncResponse{Latest: latest, Reconfig: types.ReconfigSync{
 		InReplicatedDecisions: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}}

@@ -132,7 +132,8 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 	r := &replica{cfg: &e.cfg, log: e.cfg.Logger, chain: e.chain, ctx: ctx, fail: fail, queue: e.queue,
 		journal: j, signed: signed, wake: e.wake, promises: promises, entered: j.entered,
 		ticks: make(chan time.Time, 4), asked: make(chan struct{}, 1), left: make(chan struct{}, 1), told: &e.told,
-		states: map[uint64]types.ViewAndSeq{}, spoke: map[uint64]uint64{}, wishes: map[uint64]uint64{}, claims: map[uint64]claim{}}
+		states: map[uint64]types.ViewAndSeq{}, spoke: map[uint64]uint64{}, wishes: map[uint64]uint64{}, claims: map[uint64]claim{},
+		order: newOrder()}
 	return e.serve(ctx, r, log)
 }
 
@@ -142,6 +143,7 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 		return err
 	}
 	e.readers.Go(r.assist)
+	e.readers.Go(r.putInOrder)
 	e.open(r)
 	e.cfg.Logger.Info("consensus is up", "validator", e.cfg.ID, "validators", len(r.Nodes()), "height", e.cfg.App.Head().Height)
 	r.pump(ctx, e.wake)

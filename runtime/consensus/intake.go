@@ -125,9 +125,14 @@ func (r *replica) read(from uint64, line <-chan *smartbftprotos.Message) {
 		case <-r.ctx.Done():
 			return
 		case m := <-line:
-			if !r.heard(from, m) && !r.heardHeight(from, m) {
-				r.heardWish(from, m)
+			if r.heard(from, m) || r.heardHeight(from, m) {
+				continue
+			}
+			r.heardWish(from, m)
+			if r.inOrder(from, m) {
 				r.take(from, m)
+			} else {
+				r.stale(from, m) // which notes how far the sender is
 			}
 		}
 	}

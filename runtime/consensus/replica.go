@@ -37,7 +37,8 @@ type replica struct {
 	ticks   chan time.Time // of the second ticker, and those that are made up
 	asked   chan struct{}  // capacity one; SmartBFT wants to know the others' views
 
-	left chan struct{} // capacity one; this validator has left a view
+	left  chan struct{} // capacity one; this validator has left a view
+	order *order
 
 	signing sync.Mutex // guards signed
 	signed  *signedFile

@@ -29,7 +29,7 @@ func testReplica(t *testing.T) (*replica, *app) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { signed.close() })
-	r := &replica{cfg: &cfg, log: cfg.Logger, chain: testChain, ctx: t.Context(), signed: signed,
+	r := &replica{cfg: &cfg, log: cfg.Logger, chain: testChain, ctx: t.Context(), signed: signed, order: newOrder(),
 		fail: func(err error) { t.Errorf("failed: %v", err) }}
 	return r, a
 }

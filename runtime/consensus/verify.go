@@ -37,6 +37,7 @@ func (r *replica) VerifyProposal(raw types.Proposal) ([]types.RequestInfo, error
 		err = r.promises.allow(p, &raw) // a view may have been left meanwhile
 	}
 	if err != nil {
+		r.order.refuse(&raw, r.cfg.App.Head().Height+1)
 		if r.ctx.Err() == nil {
 			r.log.Warn("refused a proposal", "leader", leader, "err", err)
 		}
