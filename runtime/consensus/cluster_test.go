@@ -141,10 +141,11 @@ func (v *node) Send(to uint64, message []byte) {
 		v.net.t.Error(err)
 	}
 	v.net.mu.Lock()
-	drop := v.net.drop != nil && v.net.drop(v.id, to, m)
+	from := v.id // when it arrives the node may have another
+	drop := v.net.drop != nil && v.net.drop(from, to, m)
 	v.net.mu.Unlock()
 	if !drop {
-		v.net.send(v.id, to, 0, func(r *running) { r.Handle(v.id, message) })
+		v.net.send(from, to, 0, func(r *running) { r.Handle(from, message) })
 	}
 }
 
