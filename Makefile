@@ -44,7 +44,7 @@ check: ## what must hold before a change lands (needs a C compiler for the race 
 	contracts/build.sh --check
 	contracts/build.sh --test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m ./...
-	$(GO) test ./cmd/postern -run Docs -rust
+	$(GO) test ./cmd/postern -run 'Docs|Campaign' -rust
 	$(MAKE) engines
 	@git diff --exit-code --stat || { echo "the checks changed files: commit or fix them"; exit 1; }
 

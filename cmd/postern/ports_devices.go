@@ -130,6 +130,7 @@ func (n *node) bringEvidence(ctx context.Context, device abi.Hash, statement []b
 		n.log.Debug("a device's signed report was not brought before the validators", "device", device, "err", err)
 		return
 	}
+	ctx = context.WithoutCancel(ctx) // the judgement ends the connection that the report came by
 	for _, contract := range d.Contracts {
 		args := chain.Evidence{Device: device, Contract: contract, Statement: statement}
 		if _, err := n.verdicts.Put(ctx, chain.OpEvidence, args.Append(nil)); err != nil {
