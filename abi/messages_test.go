@@ -333,7 +333,7 @@ func TestMessagesRefused(t *testing.T) {
 		{"receipt-request", "no record", []byte{0xa1, 2, 0xf5}, CodeBadArgument},
 		{"receipt-request", "not now", []byte{0xa2, 1, 5, 2, 0xf4}, CodeMalformed},
 		{"receipt-request", "offset 0", []byte{0xa2, 1, 5, 3, 0}, CodeMalformed},
-		{"receipt-request", "a number for now", []byte{0xa2, 1, 5, 2, 1}, CodeMalformed},
+		{"receipt-request", "a number where a bool stands", []byte{0xa2, 1, 5, 2, 1}, CodeMalformed},
 		{"part", "longer than the whole", AppendPart(nil, &Part{Bytes: []byte{1, 2}, Total: 1}), CodeMalformed},
 		{"sealed-page", "none and more", []byte{0xa2, 1, 0x80, 2, 0xf5}, CodeMalformed},
 		{"sealed-page", "more than there are", []byte{0xa2, 1, 0x9a, 0xff, 0xff, 0xff, 0xff, 2, 0xf4}, CodeMalformed},

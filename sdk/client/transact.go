@@ -59,7 +59,7 @@ var ErrKept = fmt.Errorf("the gateway keeps it for later: %w", abi.CodeTimeout)
 // SubmitWait hands in a signed transaction and waits until it is committed.
 // Its error is nil only if the outcome's code is abi.OK; if the transaction
 // stands in a block with another, it is an *OutcomeError, and ErrKept if the gateway
-// cannot bring it into one for now. A transaction that is committed already counts as just
+// cannot bring it into one at the moment. A transaction that is committed already counts as just
 // committed, so after abi.CodeTimeout or abi.CodeUnavailable a caller may ask
 // again with the same bytes.
 func (c *Client) SubmitWait(ctx context.Context, raw []byte) (*Committed, error) {
