@@ -32,8 +32,9 @@ type hookReceiver struct {
 // is read by "received N", which waits for that many events and prints them.
 func scriptReceiver(ts *testscript.TestScript, _ bool, _ []string) {
 	r := &hookReceiver{dir: ts.Getenv("WORK")}
-	s := httptest.NewServer(r)
-	r.url = s.URL + "/hook"
+	s := httptest.NewUnstartedServer(r)
+	r.url = "http://" + s.Listener.Addr().String() + "/hook"
+	s.Start()
 	ts.Defer(s.Close)
 	ts.Setenv("HOOK", r.url)
 	ts.Value("nodes").(*scriptNodes).receiver = r

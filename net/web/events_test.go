@@ -72,6 +72,10 @@ func (e *fakeEvents) block(contracts ...string) {
 	e.next = make(chan struct{})
 }
 
+// closeNotifyLimit is how long crypto/tls tries to say that it closes. Both ends
+// of a pipe may try at once, and neither reads then.
+const closeNotifyLimit = 6 * time.Second
+
 // eventServer runs a server over in-memory connections.
 func eventServer(t *testing.T, node Node, events Events) *http.Client {
 	lis := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -89,6 +93,7 @@ func eventServer(t *testing.T, node Node, events Events) *http.Client {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+		<-time.After(closeNotifyLimit)
 	})
 	return &http.Client{Transport: transport}
 }
