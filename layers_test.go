@@ -47,6 +47,7 @@ var layers = []layer{
 	{folder: "abi/cbor", only: []string{}},
 	{folder: "abi/chain", may: []string{"abi", "abi/cbor"}, only: []string{"github.com/oasisprotocol/curve25519-voi", "golang.org/x/mod"}},
 	{folder: "abi/certificate", may: []string{"abi", "abi/chain"}, only: []string{}},
+	{folder: "abi/schema", may: []string{"abi/cbor"}, only: []string{}},
 	{folder: "abi/sealed", may: []string{"abi", "abi/chain"}, only: []string{}},
 	{folder: "abi/proof", may: []string{"abi", "abi/cbor", "abi/chain"}, only: []string{"github.com/oasisprotocol/curve25519-voi", "golang.org/x/mod"}},
 	{folder: "sdk", may: []string{"abi"}, tests: []string{"net/gateway"}}, // a client is tested against a real gateway
