@@ -45,6 +45,8 @@ type Schema struct {
 	Events map[string]*Event
 	// Codes are those of refusals, Reasons those of decisions and verdicts.
 	Codes, Reasons map[uint16]Code
+
+	types *resolver
 }
 
 // Operation is a message of execute or query.
@@ -141,11 +143,11 @@ func Parse(src []byte) (*Schema, error) {
 }
 
 func (d *document) schema() (*Schema, error) {
-	s := &Schema{Name: d.Name, About: d.About, Events: map[string]*Event{}}
+	s := &Schema{Name: d.Name, About: d.About, Events: map[string]*Event{}, types: &resolver{texts: d.Types, done: map[string]*Type{}}}
 	if d.Name == "" || d.About == "" {
 		return nil, errors.New("name and about are required")
 	}
-	types := &resolver{texts: d.Types, done: map[string]*Type{}}
+	types := s.types
 	var err error
 	if d.Init != "" {
 		if s.Init, err = types.parse(d.Init); err != nil {
@@ -228,6 +230,10 @@ func (s *Schema) CodeNamed(name string) (uint16, bool) {
 	}
 	return 0, false
 }
+
+// Type is a type as the schema writes it: a basic one, one that it names, or one
+// built of these.
+func (s *Schema) Type(text string) (*Type, error) { return s.types.parse(text) }
 
 // Call makes a message of execute from its JSON: {"operation": {"field": value}},
 // "operation" where that has no fields, or the plain array of a message. Times

@@ -202,7 +202,7 @@ func TestParseScript(t *testing.T) {
 		{"call ann\n  gas > 5", "gas: write gas < N"},
 		{"call ann\n  no gas", "only \"no events\""},
 		{"call ann\n  aborted 70000", "a number up to 65535"},
-		{"call ann\n  aborted two", `"two" is no code of a contract`},
+		{"call ann\n  aborted two!", `"two!" is no code of a contract`},
 		{"wait soon", `"soon" is no duration, such as 90s`},
 		{"wait -1s", "time does not go back"},
 		{"state k 1", "write it in quotes"},

@@ -32,28 +32,31 @@ func (t *Trial) Repeat(ctx context.Context, s *Script, length time.Duration) (*B
 	if last == nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, ErrNotRepeatable)
 	}
-	p, err := t.play(ctx, s)
+	m, p, r, err := t.play(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	defer p.chain.Close()
-	if r := p.report; r.Failed() {
+	defer m.chain.Close()
+	if r.Failed() {
 		end := r.Steps[len(r.Steps)-1]
 		return nil, fmt.Errorf("%s:%d: %s: %v", s.Name, end.Line, end.Text, end.Failures)
 	}
 	b := &Bench{Step: last.text}
 	var times []time.Duration
 	for began := time.Now(); len(times) == 0 || time.Since(began) < length && len(times) < maxRuns; {
-		p.gas = 0
+		st, err := p.parse(last)
+		if err != nil {
+			return nil, err
+		}
 		at := time.Now()
-		if _, err := p.do(ctx, last); err != nil {
+		if _, err := p.do(ctx, st); err != nil {
 			return nil, err
 		}
 		times = append(times, time.Since(at))
 	}
 	slices.Sort(times)
-	b.Runs, b.Median, b.Gas = len(times), times[len(times)/2], p.gas
-	for _, e := range p.report.Entries {
+	b.Runs, b.Median, b.Gas = len(times), times[len(times)/2], m.gas
+	for _, e := range m.entries {
 		b.Pages = max(b.Pages, e.Pages)
 	}
 	return b, nil
@@ -61,11 +64,11 @@ func (t *Trial) Repeat(ctx context.Context, s *Script, length time.Duration) (*B
 
 // repeatable is the last step that can be run again and again, nil if there is
 // none.
-func (s *Script) repeatable() *step {
+func (s *Script) repeatable() *source {
 	for i := range slices.Backward(s.steps) {
-		switch st := &s.steps[i]; st.verb {
+		switch verb, _ := cut(s.steps[i].text); verb {
 		case "decide", "query", "call":
-			return st
+			return &s.steps[i]
 		}
 	}
 	return nil

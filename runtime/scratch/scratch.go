@@ -213,7 +213,7 @@ func (c *Chain) upload(ctx context.Context, by string, code []byte) (abi.Hash, e
 
 // activated runs a deployment or an upgrade and then the timer that it set,
 // whose outcome is the contract's own.
-func (c *Chain) activated(ctx context.Context, by string, op chain.Op, a argument) (chain.Outcome, error) {
+func (c *Chain) activated(ctx context.Context, by string, op chain.Op, a Args) (chain.Outcome, error) {
 	out, err := c.transact(ctx, by, op, a)
 	if err != nil || out.Code != abi.OK {
 		return out, err
@@ -274,18 +274,20 @@ func (c *Chain) Advance(ctx context.Context, d time.Duration) (outcomes []chain.
 
 // Get reads an entry of a contract's state.
 func (c *Chain) Get(contract string, key []byte) (value []byte, ok bool, err error) {
-	pairs, _, _, err := c.ledger.Scan(chain.StateKey(contract, key), nil, 1)
-	if err != nil || len(pairs) == 0 || string(pairs[0][0]) != string(chain.StateKey(contract, key)) {
+	return c.entry(chain.StateKey(contract, key))
+}
+
+// entry reads an entry of the whole state.
+func (c *Chain) entry(key []byte) (value []byte, ok bool, err error) {
+	pairs, _, _, err := c.ledger.Scan(key, nil, 1)
+	if err != nil || len(pairs) == 0 || string(pairs[0][0]) != string(key) {
 		return nil, false, err
 	}
 	return pairs[0][1], true, nil
 }
 
-// argument is the arguments of an operation.
-type argument interface{ Append([]byte) []byte }
-
 // must is transact for what a caller expects to succeed.
-func (c *Chain) must(ctx context.Context, by string, op chain.Op, a argument) error {
+func (c *Chain) must(ctx context.Context, by string, op chain.Op, a Args) error {
 	out, err := c.transact(ctx, by, op, a)
 	if err == nil && out.Code != abi.OK {
 		err = out.Code
@@ -294,7 +296,7 @@ func (c *Chain) must(ctx context.Context, by string, op chain.Op, a argument) er
 }
 
 // transact runs a transaction in a block of its own.
-func (c *Chain) transact(ctx context.Context, by string, op chain.Op, a argument) (chain.Outcome, error) {
+func (c *Chain) transact(ctx context.Context, by string, op chain.Op, a Args) (chain.Outcome, error) {
 	return c.sign(ctx, by, op, a.Append(nil))
 }
 
