@@ -11,6 +11,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // checkpointFile holds the head that was signed last, so that no other one of
@@ -179,8 +180,8 @@ func (l *Log) sign(last *chain.Anchored) (*signedHead, error) {
 	if anchor.Note, err = c.Sign(l.cfg.Signer); err != nil {
 		return nil, err
 	}
-	err = replace(l.files.disk, l.files.path(checkpointFile), anchor.Note)
-	if full(err) {
+	err = disk.Replace(l.files.disk, l.files.path(checkpointFile), anchor.Note)
+	if disk.Full(err) {
 		return nil, fmt.Errorf("%w: %w", abi.CodeLogUnavailable, err) // the old one is still in place
 	}
 	if err != nil {
@@ -201,7 +202,7 @@ func (l *Log) prune(anchored uint64) error {
 	f := &l.files
 	for bytes > l.cfg.Budget && len(f.segments) > 1 && f.segments[1].position <= anchored {
 		s := f.segments[0]
-		if err := f.disk.remove(f.path(s.name)); err != nil {
+		if err := f.disk.Remove(f.path(s.name)); err != nil {
 			return l.fail(fmt.Errorf("%w: pruning the decision log: %w", abi.CodeLogUnavailable, err))
 		}
 		f.segments = f.segments[1:]

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // TestAnchoredInTime: at most every minute, and each head continues the last.
 func TestAnchoredInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &fakeLedger{}
-		l := mustOpen(t, ledger.config(), newMemDisk())
+		l := mustOpen(t, ledger.config(), disktest.New())
 		ledger.log = l
 		stop := run(t, l)
 		for n := range 600 { // a decision a second
@@ -39,7 +40,7 @@ func TestAnchoredInTime(t *testing.T) {
 func TestReceiptWaitsForItsAnchor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &fakeLedger{}
-		l := mustOpen(t, ledger.config(), newMemDisk())
+		l := mustOpen(t, ledger.config(), disktest.New())
 		ledger.log = l
 		ledger.set(false, func() error { elapse(400 * time.Millisecond); return nil }) // as a block takes
 		stop := run(t, l)
@@ -73,7 +74,7 @@ func TestReceiptWaitsForItsAnchor(t *testing.T) {
 func TestNoAnchorNoReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &fakeLedger{}
-		l := mustOpen(t, ledger.config(), newMemDisk())
+		l := mustOpen(t, ledger.config(), disktest.New())
 		stop := run(t, l)
 		number := mustAppend(t, l, 1)
 		ledger.set(false, func() error { return abi.CodeMissingRole })
@@ -103,7 +104,7 @@ func TestNoAnchorNoReceipt(t *testing.T) {
 func TestRunEndsWhileItAnchors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ledger := &fakeLedger{hold: true}
-		l := mustOpen(t, ledger.config(), newMemDisk())
+		l := mustOpen(t, ledger.config(), disktest.New())
 		stop := run(t, l)
 		number := mustAppend(t, l, 1)
 		ctx, cancel := context.WithCancel(t.Context())

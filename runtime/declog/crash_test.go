@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // given is a decision that somebody was answered.
@@ -24,19 +25,19 @@ type given struct {
 func TestCrashAtEveryStep(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		for failAt := 1; ; failAt++ {
-			d, ledger := newMemDisk(), &fakeLedger{}
-			d.failAt, d.done = failAt, done
+			d, ledger := disktest.New(), &fakeLedger{}
+			d.FailAt, d.Done = failAt, done
 			var all []given
 			synctest.Test(t, func(t *testing.T) { all = untilFailure(t, ledger, d) })
 			for _, names := range []bool{false, true} {
 				for _, part := range []float64{0, 0.6, 1} {
 					what := fmt.Sprintf("step %d %v, names %v, part %v", failAt, done, names, part)
-					afterCrash(t, what, ledger, d.crash(names, part), all)
+					afterCrash(t, what, ledger, d.Crash(names, part), all)
 				}
 			}
-			if d.steps < failAt {
+			if d.Steps() < failAt {
 				if failAt < 40 {
-					t.Fatalf("the run has %d steps only", d.steps)
+					t.Fatalf("the run has %d steps only", d.Steps())
 				}
 				break
 			}
@@ -46,7 +47,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 
 // untilFailure appends, anchors, prunes, closes and opens again; segments are
 // small, so that new ones begin in between.
-func untilFailure(t *testing.T, ledger *fakeLedger, d *memDisk) (all []given) {
+func untilFailure(t *testing.T, ledger *fakeLedger, d *disktest.Disk) (all []given) {
 	cfg := ledger.config()
 	cfg.Budget, cfg.segment = 8<<10, 4<<10
 	n := 0
@@ -89,7 +90,7 @@ func untilFailure(t *testing.T, ledger *fakeLedger, d *memDisk) (all []given) {
 	return all
 }
 
-func afterCrash(t *testing.T, what string, ledger *fakeLedger, d *memDisk, all []given) {
+func afterCrash(t *testing.T, what string, ledger *fakeLedger, d *disktest.Disk, all []given) {
 	t.Helper()
 	after := &fakeLedger{anchored: ledger.anchored, heads: ledger.heads, height: ledger.height}
 	cfg := after.config()

@@ -3,7 +3,6 @@ package declog
 import (
 	"bufio"
 	"crypto/cipher"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,10 +12,11 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // maxSegmentHead bounds the first frame of a segment in bytes.
-const maxSegmentHead = frameHead + 256 + tileWidth*hashSize
+const maxSegmentHead = disk.FrameHead + 256 + tileWidth*hashSize
 
 // segment is a file of records.
 type segment struct {
@@ -28,7 +28,7 @@ type segment struct {
 
 // files is a log's folder. It reads; Log writes.
 type files struct {
-	disk     disk
+	disk     disk.Disk
 	dir      string
 	key      []byte
 	segments []*segment  // ascending
@@ -44,21 +44,21 @@ func levelName(level int) string { return fmt.Sprintf("level-%d.hashes", level) 
 
 // findSegments reads the heads of all segments.
 func (f *files) findSegments() error {
-	names, err := f.disk.list(f.dir)
+	list, err := f.disk.List(f.dir)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	for _, info := range list {
 		var position uint64
-		if n, _ := fmt.Sscanf(name, segmentName, &position); n != 1 || name != fmt.Sprintf(segmentName, position) {
+		if n, _ := fmt.Sscanf(info.Name, segmentName, &position); n != 1 || info.Name != fmt.Sprintf(segmentName, position) {
 			continue
 		}
-		s, err := f.openSegment(name)
+		s, err := f.openSegment(info.Name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.path(name), err)
+			return fmt.Errorf("%s: %w", f.path(info.Name), err)
 		}
 		if s.position != position {
-			return fmt.Errorf("%s begins at position %d: %w", f.path(name), s.position, abi.CodeMalformed)
+			return fmt.Errorf("%s begins at position %d: %w", f.path(info.Name), s.position, abi.CodeMalformed)
 		}
 		f.segments = append(f.segments, s)
 	}
@@ -66,7 +66,7 @@ func (f *files) findSegments() error {
 }
 
 func (f *files) openSegment(name string) (*segment, error) {
-	in, err := f.disk.open(f.path(name))
+	in, err := f.disk.Open(f.path(name))
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +79,15 @@ func (f *files) openSegment(name string) (*segment, error) {
 	if _, err := in.ReadAt(b, 0); err != nil && err != io.EOF {
 		return nil, err
 	}
-	body, err := readFrame(b)
-	if err != nil {
+	body, ok := framing.Read(b)
+	if !ok {
 		return nil, fmt.Errorf("its beginning is damaged: %w", abi.CodeMalformed) // it is renamed into place when it is whole
 	}
 	h, err := parseHead(body)
 	if err != nil {
 		return nil, fmt.Errorf("its beginning: %w", err)
 	}
-	return &segment{head: h, name: name, start: int64(frameHead + len(body)), end: size}, nil
+	return &segment{head: h, name: name, start: int64(disk.FrameHead + len(body)), end: size}, nil
 }
 
 // frames reads the frames of a part of a file one after another.
@@ -108,26 +108,27 @@ func (s *frames) next() ([]byte, error) {
 	if s.at == s.end {
 		return nil, io.EOF
 	}
-	head, err := s.r.Peek(frameHead)
+	head, err := s.r.Peek(disk.FrameHead)
 	if err == io.EOF {
 		return nil, errFrame
 	}
 	if err != nil {
 		return nil, err
 	}
-	n := int64(binary.BigEndian.Uint32(head[len(frameMagic):]))
-	if string(head[:len(frameMagic)]) != frameMagic || n > maxBody || s.at+int64(frameHead)+n > s.end {
+	n, ok := framing.Length(head)
+	if !ok || s.at+int64(disk.FrameHead+n) > s.end {
 		return nil, errFrame
 	}
-	s.body = slices.Grow(s.body[:0], frameHead+int(n))[:frameHead+int(n)]
+	s.body = slices.Grow(s.body[:0], disk.FrameHead+n)[:disk.FrameHead+n]
 	if _, err := io.ReadFull(s.r, s.body); err != nil {
 		return nil, err
 	}
-	body, err := readFrame(s.body)
-	if err == nil {
-		s.at += int64(len(s.body))
+	body, ok := framing.Read(s.body)
+	if !ok {
+		return nil, errFrame
 	}
-	return body, err
+	s.at += int64(len(s.body))
+	return body, nil
 }
 
 // errStop ends a walk early.
@@ -136,7 +137,7 @@ var errStop = errors.New("stop")
 // batches hands on the batches of a segment in their order. Records come with
 // those that want says yes to.
 func (f *files) batches(s *segment, want func(*batch) bool, do func(*batch) error) error {
-	in, err := f.disk.open(f.path(s.name))
+	in, err := f.disk.Open(f.path(s.name))
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (f *files) source(level int, index uint64) ([]tlog.Hash, error) {
 		return f.leaves(index)
 	}
 	b := make([]byte, tileWidth*hashSize)
-	in, err := f.disk.open(f.path(levelName(level)))
+	in, err := f.disk.Open(f.path(levelName(level)))
 	if err != nil {
 		return nil, err
 	}

@@ -4,236 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
-	"io"
-	"io/fs"
 	"log/slog"
-	"maps"
-	"path/filepath"
-	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
-
-// memDisk keeps apart what is synced and what is not, as a disk does when the
-// power goes.
-type memDisk struct {
-	mu      sync.Mutex
-	names   map[string]*memFile // guarded by mu
-	durable map[string]*memFile // names as last synced; guarded by mu
-	steps   int                 // writing operations so far; guarded by mu
-	used    int                 // bytes in files; guarded by mu
-	syncs   int                 // of files; guarded by mu
-
-	// failAt is the operation that fails, with all after it; 0 is none. With
-	// done it has its effect nevertheless.
-	failAt int
-	done   bool
-	room   int           // bytes that the files may have; 0 is any number
-	gate   chan struct{} // not nil: each sync takes one
-}
-
-type memFile struct {
-	disk   *memDisk
-	data   []byte
-	synced []byte
-}
-
-var errDisk = errors.New("the disk failed")
-
-func newMemDisk() *memDisk {
-	return &memDisk{names: map[string]*memFile{}, durable: map[string]*memFile{}}
-}
-
-// step does one operation, or fails.
-func (d *memDisk) step(do func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.steps++
-	if d.failAt != 0 && d.steps >= d.failAt {
-		if d.done && d.steps == d.failAt {
-			do()
-		}
-		return errDisk
-	}
-	return do()
-}
-
-// synced is how many syncs of files there were.
-func (d *memDisk) synced() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.syncs
-}
-
-// written is how many writing operations there were.
-func (d *memDisk) written() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.steps
-}
-
-// leave makes the disk have room for some more bytes only.
-func (d *memDisk) leave(room int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.room = d.used + room
-}
-
-// fail makes one of the next operations fail, and all after it.
-func (d *memDisk) fail(after int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.failAt = d.steps + after
-}
-
-func (d *memDisk) mkdir(string) error { return nil }
-
-func (d *memDisk) list(dir string) (names []string, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for path := range d.names {
-		if filepath.Dir(path) == dir {
-			names = append(names, filepath.Base(path))
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func (d *memDisk) open(path string) (file, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f, ok := d.names[path]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return f, nil
-}
-
-func (d *memDisk) create(path string) (file, error) {
-	f := &memFile{disk: d}
-	return f, d.step(func() error {
-		if old := d.names[path]; old != nil {
-			d.used -= len(old.data)
-		}
-		d.names[path] = f
-		return nil
-	})
-}
-
-func (d *memDisk) rename(from, to string) error {
-	return d.step(func() error {
-		if old := d.names[to]; old != nil {
-			d.used -= len(old.data)
-		}
-		d.names[to] = d.names[from]
-		delete(d.names, from)
-		return nil
-	})
-}
-
-func (d *memDisk) remove(path string) error {
-	return d.step(func() error {
-		d.used -= len(d.names[path].data)
-		delete(d.names, path)
-		return nil
-	})
-}
-
-func (d *memDisk) syncDir(string) error {
-	return d.step(func() error {
-		d.durable = maps.Clone(d.names)
-		return nil
-	})
-}
-
-// WriteAt writes as much as there is room for.
-func (f *memFile) WriteAt(b []byte, at int64) (n int, err error) {
-	return len(b), f.disk.step(func() error {
-		grow := max(0, int(at)+len(b)-len(f.data))
-		if d := f.disk; d.room > 0 && d.used+grow > d.room {
-			b, grow, err = b[:0], 0, syscall.ENOSPC
-		}
-		f.disk.used += grow
-		if len(b) > 0 {
-			f.data = append(f.data, make([]byte, grow)...)
-			copy(f.data[at:], b)
-		}
-		return err
-	})
-}
-
-func (f *memFile) ReadAt(b []byte, at int64) (int, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if at >= int64(len(f.data)) {
-		return 0, io.EOF
-	}
-	n := copy(b, f.data[at:])
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (f *memFile) Size() (int64, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	return int64(len(f.data)), nil
-}
-
-func (f *memFile) Truncate(size int64) error {
-	return f.disk.step(func() error {
-		f.disk.used -= len(f.data) - int(size)
-		f.data = f.data[:size]
-		return nil
-	})
-}
-
-func (f *memFile) Sync() error {
-	if f.disk.gate != nil {
-		<-f.disk.gate
-	}
-	return f.disk.step(func() error {
-		f.synced = bytes.Clone(f.data)
-		f.disk.syncs++
-		return nil
-	})
-}
-
-func (f *memFile) Close() error { return nil }
-
-// crash is the disk as it is found afterwards: of names and of bytes that were
-// not synced, everything is there or nothing, or a part of the bytes.
-func (d *memDisk) crash(names bool, part float64) *memDisk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	found := newMemDisk()
-	from := d.durable
-	if names {
-		from = d.names
-	}
-	for name, f := range from {
-		b := bytes.Clone(f.synced)
-		if more := len(f.data) - len(b); more > 0 {
-			b = append(b, f.data[len(b):len(b)+int(part*float64(more))]...)
-		}
-		if part == 1 {
-			b = bytes.Clone(f.data)
-		}
-		g := &memFile{disk: found, data: b, synced: bytes.Clone(b)}
-		found.names[name], found.durable[name] = g, g
-		found.used += len(b)
-	}
-	return found
-}
 
 type testKey struct{ ed25519.PrivateKey }
 
@@ -356,7 +136,7 @@ func decision(n int) *proof.Record {
 	}
 }
 
-func mustOpen(t testing.TB, cfg Config, d disk) *Log {
+func mustOpen(t testing.TB, cfg Config, d disk.Disk) *Log {
 	t.Helper()
 	l, err := open(cfg, d)
 	if err != nil {

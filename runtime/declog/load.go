@@ -1,7 +1,6 @@
 package declog
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +56,7 @@ func (f *files) edge(s *segment) (*tree, error) {
 
 // levelEnd reads the tile of a level that is not whole when it has n hashes.
 func (f *files) levelEnd(level int, n uint64) ([]byte, error) {
-	in, err := f.disk.open(f.path(levelName(level)))
+	in, err := f.disk.Open(f.path(levelName(level)))
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func (f *files) levelEnd(level int, n uint64) ([]byte, error) {
 // damage says that it is no crash's.
 func (f *files) cut() (torn int64, err error) {
 	s := f.last()
-	in, err := f.disk.open(f.path(s.name))
+	in, err := f.disk.Open(f.path(s.name))
 	if err != nil {
 		return 0, err
 	}
@@ -93,23 +92,9 @@ func (f *files) cut() (torn int64, err error) {
 	if _, err := in.ReadAt(rest, walk.at); err != nil && err != io.EOF {
 		return 0, err
 	}
-	if next := findFrame(rest[1:]); next >= 0 {
+	if next := framing.Find(rest[1:]); next >= 0 {
 		return 0, fmt.Errorf("%s is damaged at byte %d, and byte %d goes on: %w", f.path(s.name), walk.at, walk.at+1+int64(next), abi.CodeBadProof)
 	}
 	s.end = walk.at
 	return int64(len(rest)), nil
-}
-
-// findFrame is where the next whole frame begins, -1 if there is none.
-func findFrame(b []byte) int {
-	for at := 0; ; at++ {
-		i := bytes.Index(b[at:], []byte(frameMagic))
-		if i < 0 {
-			return -1
-		}
-		at += i
-		if _, err := readFrame(b[at:]); err == nil {
-			return at
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // Config is what a Log works with. Everything but Budget and
@@ -123,7 +124,7 @@ type Log struct {
 
 // out is the file that is written.
 type out struct {
-	file    file
+	file    disk.File
 	cipher  cipher.AEAD
 	written int      // hashes of files.fresh that are in the files of the levels
 	pending *writing // what is being written; it stays when the disk is full
@@ -134,9 +135,9 @@ type out struct {
 // cut, and what may be missing is recorded as a gap. It refuses a log that is
 // damaged or was changed, an older copy than it has signed, and one of another
 // chain, account or key.
-func Open(cfg Config) (*Log, error) { return open(cfg, osDisk{}) }
+func Open(cfg Config) (*Log, error) { return open(cfg, disk.OS{}) }
 
-func open(cfg Config, d disk) (*Log, error) {
+func open(cfg Config, d disk.Disk) (*Log, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

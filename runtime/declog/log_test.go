@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // run runs a log until stop is called, which returns what Run did; it must be
@@ -38,7 +39,7 @@ func check(t *testing.T, item *Item, err error, number uint64, n int) {
 }
 
 func TestAppendAndRead(t *testing.T) {
-	d, ledger := newMemDisk(), &fakeLedger{}
+	d, ledger := disktest.New(), &fakeLedger{}
 	l := mustOpen(t, ledger.config(), d)
 	for n := 1; n <= 700; n++ {
 		if number := mustAppend(t, l, n); number != uint64(n) {
@@ -55,7 +56,7 @@ func TestAppendAndRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = mustOpen(t, ledger.config(), d.crash(false, 0))
+	l = mustOpen(t, ledger.config(), d.Crash(false, 0))
 	for _, n := range []int{1, 2, 255, 256, 257, 512, 699, 700} {
 		item, err := l.find(uint64(n))
 		check(t, item, err, uint64(n), n)
@@ -77,10 +78,10 @@ func TestAppendAndRead(t *testing.T) {
 // within 50 ms.
 func TestSyncedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, ledger := newMemDisk(), &fakeLedger{}
+		d, ledger := disktest.New(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		stop := run(t, l)
-		before := d.synced()
+		before := d.Syncs()
 		for n := range 100 {
 			start := time.Now()
 			mustAppend(t, l, n)
@@ -88,13 +89,13 @@ func TestSyncedInTime(t *testing.T) {
 				t.Fatal("Append waited")
 			}
 		}
-		if synctest.Wait(); d.synced() != before {
+		if synctest.Wait(); d.Syncs() != before {
 			t.Error("each record is synced by itself")
 		}
 		elapse(50 * time.Millisecond)
 		synctest.Wait()
-		if s := l.Stats(); s.Waiting != 0 || s.Records != 100 || d.synced() != before+1 {
-			t.Errorf("after 50 ms: %+v, %d syncs", s, d.synced()-before)
+		if s := l.Stats(); s.Waiting != 0 || s.Records != 100 || d.Syncs() != before+1 {
+			t.Errorf("after 50 ms: %+v, %d syncs", s, d.Syncs()-before)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -105,16 +106,16 @@ func TestSyncedInTime(t *testing.T) {
 // TestIdleWritesNothing for an hour, once all is anchored.
 func TestIdleWritesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, ledger := newMemDisk(), &fakeLedger{}
+		d, ledger := disktest.New(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		ledger.log = l
 		stop := run(t, l)
 		mustAppend(t, l, 1)
 		elapse(2 * time.Minute)
-		steps := d.written()
+		steps := d.Steps()
 		elapse(time.Hour)
-		if d.written() != steps || len(ledger.heads) != 1 {
-			t.Errorf("%d writes, %d anchors", d.written()-steps, len(ledger.heads))
+		if d.Steps() != steps || len(ledger.heads) != 1 {
+			t.Errorf("%d writes, %d anchors", d.Steps()-steps, len(ledger.heads))
 		}
 		stop()
 	})
@@ -124,10 +125,10 @@ func TestIdleWritesNothing(t *testing.T) {
 // they are refused.
 func TestSlowDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, ledger := newMemDisk(), &fakeLedger{}
+		d, ledger := disktest.New(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		stop := run(t, l)
-		d.gate = make(chan struct{}) // before anything waits for a sync
+		d.Gate = make(chan struct{}) // before anything waits for a sync
 		for n := range maxWaiting {
 			mustAppend(t, l, n)
 		}
@@ -146,7 +147,7 @@ func TestSlowDisk(t *testing.T) {
 			taken <- number
 		}()
 		synctest.Wait()
-		close(d.gate)
+		close(d.Gate)
 		if number := <-taken; number != maxWaiting+1 {
 			t.Errorf("who waited got %d", number)
 		}
@@ -159,7 +160,7 @@ func TestSlowDisk(t *testing.T) {
 // TestGreatRequestsAreBounded in bytes as well.
 func TestGreatRequestsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := mustOpen(t, (&fakeLedger{}).config(), newMemDisk())
+		l := mustOpen(t, (&fakeLedger{}).config(), disktest.New())
 		r := decision(1)
 		r.Request = make([]byte, maxRequest)
 		n := 0
@@ -187,12 +188,12 @@ func TestGreatRequestsAreBounded(t *testing.T) {
 // lost, and it goes on when there is room.
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, ledger := newMemDisk(), &fakeLedger{}
+		d, ledger := disktest.New(), &fakeLedger{}
 		l := mustOpen(t, ledger.config(), d)
 		stop := run(t, l)
 		mustAppend(t, l, 1)
 		elapse(time.Second)
-		d.leave(100)
+		d.Leave(100)
 		mustAppend(t, l, 2) // answered before anybody could know
 		elapse(time.Second)
 		start := time.Now()
@@ -205,7 +206,7 @@ func TestFullDisk(t *testing.T) {
 		if _, err := l.Receipt(t.Context(), 1, true); !errors.Is(err, abi.CodeLogUnavailable) {
 			t.Errorf("a receipt: %v", err)
 		}
-		d.leave(1 << 30)
+		d.Leave(1 << 30)
 		elapse(2 * retryFull)
 		if number := mustAppend(t, l, 3); number != 3 {
 			t.Errorf("it goes on with %d", number)
@@ -227,16 +228,16 @@ func TestFullDisk(t *testing.T) {
 // TestFullDiskWhileAnchoring: without room for a head there is no anchor, but
 // what there is room for is still decided.
 func TestFullDiskWhileAnchoring(t *testing.T) {
-	d, ledger := newMemDisk(), &fakeLedger{}
+	d, ledger := disktest.New(), &fakeLedger{}
 	l := mustOpen(t, ledger.config(), d)
 	mustAppend(t, l, 1)
 	mustFlush(t, l)
-	d.leave(300) // less than a head takes
+	d.Leave(300) // less than a head takes
 	if err := l.anchorHead(t.Context()); !errors.Is(err, abi.CodeLogUnavailable) {
 		t.Errorf("anchored: %v", err)
 	}
 	mustAppend(t, l, 2)
-	d.leave(1 << 30)
+	d.Leave(1 << 30)
 	if err := l.anchorHead(t.Context()); err != nil || len(ledger.heads) != 1 || ledger.heads[0].Size != 2 {
 		t.Errorf("with room again: %+v, %v", ledger.heads, err)
 	}
@@ -247,20 +248,20 @@ func TestFullDiskWhileAnchoring(t *testing.T) {
 func TestFailedDiskIsFatal(t *testing.T) {
 	for _, step := range []int{1, 2} { // the write, and its sync
 		synctest.Test(t, func(t *testing.T) {
-			d := newMemDisk()
+			d := disktest.New()
 			l := mustOpen(t, (&fakeLedger{}).config(), d)
 			ended := make(chan error, 1)
 			go func() { ended <- l.Run(t.Context()) }()
-			d.fail(step)
+			d.Fail(step)
 			mustAppend(t, l, 1)
-			if err := <-ended; !errors.Is(err, errDisk) || !errors.Is(err, abi.CodeLogUnavailable) {
+			if err := <-ended; !errors.Is(err, disktest.ErrFailed) || !errors.Is(err, abi.CodeLogUnavailable) {
 				t.Errorf("Run: %v", err)
 			}
-			d.fail(1 << 30)
+			d.Fail(1 << 30)
 			if _, err := l.Append(t.Context(), decision(2)); !errors.Is(err, abi.CodeLogUnavailable) {
 				t.Errorf("Append: %v", err)
 			}
-			if err := l.Run(t.Context()); !errors.Is(err, errDisk) {
+			if err := l.Run(t.Context()); !errors.Is(err, disktest.ErrFailed) {
 				t.Errorf("Run again: %v", err)
 			}
 			if err := l.Close(); err != nil {
@@ -273,7 +274,7 @@ func TestFailedDiskIsFatal(t *testing.T) {
 // TestCrashLeavesAGap that covers every number that was given out and is gone;
 // none is given out again.
 func TestCrashLeavesAGap(t *testing.T) {
-	d, ledger := newMemDisk(), &fakeLedger{}
+	d, ledger := disktest.New(), &fakeLedger{}
 	l := mustOpen(t, ledger.config(), d)
 	for n := 1; n <= 10; n++ {
 		mustAppend(t, l, n)
@@ -282,7 +283,7 @@ func TestCrashLeavesAGap(t *testing.T) {
 	for n := 11; n <= 20; n++ {
 		mustAppend(t, l, n)
 	}
-	l = mustOpen(t, ledger.config(), d.crash(true, 1))
+	l = mustOpen(t, ledger.config(), d.Crash(true, 1))
 	next := mustAppend(t, l, 30)
 	if next <= 20 {
 		t.Fatalf("number %d is given out twice", next)

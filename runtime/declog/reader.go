@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // Reader reads a log as it was when it was opened. The log may be written and
@@ -19,9 +20,9 @@ type Reader struct {
 
 // OpenReader opens the log in a folder for reading. The error is that of a
 // missing file if there is none.
-func OpenReader(dir string, key []byte) (*Reader, error) { return openReader(dir, key, osDisk{}) }
+func OpenReader(dir string, key []byte) (*Reader, error) { return openReader(dir, key, disk.OS{}) }
 
-func openReader(dir string, key []byte, d disk) (*Reader, error) {
+func openReader(dir string, key []byte, d disk.Disk) (*Reader, error) {
 	r := &Reader{files: files{disk: d, dir: dir, key: key}}
 	if err := r.open(); err != nil {
 		return nil, fmt.Errorf("reading the decision log in %s: %w", dir, err)
@@ -108,7 +109,7 @@ func (r *Reader) Receipt(number uint64, e *proof.Entry, steps []proof.Step) (*pr
 
 // Checkpoint is the head that was signed last, nil if none was.
 func (r *Reader) Checkpoint() ([]byte, error) {
-	b, err := readAll(r.files.disk, r.files.path(checkpointFile), proof.MaxCheckpoint)
+	b, err := disk.ReadFile(r.files.disk, r.files.path(checkpointFile), proof.MaxCheckpoint)
 	if notThere(err) {
 		return nil, nil
 	}

@@ -7,13 +7,14 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // recover reads the folder and makes it one that can be written; the caller
 // holds writing.
 func (l *Log) recover() error {
 	f := &l.files
-	if err := f.disk.mkdir(f.dir); err != nil {
+	if err := f.disk.MkdirAll(f.dir); err != nil {
 		return err
 	}
 	if err := f.findSegments(); err != nil {
@@ -60,7 +61,7 @@ func (l *Log) cutTail() error {
 		return err
 	}
 	s := l.files.last()
-	if l.out.file, err = l.files.disk.open(l.files.path(s.name)); err != nil {
+	if l.out.file, err = l.files.disk.Open(l.files.path(s.name)); err != nil {
 		return err
 	}
 	if l.out.cipher, err = sealer(l.cfg.Key, s.salt); err != nil || torn == 0 {
@@ -84,7 +85,7 @@ func (l *Log) checkOwner() error {
 
 // checkHead checks that the log is the one whose head was signed last.
 func (l *Log) checkHead() error {
-	signed, err := readAll(l.files.disk, l.files.path(checkpointFile), proof.MaxCheckpoint)
+	signed, err := disk.ReadFile(l.files.disk, l.files.path(checkpointFile), proof.MaxCheckpoint)
 	if notThere(err) {
 		return nil
 	}

@@ -10,19 +10,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
-// A segment is a file of frames:
-//
-//	magic (4) | length of body (4) | CRC-32C of length and body (4) | body
-//
-// Integers are big-endian. The body of the first frame is the segment's head.
+// A segment is a file of frames. Integers are big-endian. The body of the first frame is the segment's head.
 // Every other body holds records, one frame a sync:
 //
 //	position of the first record (8) | its number (8) | how many (4) |
@@ -34,18 +30,16 @@ import (
 // first up to its next. No number at or above reserved is given out before the
 // next frame is synced. What stands before the ciphertext is authenticated by it.
 const (
-	frameMagic  = "pLg1"
-	frameHead   = len(frameMagic) + 8
 	batchHead   = 8 + 8 + 4 + 8
 	nonceSize   = 12
 	tagSize     = 16
-	maxBody     = 8 << 20 // bytes; twice what may wait for a sync, see maxWaiting
 	saltSize    = 16
 	keyPurpose  = "postern decision log 1"
 	segmentName = "%020d.records"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// framing bounds a body by twice what may wait for a sync, see maxWaiting.
+var framing = disk.Framing{Magic: "pLg1", Limit: 8 << 20}
 
 // errFrame says that no whole frame stands at a place.
 var errFrame = errors.New("no whole frame")
@@ -135,39 +129,6 @@ func sealer(master []byte, salt [saltSize]byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-func appendFrame(b, body []byte) []byte {
-	start := len(b)
-	b = append(append(b, make([]byte, frameHead)...), body...)
-	frame(b[start:])
-	return b
-}
-
-// frame fills in the head of a frame, whose body stands behind it already.
-func frame(b []byte) {
-	copy(b, frameMagic)
-	length, body := b[len(frameMagic):len(frameMagic)+4], b[frameHead:]
-	binary.BigEndian.PutUint32(length, uint32(len(body)))
-	sum := crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, body)
-	binary.BigEndian.PutUint32(b[len(frameMagic)+4:], sum)
-}
-
-// readFrame returns the body of the frame at the start of b.
-func readFrame(b []byte) ([]byte, error) {
-	if len(b) < frameHead || string(b[:len(frameMagic)]) != frameMagic {
-		return nil, errFrame
-	}
-	length := b[len(frameMagic) : len(frameMagic)+4]
-	n := uint64(binary.BigEndian.Uint32(length))
-	if n > maxBody || uint64(len(b)-frameHead) < n {
-		return nil, errFrame
-	}
-	body := b[frameHead : frameHead+int(n)]
-	if crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, body) != binary.BigEndian.Uint32(b[len(frameMagic)+4:frameHead]) {
-		return nil, errFrame
-	}
-	return body, nil
-}
-
 // batch is a frame of records.
 type batch struct {
 	position uint64
@@ -187,12 +148,12 @@ func (b *batch) appendHead(to []byte) []byte {
 
 // seal makes the frame of a batch in the room of another one.
 func (b *batch) seal(room []byte, c cipher.AEAD) []byte {
-	const nonceAt, sealedAt = frameHead + batchHead, frameHead + batchHead + nonceSize
-	out := slices.Grow(room[:0], sealedAt+len(b.records)+tagSize)[:frameHead]
+	const nonceAt, sealedAt = disk.FrameHead + batchHead, disk.FrameHead + batchHead + nonceSize
+	out := slices.Grow(room[:0], sealedAt+len(b.records)+tagSize)[:disk.FrameHead]
 	out = b.appendHead(out)[:sealedAt]
 	rand.Read(out[nonceAt:])
-	out = c.Seal(out, out[nonceAt:], b.records, out[frameHead:nonceAt])
-	frame(out)
+	out = c.Seal(out, out[nonceAt:], b.records, out[disk.FrameHead:nonceAt])
+	framing.Fill(out)
 	return out
 }
 

@@ -51,9 +51,9 @@ func TestBatchIsAuthentic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := readFrame(sampleBatch().seal(nil, c))
-	if err != nil {
-		t.Fatal(err)
+	body, ok := framing.Read(sampleBatch().seal(nil, c))
+	if !ok {
+		t.Fatal("no frame")
 	}
 	if b, err := parseBatch(body, c); err != nil || b.next != 14 {
 		t.Fatalf("%+v, %v", b, err)
@@ -79,9 +79,9 @@ func TestBatchIsAuthentic(t *testing.T) {
 	} {
 		b := sampleBatch()
 		change(b)
-		body, err := readFrame(b.seal(nil, c))
-		if err != nil {
-			t.Fatal(err)
+		body, ok := framing.Read(b.seal(nil, c))
+		if !ok {
+			t.Fatal("no frame")
 		}
 		if _, err := parseBatch(body, c); !errors.Is(err, abi.CodeMalformed) {
 			t.Errorf("%s: %v", name, err)
@@ -95,12 +95,12 @@ func FuzzFrame(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(sampleBatch().seal(nil, c))
-	f.Add(appendFrame(nil, sampleHead().append(nil)))
+	f.Add(framing.Append(nil, sampleHead().append(nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		body, err := readFrame(b)
-		if err != nil {
+		body, ok := framing.Read(b)
+		if !ok {
 			body = b
-		} else if !bytes.HasPrefix(b, appendFrame(nil, body)) {
+		} else if !bytes.HasPrefix(b, framing.Append(nil, body)) {
 			t.Fatalf("%x has another form", b)
 		}
 		if h, err := parseHead(body); err == nil && !bytes.Equal(h.append(nil), body) {

@@ -10,13 +10,15 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // anchoredLog is a log of several segments and tiles, closed in order, of which
 // the ledger has a head.
-func anchoredLog(t testing.TB, records int) (*memDisk, *fakeLedger) {
+func anchoredLog(t testing.TB, records int) (*disktest.Disk, *fakeLedger) {
 	t.Helper()
-	d, ledger := newMemDisk(), &fakeLedger{}
+	d, ledger := disktest.New(), &fakeLedger{}
 	cfg := ledger.config()
 	cfg.segment = 32 << 10
 	l := mustOpen(t, cfg, d)
@@ -37,7 +39,7 @@ func anchoredLog(t testing.TB, records int) (*memDisk, *fakeLedger) {
 
 // forge rewrites the decision with a number, as somebody can who has the key of
 // the log; with all, also every hash above it in the files.
-func forge(t *testing.T, d *memDisk, number uint64, all bool) {
+func forge(t *testing.T, d *disktest.Disk, number uint64, all bool) {
 	t.Helper()
 	r, err := openReader("/home/log", testSecret, d)
 	if err != nil {
@@ -51,7 +53,10 @@ func forge(t *testing.T, d *memDisk, number uint64, all bool) {
 		return
 	}
 	for _, h := range f.fresh {
-		d.names[f.path(levelName(h.level))].WriteAt(h.hash[:], int64(h.index)*hashSize)
+		path := f.path(levelName(h.level))
+		hashes := d.Data(path)
+		copy(hashes[h.index*hashSize:], h.hash[:])
+		d.Put(path, hashes)
 	}
 }
 
@@ -70,7 +75,7 @@ func forgeSegment(t *testing.T, f *files, s *segment, number uint64, all bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := appendFrame(nil, h.append(nil))
+	out := framing.Append(nil, h.append(nil))
 	err = f.batches(s, func(*batch) bool { return true }, func(b *batch) error {
 		var records []byte
 		err := b.each(func(it *Item) error {
@@ -88,11 +93,11 @@ func forgeSegment(t *testing.T, f *files, s *segment, number uint64, all bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := f.disk.(*memDisk)
-	d.names[f.path(s.name)] = &memFile{disk: d, data: out, synced: out}
+	d := f.disk.(*disktest.Disk)
+	d.Put(f.path(s.name), out)
 }
 
-func verifyLog(t *testing.T, d disk, heads []Head) error {
+func verifyLog(t *testing.T, d disk.Disk, heads []Head) error {
 	t.Helper()
 	r, err := openReader("/home/log", testSecret, d)
 	if err != nil {
@@ -137,15 +142,29 @@ func TestRewrittenRecordIsCaught(t *testing.T) {
 // then is other than what was recorded.
 func TestFlippedBytes(t *testing.T) {
 	d, ledger := anchoredLog(t, 300)
-	for name := range d.names {
-		for at := 0; at < len(d.names[name].data); at += 97 {
-			bad := d.crash(true, 1)
-			bad.names[name].data[at] ^= 0x20
+	for _, name := range d.Paths() {
+		for at := 0; at < len(d.Data(name)); at += 97 {
+			bad := d.Crash(true, 1)
+			flip(bad, name, at, 0x20)
 			err := verifyLog(t, bad, ledger.heads)
 			if err == nil && !strings.HasSuffix(name, checkpointFile) && !harmless(name, at) {
 				t.Fatalf("a flip at %d of %s is not found", at, name)
 			}
 		}
+	}
+}
+
+// flip changes bits of a byte of a file.
+func flip(d *disktest.Disk, path string, at int, bits byte) {
+	b := d.Data(path)
+	b[at] ^= bits
+	d.Put(path, b)
+}
+
+// remove takes a file away.
+func remove(d *disktest.Disk, path string) {
+	if err := d.Remove(path); err != nil {
+		panic(err)
 	}
 }
 
@@ -161,20 +180,25 @@ func TestOtherLogsAreRefused(t *testing.T) {
 	older, _ := anchoredLog(t, 300)
 	for name, c := range map[string]struct {
 		config func(*Config)
-		disk   func(*memDisk)
+		disk   func(*disktest.Disk)
 	}{
 		"another account": {config: func(c *Config) { c.Account = abi.Hash{1} }},
 		"another chain":   {config: func(c *Config) { c.Chain = abi.Hash{1} }},
 		"another key":     {config: func(c *Config) { c.Key = bytes.Repeat([]byte{6}, KeySize) }},
-		"an older copy": {disk: func(d *memDisk) {
-			d.names = older.crash(true, 1).names
-			d.names["/home/log/checkpoint"] = good.names["/home/log/checkpoint"]
+		"an older copy": {disk: func(d *disktest.Disk) {
+			for _, path := range d.Paths() {
+				remove(d, path)
+			}
+			for _, path := range older.Paths() {
+				d.Put(path, older.Data(path))
+			}
+			d.Put("/home/log/checkpoint", good.Data("/home/log/checkpoint"))
 		}},
-		"no hashes of tiles":      {disk: func(d *memDisk) { delete(d.names, "/home/log/level-1.hashes") }},
-		"another log's hashes":    {disk: func(d *memDisk) { d.names["/home/log/level-1.hashes"].data[0] ^= 1 }},
-		"a checkpoint of nothing": {disk: func(d *memDisk) { d.names["/home/log/checkpoint"].data = []byte("x") }},
+		"no hashes of tiles":      {disk: func(d *disktest.Disk) { remove(d, "/home/log/level-1.hashes") }},
+		"another log's hashes":    {disk: func(d *disktest.Disk) { flip(d, "/home/log/level-1.hashes", 0, 1) }},
+		"a checkpoint of nothing": {disk: func(d *disktest.Disk) { d.Put("/home/log/checkpoint", []byte("x")) }},
 	} {
-		d, cfg := good.crash(true, 1), ledger.config()
+		d, cfg := good.Crash(true, 1), ledger.config()
 		if c.config != nil {
 			c.config(&cfg)
 		}
@@ -191,7 +215,7 @@ func TestOtherLogsAreRefused(t *testing.T) {
 // the ledger knows.
 func TestLostLogIsNotAnchored(t *testing.T) {
 	_, ledger := anchoredLog(t, 10)
-	l := mustOpen(t, ledger.config(), newMemDisk())
+	l := mustOpen(t, ledger.config(), disktest.New())
 	number := mustAppend(t, l, 1)
 	if err := l.anchorHead(t.Context()); !errors.Is(err, abi.CodeLogConflict) {
 		t.Errorf("anchored: %v", err)
@@ -237,7 +261,7 @@ func TestForgedReceipts(t *testing.T) {
 // TestPrune: what is anchored goes when there is more than the budget, and what
 // is left can still be read, proved, verified and continued.
 func TestPrune(t *testing.T) {
-	d, ledger := newMemDisk(), &fakeLedger{}
+	d, ledger := disktest.New(), &fakeLedger{}
 	cfg := ledger.config()
 	cfg.segment, cfg.Budget = 16<<10, 64<<10
 	l := mustOpen(t, cfg, d)
@@ -264,14 +288,14 @@ func TestPrune(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l = mustOpen(t, cfg, d.crash(false, 0))
+	l = mustOpen(t, cfg, d.Crash(false, 0))
 	mustAppend(t, l, 1501)
 	if err := l.anchorHead(t.Context()); err != nil || ledger.refused != 0 {
 		t.Errorf("anchoring: %v", err)
 	}
 }
 
-func checkPruned(t *testing.T, l *Log, d *memDisk, ledger *fakeLedger) {
+func checkPruned(t *testing.T, l *Log, d *disktest.Disk, ledger *fakeLedger) {
 	t.Helper()
 	r, err := openReader("/home/log", testSecret, d)
 	if err != nil {

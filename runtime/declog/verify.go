@@ -9,6 +9,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // Head is a head of the log that somebody vouches for.
@@ -85,7 +86,7 @@ func (v *verification) segment(s *segment) error {
 	if s.position != v.tree.size || s.number != v.next || s.root != root || !bytes.Equal(s.tile, appendHashes(nil, v.tree.edge[0])) {
 		return fmt.Errorf("it does not go on where the records before it end, at %d: %w", v.tree.size, abi.CodeBadProof)
 	}
-	levels := map[int]file{}
+	levels := map[int]disk.File{}
 	defer func() {
 		for _, f := range levels {
 			f.Close()
@@ -105,7 +106,7 @@ func (v *verification) segment(s *segment) error {
 }
 
 // item adds an item to the tree and checks the tiles that it makes whole.
-func (v *verification) item(it *Item, levels map[int]file, last bool) error {
+func (v *verification) item(it *Item, levels map[int]disk.File, last bool) error {
 	if it.number() != v.next {
 		return fmt.Errorf("record %d stands where %d should: %w", it.number(), v.next, abi.CodeBadProof)
 	}
@@ -132,10 +133,10 @@ func (v *verification) item(it *Item, levels map[int]file, last bool) error {
 }
 
 // stored reads a hash of a level.
-func (v *verification) stored(h *levelHash, levels map[int]file) (hash tlog.Hash, ok bool, err error) {
+func (v *verification) stored(h *levelHash, levels map[int]disk.File) (hash tlog.Hash, ok bool, err error) {
 	f := levels[h.level]
 	if f == nil {
-		f, err = v.files.disk.open(v.files.path(levelName(h.level)))
+		f, err = v.files.disk.Open(v.files.path(levelName(h.level)))
 		if notThere(err) {
 			return hash, false, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/proof"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // maxSpare is how much memory is kept for what comes after a burst, in bytes.
@@ -56,7 +57,7 @@ func (l *Log) runWrites(ctx context.Context) error {
 			if err == nil {
 				break
 			}
-			if !full(err) {
+			if !disk.Full(err) {
 				return err
 			}
 			if !pause(ctx, retryFull) {
@@ -138,7 +139,7 @@ func (l *Log) flushLocked() error {
 
 // settle tells everybody what came of a write.
 func (l *Log) settle(err error) error {
-	if err != nil && !full(err) {
+	if err != nil && !disk.Full(err) {
 		return l.fail(fmt.Errorf("%w: writing the decision log: %w", abi.CodeLogUnavailable, err))
 	}
 	l.mu.Lock()
@@ -260,10 +261,10 @@ func (l *Log) writeLevel(h *levelHash) error {
 	return errors.Join(err, f.Close())
 }
 
-func openOrCreate(d disk, path string) (file, error) {
-	f, err := d.open(path)
+func openOrCreate(d disk.Disk, path string) (disk.File, error) {
+	f, err := d.Open(path)
 	if notThere(err) {
-		return d.create(path)
+		return d.Create(path)
 	}
 	return f, err
 }
@@ -274,7 +275,7 @@ func (l *Log) syncLevels() error {
 		if l.files.tree.size>>(tileHeight*level) == 0 {
 			break
 		}
-		f, err := l.files.disk.open(l.files.path(levelName(level)))
+		f, err := l.files.disk.Open(l.files.path(levelName(level)))
 		if err != nil {
 			return err
 		}
@@ -303,11 +304,11 @@ func (l *Log) begin(number, reserved uint64) error {
 	if err := l.syncLevels(); err != nil {
 		return err
 	}
-	frame := appendFrame(nil, s.head.append(nil))
-	if err := replace(l.files.disk, l.files.path(s.name), frame); err != nil {
+	frame := framing.Append(nil, s.head.append(nil))
+	if err := disk.Replace(l.files.disk, l.files.path(s.name), frame); err != nil {
 		return err
 	}
-	f, err := l.files.disk.open(l.files.path(s.name))
+	f, err := l.files.disk.Open(l.files.path(s.name))
 	if err != nil {
 		return err
 	}

@@ -2,33 +2,25 @@ package outbox
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
-// The file is a row of frames:
-//
-//	magic (4) | length of body (4) | CRC-32C of length and body (4) | body
-//
-// Integers are big-endian. The body of the first frame is the owner: a map
+// The file is a row of frames. The body of the first is the owner: a map
 // {1: chain id, 2: account id, 3: lane, 4: last sequence given out}. Every
 // other body is an array of transactions (bytes), one frame a sync. Sequences
 // ascend over the whole file; they need not be contiguous, and those of
 // entries may lie below the owner's, which compaction writes.
-const (
-	magic      = "pOb1"
-	frameHead  = len(magic) + 8
-	maxBody    = 4 << 20 // bytes; what a full outbox rewritten as one frame fits in
-	maxPerBody = 1 << 16 // transactions; as above
-)
+// maxPerBody is how many transactions a frame has at most: what a full outbox that
+// is rewritten as one frame fits in, as its bytes do.
+const maxPerBody = 1 << 16
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var framing = disk.Framing{Magic: "pOb1", Limit: 4 << 20}
 
 // owner says whose transactions a file holds.
 type owner struct {
@@ -50,28 +42,6 @@ type contents struct {
 	last    uint64 // the last sequence that was given out, as far as the file knows
 	entries []*entry
 	torn    int // bytes at the end that a crash left unfinished
-}
-
-func appendFrame(b, body []byte) []byte {
-	start := len(b) + len(magic)
-	b = binary.BigEndian.AppendUint32(append(b, magic...), uint32(len(body)))
-	sum := crc32.Update(crc32.Checksum(b[start:], castagnoli), castagnoli, body)
-	return append(binary.BigEndian.AppendUint32(b, sum), body...)
-}
-
-// readFrame returns the body of the frame at the start of b.
-func readFrame(b []byte) (body []byte, ok bool) {
-	if len(b) < frameHead || string(b[:len(magic)]) != magic {
-		return nil, false
-	}
-	length := b[len(magic) : len(magic)+4]
-	n := uint64(binary.BigEndian.Uint32(length))
-	if n > maxBody || uint64(len(b)-frameHead) < n {
-		return nil, false
-	}
-	body = b[frameHead : frameHead+int(n)]
-	sum := crc32.Update(crc32.Checksum(length, castagnoli), castagnoli, body)
-	return body, sum == binary.BigEndian.Uint32(b[len(magic)+4:frameHead])
 }
 
 func appendOwner(b []byte, o *owner, last uint64) []byte {
@@ -118,9 +88,9 @@ func appendEntries(b []byte, list []*entry) []byte {
 
 // appendFile appends a whole file.
 func appendFile(b []byte, o *owner, last uint64, list []*entry) []byte {
-	b = appendFrame(b, appendOwner(nil, o, last))
+	b = framing.Append(b, appendOwner(nil, o, last))
 	if len(list) > 0 {
-		b = appendFrame(b, appendEntries(nil, list))
+		b = framing.Append(b, appendEntries(nil, list))
 	}
 	return b
 }
@@ -129,7 +99,7 @@ func appendFile(b []byte, o *owner, last uint64, list []*entry) []byte {
 // be the unfinished work of a crash and is told in torn; anything else that
 // is not right is an error.
 func parseFile(b []byte) (*contents, error) {
-	body, ok := readFrame(b)
+	body, ok := framing.Read(b)
 	if !ok {
 		return nil, errors.New("its beginning is damaged") // it is renamed into place when it is whole
 	}
@@ -138,9 +108,9 @@ func parseFile(b []byte) (*contents, error) {
 	if c.owner, c.last, err = parseOwner(body); err != nil {
 		return nil, fmt.Errorf("its beginning: %w", err)
 	}
-	for at := frameHead + len(body); at < len(b); at += frameHead + len(body) {
-		if body, ok = readFrame(b[at:]); !ok {
-			if next := findFrame(b[at+1:]); next >= 0 {
+	for at := disk.FrameHead + len(body); at < len(b); at += disk.FrameHead + len(body) {
+		if body, ok = framing.Read(b[at:]); !ok {
+			if next := framing.Find(b[at+1:]); next >= 0 {
 				return nil, fmt.Errorf("it is damaged at byte %d, and byte %d goes on", at, at+1+next)
 			}
 			c.torn = len(b) - at
@@ -151,22 +121,6 @@ func parseFile(b []byte) (*contents, error) {
 		}
 	}
 	return c, nil
-}
-
-// findFrame is where the next whole frame begins, -1 if there is none. A frame
-// is written only after the one before it was synced, so one that stands
-// behind damage says that the damage is no crash's.
-func findFrame(b []byte) int {
-	for at := 0; ; at++ {
-		i := bytes.Index(b[at:], []byte(magic))
-		if i < 0 {
-			return -1
-		}
-		at += i
-		if _, ok := readFrame(b[at:]); ok {
-			return at
-		}
-	}
 }
 
 func (c *contents) addEntries(body []byte) error {

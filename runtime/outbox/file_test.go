@@ -8,20 +8,21 @@ import (
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // sampleFile has an owner and three frames of one transaction each.
 func sampleFile(t testing.TB) (raw []byte, ends []int) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	o := mustOpen(t, l.config(), d)
 	ends = append(ends, o.size)
 	for n := 1; n <= 3; n++ {
 		mustPut(t, o, n)
 		ends = append(ends, o.size)
 	}
-	raw, err := d.read("/home/outbox")
-	if err != nil || len(raw) != ends[3] {
-		t.Fatalf("%d bytes, not %d: %v", len(raw), ends[3], err)
+	raw = d.Data("/home/outbox")
+	if len(raw) != ends[3] {
+		t.Fatalf("%d bytes, not %d", len(raw), ends[3])
 	}
 	return raw, ends
 }
@@ -56,15 +57,14 @@ func TestDamage(t *testing.T) {
 	for at := range raw {
 		bad := bytes.Clone(raw)
 		bad[at] ^= 0x41
-		l, d := newFakeLedger(), newMemDisk()
-		f := &memFile{disk: d, data: bad}
-		d.names["/home/outbox"] = f
+		l, d := newFakeLedger(), disktest.New()
+		d.Put("/home/outbox", bad)
 		o, err := open(l.config(), d)
 		if at < ends[2] {
 			if err == nil || !strings.Contains(err.Error(), "move it away") {
 				t.Fatalf("a flip at %d: %v", at, err)
 			}
-			if !bytes.Equal(d.names["/home/outbox"].data, bad) {
+			if !bytes.Equal(d.Data("/home/outbox"), bad) {
 				t.Fatal("a damaged file was written")
 			}
 		} else if err != nil || len(o.pending) != 2 {
@@ -81,8 +81,8 @@ func TestForeignFiles(t *testing.T) {
 		"lane":    func(c *Config) { c.Lane++ },
 		"key":     func(c *Config) { c.Key = keyOf(2) },
 	} {
-		l, d := newFakeLedger(), newMemDisk()
-		d.names["/home/outbox"] = &memFile{disk: d, data: raw}
+		l, d := newFakeLedger(), disktest.New()
+		d.Put("/home/outbox", raw)
 		cfg := l.config()
 		change(&cfg)
 		if _, err := open(cfg, d); err == nil {

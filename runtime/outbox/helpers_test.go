@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 type testKey struct{ ed25519.PrivateKey }
@@ -145,112 +144,7 @@ func (l *fakeLedger) executed() []string {
 	return append([]string(nil), l.done...)
 }
 
-// memDisk keeps apart what is synced and what is not, as a disk does when the
-// power goes.
-type memDisk struct {
-	mu      sync.Mutex
-	names   map[string]*memFile // guarded by mu
-	durable map[string]*memFile // names as last synced; guarded by mu
-	steps   int                 // operations so far; guarded by mu
-
-	// failAt is the operation that fails, with all after it; 0 is none. With
-	// done it has its effect nevertheless.
-	failAt int
-	done   bool
-	gate   chan struct{} // not nil: each sync takes one
-}
-
-type memFile struct {
-	disk   *memDisk
-	data   []byte
-	synced int
-}
-
-var errDisk = errors.New("the disk failed")
-
-func newMemDisk() *memDisk {
-	return &memDisk{names: map[string]*memFile{}, durable: map[string]*memFile{}}
-}
-
-// step does one operation, or fails. The caller holds no lock.
-func (d *memDisk) step(do func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.steps++
-	if d.failAt != 0 && d.steps >= d.failAt {
-		if d.done && d.steps == d.failAt {
-			do()
-		}
-		return errDisk
-	}
-	return do()
-}
-
-func (d *memDisk) read(path string) ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f, ok := d.names[path]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return bytes.Clone(f.data), nil
-}
-
-func (d *memDisk) create(path string) (file, error) {
-	f := &memFile{disk: d}
-	return f, d.step(func() error { d.names[path] = f; return nil })
-}
-
-func (d *memDisk) rename(from, to string) error {
-	return d.step(func() error {
-		d.names[to] = d.names[from]
-		delete(d.names, from)
-		return nil
-	})
-}
-
-func (d *memDisk) syncDir(string) error {
-	return d.step(func() error {
-		d.durable = map[string]*memFile{}
-		for name, f := range d.names {
-			d.durable[name] = f
-		}
-		return nil
-	})
-}
-
-func (f *memFile) Write(b []byte) (int, error) {
-	return len(b), f.disk.step(func() error { f.data = append(f.data, b...); return nil })
-}
-
-func (f *memFile) Sync() error {
-	if f.disk.gate != nil {
-		<-f.disk.gate
-	}
-	return f.disk.step(func() error { f.synced = len(f.data); return nil })
-}
-
-func (f *memFile) Close() error { return nil }
-
-// crash is the disk as it is found afterwards: of names and of bytes that
-// were not synced, everything is there or nothing, or half of the bytes.
-func (d *memDisk) crash(names bool, part float64) *memDisk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	found := newMemDisk()
-	from := d.durable
-	if names {
-		from = d.names
-	}
-	for name, f := range from {
-		keep := f.synced + int(part*float64(len(f.data)-f.synced))
-		g := &memFile{disk: found, data: bytes.Clone(f.data[:keep]), synced: keep}
-		found.names[name], found.durable[name] = g, g
-	}
-	return found
-}
-
-func mustOpen(t testing.TB, cfg Config, d disk) *Outbox {
+func mustOpen(t testing.TB, cfg Config, d disk.Disk) *Outbox {
 	t.Helper()
 	o, err := open(cfg, d)
 	if err != nil {

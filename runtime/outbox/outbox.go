@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // Config is what an Outbox works with. Everything but Lane is required.
@@ -46,6 +46,9 @@ func (c *Config) validate() error {
 
 // Bounds of what waits in an outbox; Put answers CodeBusy beyond them.
 const (
+	// maxFile bounds what is read of a file in bytes; the outbox keeps its own
+	// below half of it, see compactAt.
+	maxFile = 8 << 20
 	// maxEntries is some ten seconds of work, a block a transaction: who is
 	// further behind than that should hear of it.
 	maxEntries = 1024
@@ -62,11 +65,11 @@ const (
 // methods may be used at the same time.
 type Outbox struct {
 	cfg  Config
-	disk disk
+	disk disk.Disk
 	wake chan struct{} // something is pending
 
 	writing sync.Mutex // held while the file is written; taken before mu
-	file    file       // guarded by writing
+	file    disk.File  // guarded by writing
 	size    int        // bytes of the file; guarded by writing
 
 	mu      sync.Mutex
@@ -90,9 +93,9 @@ type batch struct {
 // have yet. A tail that a crash tore is cut: nobody was told that it is there.
 // It refuses a file that is damaged elsewhere, and one of another chain,
 // account, lane or key.
-func Open(cfg Config) (*Outbox, error) { return open(cfg, osDisk{}) }
+func Open(cfg Config) (*Outbox, error) { return open(cfg, disk.OS{}) }
 
-func open(cfg Config, d disk) (*Outbox, error) {
+func open(cfg Config, d disk.Disk) (*Outbox, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
@@ -114,7 +117,7 @@ func open(cfg Config, d disk) (*Outbox, error) {
 
 // recover reads the file.
 func (o *Outbox) recover(onLedger uint64) error {
-	raw, err := o.disk.read(o.cfg.Path)
+	raw, err := disk.ReadFile(o.disk, o.cfg.Path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -226,7 +229,7 @@ func (o *Outbox) flush(b *batch) {
 	err := o.err
 	o.mu.Unlock()
 	if err == nil {
-		err = o.append(appendFrame(nil, appendEntries(nil, b.entries)))
+		err = o.append(framing.Append(nil, appendEntries(nil, b.entries)))
 	}
 	b.written, b.err = true, err
 	if err != nil {
@@ -275,7 +278,7 @@ func (o *Outbox) rewrite() error {
 	whose := o.owner()
 	b := appendFile(nil, &whose, o.last, o.pending)
 	o.mu.Unlock()
-	f, err := o.replace(b)
+	f, err := disk.ReplaceOpen(o.disk, o.cfg.Path, b)
 	if err != nil {
 		return o.fail(fmt.Errorf("%w: writing the outbox anew: %w", abi.CodeInternal, err))
 	}
@@ -287,28 +290,6 @@ func (o *Outbox) rewrite() error {
 		return o.fail(fmt.Errorf("%w: closing the old outbox: %w", abi.CodeInternal, err))
 	}
 	return nil
-}
-
-// replace writes a new file, durable under its name when it returns.
-func (o *Outbox) replace(b []byte) (file, error) {
-	temporary := o.cfg.Path + ".tmp"
-	f, err := o.disk.create(temporary)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = f.Write(b); err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = o.disk.rename(temporary, o.cfg.Path)
-	}
-	if err == nil {
-		err = o.disk.syncDir(filepath.Dir(o.cfg.Path))
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // Close ends the outbox; what waits in it is taken up by the next Open. It is

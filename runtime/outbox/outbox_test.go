@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // drain runs the outbox until nothing waits in it; it must be called in a
@@ -45,7 +46,7 @@ func numbers(from, to int) (list []string) {
 func TestInOrderAndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLedger()
-		o := mustOpen(t, l.config(), newMemDisk())
+		o := mustOpen(t, l.config(), disktest.New())
 		for n := 1; n <= 20; n++ {
 			mustPut(t, o, n)
 		}
@@ -62,9 +63,9 @@ func TestInOrderAndOnce(t *testing.T) {
 // TestNothingBeforeTheSync: what a crash could take back is not submitted.
 func TestNothingBeforeTheSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		o := mustOpen(t, l.config(), d)
-		d.gate = make(chan struct{})
+		d.Gate = make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
 		go o.Run(ctx)
 		put := make(chan error, 1)
@@ -73,7 +74,7 @@ func TestNothingBeforeTheSync(t *testing.T) {
 		if l.submitted != 0 || len(put) != 0 {
 			t.Errorf("%d submitted, %d answered before the sync", l.submitted, len(put))
 		}
-		d.gate <- struct{}{}
+		d.Gate <- struct{}{}
 		if err := <-put; err != nil {
 			t.Error(err)
 		}
@@ -92,24 +93,24 @@ func TestNothingBeforeTheSync(t *testing.T) {
 func TestCrashAtEveryStep(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		for failAt := 1; ; failAt++ {
-			l, d := newFakeLedger(), newMemDisk()
-			d.failAt, d.done = failAt, done
+			l, d := newFakeLedger(), disktest.New()
+			d.FailAt, d.Done = failAt, done
 			var acknowledged []string
 			synctest.Test(t, func(t *testing.T) { acknowledged = runUntilFailure(t, l, d) })
 			for _, names := range []bool{false, true} {
 				for _, part := range []float64{0, 0.5, 0.99, 1} {
 					after := l.copy()
 					synctest.Test(t, func(t *testing.T) {
-						o := mustOpen(t, after.config(), d.crash(names, part))
+						o := mustOpen(t, after.config(), d.Crash(names, part))
 						mustPut(t, o, 1000)
 						drain(t, o)
 					})
 					checkExecuted(t, fmt.Sprint("step ", failAt, done, names, part), after.executed(), append(slices.Clone(acknowledged), "1000"))
 				}
 			}
-			if d.steps < failAt {
+			if d.Steps() < failAt {
 				if failAt < 30 {
-					t.Fatalf("the run has %d steps only", d.steps)
+					t.Fatalf("the run has %d steps only", d.Steps())
 				}
 				break
 			}
@@ -119,7 +120,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 
 // runUntilFailure puts, delivers, and puts again; big arguments make the file
 // be written anew in between.
-func runUntilFailure(t *testing.T, l *fakeLedger, d *memDisk) (acknowledged []string) {
+func runUntilFailure(t *testing.T, l *fakeLedger, d *disktest.Disk) (acknowledged []string) {
 	o, err := open(l.config(), d)
 	if err != nil {
 		return nil
@@ -145,10 +146,10 @@ func runUntilFailure(t *testing.T, l *fakeLedger, d *memDisk) (acknowledged []st
 	}
 	synctest.Wait()
 	cancel()
-	if err := <-ended; (err != nil) != (d.failAt <= d.steps) || err != nil && !errors.Is(err, errDisk) {
-		t.Errorf("failing at step %d of %d, Run ended with %v", d.failAt, d.steps, err)
+	if err := <-ended; (err != nil) != (d.FailAt <= d.Steps()) || err != nil && !errors.Is(err, disktest.ErrFailed) {
+		t.Errorf("failing at step %d of %d, Run ended with %v", d.FailAt, d.Steps(), err)
 	}
-	if d.failAt <= d.steps {
+	if d.FailAt <= d.Steps() {
 		before := len(acknowledged)
 		if put(13); len(acknowledged) != before {
 			t.Error("an outbox took a transaction after its disk had failed")
@@ -187,24 +188,24 @@ func checkExecuted(t *testing.T, what string, got, acknowledged []string) {
 
 func TestFailedSyncIsFatal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		o := mustOpen(t, l.config(), d)
 		ended := make(chan error, 1)
 		go func() { ended <- o.Run(t.Context()) }()
 		mustPut(t, o, 1)
 		synctest.Wait()
-		d.failAt = d.steps + 2 // the write succeeds, its sync does not
-		if _, err := o.Put(t.Context(), chain.OpCall, call(2)); !errors.Is(err, errDisk) || !errors.Is(err, abi.CodeInternal) {
+		d.FailAt = d.Steps() + 2 // the write succeeds, its sync does not
+		if _, err := o.Put(t.Context(), chain.OpCall, call(2)); !errors.Is(err, disktest.ErrFailed) || !errors.Is(err, abi.CodeInternal) {
 			t.Errorf("Put: %v", err)
 		}
-		if err := <-ended; !errors.Is(err, errDisk) {
+		if err := <-ended; !errors.Is(err, disktest.ErrFailed) {
 			t.Errorf("Run: %v", err)
 		}
-		d.failAt = 0 // a disk that works again proves nothing of what it holds
-		if _, err := o.Put(t.Context(), chain.OpCall, call(3)); !errors.Is(err, errDisk) {
+		d.FailAt = 0 // a disk that works again proves nothing of what it holds
+		if _, err := o.Put(t.Context(), chain.OpCall, call(3)); !errors.Is(err, disktest.ErrFailed) {
 			t.Errorf("Put after a failed sync: %v", err)
 		}
-		if err := o.Run(t.Context()); !errors.Is(err, errDisk) {
+		if err := o.Run(t.Context()); !errors.Is(err, disktest.ErrFailed) {
 			t.Errorf("Run after a failed sync: %v", err)
 		}
 		if got := l.executed(); !slices.Equal(got, []string{"1"}) {
@@ -216,19 +217,19 @@ func TestFailedSyncIsFatal(t *testing.T) {
 // TestRunEndsAtOnceWhenTheFileFails, though it waits for a block.
 func TestRunEndsAtOnceWhenTheFileFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		l.hold = true
 		o := mustOpen(t, l.config(), d)
 		mustPut(t, o, 1)
 		ended := make(chan error, 1)
 		go func() { ended <- o.Run(t.Context()) }()
 		synctest.Wait()
-		d.failAt = d.steps + 1
+		d.FailAt = d.Steps() + 1
 		start := time.Now()
 		if _, err := o.Put(t.Context(), chain.OpCall, call(2)); err == nil {
 			t.Error("Put took a transaction that it could not write")
 		}
-		if err := <-ended; !errors.Is(err, errDisk) || time.Since(start) != 0 {
+		if err := <-ended; !errors.Is(err, disktest.ErrFailed) || time.Since(start) != 0 {
 			t.Errorf("Run ended with %v after %v", err, time.Since(start))
 		}
 	})
@@ -237,15 +238,15 @@ func TestRunEndsAtOnceWhenTheFileFails(t *testing.T) {
 // TestLedgerAhead: the file was lost, or is an old copy.
 func TestLedgerAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		o := mustOpen(t, l.config(), d)
 		for n := 1; n <= 3; n++ {
 			mustPut(t, o, n)
 		}
-		old := d.crash(true, 1)
+		old := d.Crash(true, 1)
 		drain(t, o)
 		l.sequence = 10
-		for name, d := range map[string]*memDisk{"lost": newMemDisk(), "old": old} {
+		for name, d := range map[string]*disktest.Disk{"lost": disktest.New(), "old": old} {
 			o := mustOpen(t, l.config(), d)
 			if o.oldest() != nil {
 				t.Errorf("%s: what is done waits", name)
@@ -263,7 +264,7 @@ func TestLedgerAhead(t *testing.T) {
 func TestLedgerCatchesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLedger()
-		o := mustOpen(t, l.config(), newMemDisk())
+		o := mustOpen(t, l.config(), disktest.New())
 		l.sequence = 50
 		mustPut(t, o, 1)
 		drain(t, o)
@@ -276,7 +277,7 @@ func TestLedgerCatchesUp(t *testing.T) {
 // TestLedgerBehind: a part of what is in the file has no block yet.
 func TestLedgerBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		o := mustOpen(t, l.config(), d)
 		for n := 1; n <= 5; n++ {
 			mustPut(t, o, n)
@@ -285,7 +286,7 @@ func TestLedgerBehind(t *testing.T) {
 		if _, err := l.submit(t.Context(), first.raw); err != nil {
 			t.Fatal(err)
 		}
-		o = mustOpen(t, l.config(), d.crash(false, 0))
+		o = mustOpen(t, l.config(), d.Crash(false, 0))
 		if o.oldest().sequence != 2 {
 			t.Errorf("sequence %d is next", o.oldest().sequence)
 		}
@@ -302,14 +303,14 @@ func TestLedgerBehind(t *testing.T) {
 // take the old transaction out of its block and submit it again.
 func TestSequenceIsNotUsedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		l.unlogged, l.outcome = true, abi.CodeStorageQuota
 		o := mustOpen(t, l.config(), d)
 		mustPut(t, o, 1)
 		drain(t, o)
-		o = mustOpen(t, l.config(), d.crash(false, 0))
+		o = mustOpen(t, l.config(), d.Crash(false, 0))
 		drain(t, o) // it is on the ledger and does not run again
-		o = mustOpen(t, l.config(), d.crash(false, 0))
+		o = mustOpen(t, l.config(), d.Crash(false, 0))
 		mustPut(t, o, 2)
 		if s := o.pending[len(o.pending)-1].sequence; s != 2 {
 			t.Errorf("the second transaction has sequence %d", s)
@@ -322,7 +323,7 @@ func TestSequenceIsNotUsedTwice(t *testing.T) {
 }
 
 func TestConcurrentPuts(t *testing.T) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	o := mustOpen(t, l.config(), d)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -364,13 +365,13 @@ func TestConcurrentPuts(t *testing.T) {
 
 // TestGroupCommit: those that wait while a sync is under way share the next.
 func TestGroupCommit(t *testing.T) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	o := mustOpen(t, l.config(), d)
-	d.gate = make(chan struct{})
+	d.Gate = make(chan struct{})
 	var wait sync.WaitGroup
 	put := func(n int) { wait.Go(func() { mustPut(t, o, n) }) }
 	put(1)
-	d.gate <- struct{}{} // it is being written
+	d.Gate <- struct{}{} // it is being written
 	wait.Wait()
 	o.writing.Lock() // as a write under way does
 	const more = 10
@@ -385,7 +386,7 @@ func TestGroupCommit(t *testing.T) {
 		o.mu.Unlock()
 	}
 	o.writing.Unlock()
-	d.gate <- struct{}{} // one sync for all; a second would block for ever
+	d.Gate <- struct{}{} // one sync for all; a second would block for ever
 	wait.Wait()
 	if len(o.pending) != more+1 {
 		t.Errorf("%d are pending", len(o.pending))
@@ -394,7 +395,7 @@ func TestGroupCommit(t *testing.T) {
 
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newFakeLedger(), newMemDisk()
+		l, d := newFakeLedger(), disktest.New()
 		o := mustOpen(t, l.config(), d)
 		for n := 1; n <= maxEntries; n++ {
 			mustPut(t, o, n)
@@ -406,7 +407,7 @@ func TestFull(t *testing.T) {
 			}
 		}
 		busy(o)
-		o = mustOpen(t, l.config(), d.crash(false, 0))
+		o = mustOpen(t, l.config(), d.Crash(false, 0))
 		busy(o)
 		drain(t, o)
 		mustPut(t, o, maxEntries+1)
@@ -418,7 +419,7 @@ func TestFull(t *testing.T) {
 }
 
 func TestFullOfBytes(t *testing.T) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	o := mustOpen(t, l.config(), d)
 	c := chain.Call{Contract: "log", Message: make([]byte, 60<<10)}
 	var err error
@@ -429,7 +430,7 @@ func TestFullOfBytes(t *testing.T) {
 	if !errors.Is(err, abi.CodeBusy) || o.bytes < maxBytes || o.bytes > maxBytes+abi.MaxTransaction {
 		t.Errorf("after %d puts of %d bytes: %v", n, o.bytes, err)
 	}
-	if reopened := mustOpen(t, l.config(), d.crash(false, 0)); reopened.count != o.count || reopened.bytes != o.bytes {
+	if reopened := mustOpen(t, l.config(), d.Crash(false, 0)); reopened.count != o.count || reopened.bytes != o.bytes {
 		t.Errorf("%d bytes of %d are found again", reopened.bytes, o.bytes)
 	}
 }
@@ -437,7 +438,7 @@ func TestFullOfBytes(t *testing.T) {
 // TestFileStaysSmall: under a load without end the file is written anew though
 // it is never empty.
 func TestFileStaysSmall(t *testing.T) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	o := mustOpen(t, l.config(), d)
 	c := chain.Call{Contract: "log", Message: make([]byte, 10<<10)}
 	const line = 40
@@ -453,10 +454,10 @@ func TestFileStaysSmall(t *testing.T) {
 		}
 		largest = max(largest, o.size)
 	}
-	if live := line * 11 << 10; largest > 2*live+compactAt || o.size != len(d.names["/home/outbox"].data) {
+	if live := line * 11 << 10; largest > 2*live+compactAt || o.size != len(d.Data("/home/outbox")) {
 		t.Errorf("the file grew to %d bytes for %d that wait", largest, live)
 	}
-	if reopened := mustOpen(t, l.config(), d.crash(false, 0)); reopened.last != 400 || reopened.oldest().sequence > 400-line+1 {
+	if reopened := mustOpen(t, l.config(), d.Crash(false, 0)); reopened.last != 400 || reopened.oldest().sequence > 400-line+1 {
 		t.Errorf("sequence %d and on to %d are found again", reopened.oldest().sequence, reopened.last)
 	}
 }
@@ -474,7 +475,7 @@ func TestRetries(t *testing.T) {
 				}
 				return nil
 			}
-			o := mustOpen(t, l.config(), newMemDisk())
+			o := mustOpen(t, l.config(), disktest.New())
 			mustPut(t, o, 1)
 			mustPut(t, o, 2)
 			drain(t, o)
@@ -495,7 +496,7 @@ func TestBlockThatDoesNotCome(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newFakeLedger()
 			l.hold, l.unlogged = true, unlogged
-			o := mustOpen(t, l.config(), newMemDisk())
+			o := mustOpen(t, l.config(), disktest.New())
 			mustPut(t, o, 1)
 			go func() {
 				elapse(4 * patience)
@@ -527,7 +528,7 @@ func TestLookFails(t *testing.T) {
 			looks++
 			return looks < 5, abi.CodeBusy
 		}
-		o := mustOpen(t, l.config(), newMemDisk())
+		o := mustOpen(t, l.config(), disktest.New())
 		mustPut(t, o, 1)
 		drain(t, o)
 		if got := l.executed(); !slices.Equal(got, []string{"1"}) || l.submitted != 1 {
@@ -541,7 +542,7 @@ func TestOvertaken(t *testing.T) {
 	for _, code := range []abi.Code{abi.CodeOutOfSequence, abi.CodeReplayed} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newFakeLedger()
-			o := mustOpen(t, l.config(), newMemDisk())
+			o := mustOpen(t, l.config(), disktest.New())
 			mustPut(t, o, 1)
 			l.refuse = func() error { return code }
 			drain(t, o)
@@ -556,7 +557,7 @@ func TestOvertaken(t *testing.T) {
 }
 
 func TestPutRefuses(t *testing.T) {
-	l, d := newFakeLedger(), newMemDisk()
+	l, d := newFakeLedger(), disktest.New()
 	cfg := l.config()
 	o := mustOpen(t, cfg, d)
 	ended, cancel := context.WithCancel(t.Context())
@@ -585,7 +586,7 @@ func TestPutRefuses(t *testing.T) {
 	if _, err := o.Put(t.Context(), chain.OpCall, call(2)); !errors.Is(err, abi.CodeShuttingDown) {
 		t.Errorf("after Close: %v", err)
 	}
-	if found := mustOpen(t, cfg, d.crash(false, 0)); found.count != 1 {
+	if found := mustOpen(t, cfg, d.Crash(false, 0)); found.count != 1 {
 		t.Errorf("%d are found again", found.count)
 	}
 }

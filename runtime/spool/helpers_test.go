@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +15,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 type testKey struct{ ed25519.PrivateKey }
@@ -153,138 +151,11 @@ func (l *fakeLedger) executed() []string {
 	return slices.Clone(l.done)
 }
 
-// memDisk keeps apart what is synced and what is not, as a disk does when the
-// power goes.
-type memDisk struct {
-	mu      sync.Mutex
-	names   map[string]*memFile // guarded by mu
-	durable map[string]*memFile // names as last synced; guarded by mu
-	steps   int                 // operations so far; guarded by mu
-
-	failAt int  // the operation that fails, with all after it; 0 is none
-	done   bool // it has its effect nevertheless
-	full   bool // nothing is created
-}
-
-type memFile struct {
-	disk   *memDisk
-	data   []byte
-	synced int
-	time   time.Time
-}
-
-var errDisk = errors.New("the disk failed")
-
-func newMemDisk() *memDisk {
-	return &memDisk{names: map[string]*memFile{}, durable: map[string]*memFile{}}
-}
-
-func (d *memDisk) step(do func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.steps++
-	if d.failAt != 0 && d.steps >= d.failAt {
-		if d.done && d.steps == d.failAt {
-			_ = do()
-		}
-		return errDisk
-	}
-	return do()
-}
-
-func (d *memDisk) mkdir(string) error { return nil }
-
-func (d *memDisk) list(dir string) ([]found, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var list []found
-	for path, f := range d.names {
-		if filepath.Dir(path) == dir {
-			list = append(list, found{filepath.Base(path), f.time})
-		}
-	}
-	slices.SortFunc(list, func(a, b found) int { return strings.Compare(a.name, b.name) })
-	return list, nil
-}
-
-func (d *memDisk) read(path string) ([]byte, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	f, ok := d.names[path]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return bytes.Clone(f.data), nil
-}
-
-func (d *memDisk) create(path string) (file, error) {
-	f := &memFile{disk: d, time: time.Now()}
-	return f, d.step(func() error {
-		if d.full {
-			return errors.New("no space left on device")
-		}
-		if d.names[path] != nil {
-			return fs.ErrExist
-		}
-		d.names[path] = f
-		return nil
-	})
-}
-
-func (d *memDisk) rename(from, to string) error {
-	return d.step(func() error {
-		d.names[to] = d.names[from]
-		delete(d.names, from)
-		return nil
-	})
-}
-
-func (d *memDisk) remove(path string) error {
-	return d.step(func() error { delete(d.names, path); return nil })
-}
-
-func (d *memDisk) syncDir(string) error {
-	return d.step(func() error {
-		d.durable = map[string]*memFile{}
-		for name, f := range d.names {
-			d.durable[name] = f
-		}
-		return nil
-	})
-}
-
-func (f *memFile) Write(b []byte) (int, error) {
-	return len(b), f.disk.step(func() error { f.data = append(f.data, b...); return nil })
-}
-
-func (f *memFile) Sync() error {
-	return f.disk.step(func() error { f.synced = len(f.data); return nil })
-}
-
-func (f *memFile) Close() error { return nil }
-
-// crash is the disk as it is found afterwards: of names that were not synced all
-// are there or none, and of bytes a part.
-func (d *memDisk) crash(names bool, part float64) *memDisk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	after, from := newMemDisk(), d.durable
-	if names {
-		from = d.names
-	}
-	for name, f := range from {
-		keep := f.synced + int(part*float64(len(f.data)-f.synced))
-		g := &memFile{disk: after, data: bytes.Clone(f.data[:keep]), synced: keep, time: f.time}
-		after.names[name], after.durable[name] = g, g
-	}
-	return after
-}
-
 // world is a spool, what it stands on, and what runs it.
 type world struct {
 	t      *testing.T
 	ledger *fakeLedger
-	disk   *memDisk
+	disk   *disktest.Disk
 	*Spool
 }
 
@@ -292,7 +163,7 @@ type world struct {
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, ledger: newFakeLedger(), disk: newMemDisk()}
+		w := &world{t: t, ledger: newFakeLedger(), disk: disktest.New()}
 		w.reopen(w.ledger.config())
 		test(w)
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // maxRefused is how many refusals are kept, for people to look at.
@@ -40,7 +41,7 @@ func (s *Spool) refusedDir() string { return filepath.Join(s.cfg.Dir, "refused")
 func (s *Spool) refuse(r *row, e *entry, code abi.Code, height uint64) error {
 	name := fileName(r.lane, e.sequence)
 	to := refusedName(code, height, name)
-	if err := s.disk.rename(filepath.Join(s.cfg.Dir, name), filepath.Join(s.refusedDir(), to)); err != nil {
+	if err := s.disk.Rename(filepath.Join(s.cfg.Dir, name), filepath.Join(s.refusedDir(), to)); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -59,7 +60,7 @@ func (s *Spool) refuse(r *row, e *entry, code abi.Code, height uint64) error {
 
 func (s *Spool) removeRefused(list []Refusal) error {
 	for i := range list {
-		if err := s.disk.remove(filepath.Join(s.refusedDir(), list[i].file)); err != nil {
+		if err := s.disk.Remove(filepath.Join(s.refusedDir(), list[i].file)); err != nil {
 			return err
 		}
 	}
@@ -68,18 +69,18 @@ func (s *Spool) removeRefused(list []Refusal) error {
 
 // recoverRefused reads the refusals of earlier runs.
 func (s *Spool) recoverRefused() error {
-	files, err := s.disk.list(s.refusedDir())
+	files, err := s.disk.List(s.refusedDir())
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		code, height, l, sequence, ok := parseRefusedName(f.name)
-		raw, err := s.disk.read(filepath.Join(s.refusedDir(), f.name))
+		code, height, l, sequence, ok := parseRefusedName(f.Name)
+		raw, err := disk.ReadFile(s.disk, filepath.Join(s.refusedDir(), f.Name), abi.MaxTransaction)
 		if err != nil || !ok {
 			continue // nothing depends on it
 		}
 		if t, err := chain.ParseTx(raw); err == nil {
-			s.refused = append(s.refused, Refusal{ID: t.ID, Sender: l.key, Lane: l.number, Sequence: sequence, Code: code, Height: height, Time: f.time, file: f.name})
+			s.refused = append(s.refused, Refusal{ID: t.ID, Sender: l.key, Lane: l.number, Sequence: sequence, Code: code, Height: height, Time: f.Time, file: f.Name})
 		}
 	}
 	slices.SortStableFunc(s.refused, func(a, b Refusal) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence)) })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // How Run goes about it.
@@ -127,7 +128,7 @@ func (s *Spool) send(ctx context.Context, r *row, e *entry) error {
 	if time.Since(e.since) > s.cfg.MaxAge {
 		return s.giveUp(r, e, abi.CodeExpired)
 	}
-	raw, err := s.disk.read(filepath.Join(s.cfg.Dir, fileName(r.lane, e.sequence)))
+	raw, err := disk.ReadFile(s.disk, filepath.Join(s.cfg.Dir, fileName(r.lane, e.sequence)), abi.MaxTransaction)
 	if err != nil {
 		return fmt.Errorf("reading it: %w", err)
 	}
@@ -180,7 +181,7 @@ func (s *Spool) finish(r *row, e *entry, res *abi.TxResult) error {
 		return s.refuse(r, e, o.Code, res.Height)
 	}
 	// Not synced: after a crash it is found to be on the ledger.
-	if err := s.disk.remove(filepath.Join(s.cfg.Dir, fileName(r.lane, e.sequence))); err != nil {
+	if err := s.disk.Remove(filepath.Join(s.cfg.Dir, fileName(r.lane, e.sequence))); err != nil {
 		return fmt.Errorf("removing it: %w", err)
 	}
 	s.forget(r, e)

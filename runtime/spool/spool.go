@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk"
 )
 
 // Config is what a Spool works with. Everything but the limits is required.
@@ -63,7 +64,7 @@ var ErrNoLane = fmt.Errorf("only transactions of a lane are kept for later: %w",
 // Spool holds transactions for later. All methods may be used at the same time.
 type Spool struct {
 	cfg  Config
-	disk disk
+	disk disk.Disk
 	wake chan struct{} // there is something to do
 
 	writing sync.Mutex // held while a file is written; taken before mu
@@ -97,20 +98,20 @@ type entry struct {
 
 // Open takes up what lies in the folder. A file that a crash left unfinished is
 // removed: nobody was told that it is there.
-func Open(cfg Config) (*Spool, error) { return open(cfg, osDisk{}) }
+func Open(cfg Config) (*Spool, error) { return open(cfg, disk.OS{}) }
 
-func open(cfg Config, d disk) (*Spool, error) {
+func open(cfg Config, d disk.Disk) (*Spool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	s := &Spool{cfg: cfg, disk: d, wake: make(chan struct{}, 1), lanes: map[lane]*row{}, ids: map[abi.Hash]*entry{}, senders: map[abi.Hash]int{}}
 	for _, dir := range []string{cfg.Dir, s.refusedDir()} {
-		if err := d.mkdir(dir); err != nil {
+		if err := d.MkdirAll(dir); err != nil {
 			return nil, fmt.Errorf("opening the spool: %w", err)
 		}
 	}
 	// The names of the folders themselves have to last as well.
-	if err := errors.Join(d.syncDir(filepath.Dir(cfg.Dir)), d.syncDir(cfg.Dir)); err != nil {
+	if err := errors.Join(d.SyncDir(filepath.Dir(cfg.Dir)), d.SyncDir(cfg.Dir)); err != nil {
 		return nil, fmt.Errorf("opening the spool: %w", err)
 	}
 	if err := s.recover(); err != nil {
@@ -121,21 +122,21 @@ func open(cfg Config, d disk) (*Spool, error) {
 
 // recover reads the folder. Names ascend, and so do the sequences of a lane.
 func (s *Spool) recover() error {
-	files, err := s.disk.list(s.cfg.Dir)
+	files, err := s.disk.List(s.cfg.Dir)
 	if err != nil {
 		return err
 	}
 	torn := 0
 	for _, f := range files {
-		path := filepath.Join(s.cfg.Dir, f.name)
-		raw, err := s.disk.read(path)
+		path := filepath.Join(s.cfg.Dir, f.Name)
+		raw, err := disk.ReadFile(s.disk, path, abi.MaxTransaction)
 		if err != nil && !errors.Is(err, abi.CodeTooLarge) {
 			return err
 		}
 		l, e, ok := parseFile(f, raw)
 		if err != nil || !ok {
 			torn++
-			if err := s.disk.remove(path); err != nil {
+			if err := s.disk.Remove(path); err != nil {
 				return err
 			}
 			continue
@@ -152,8 +153,8 @@ func (s *Spool) recover() error {
 }
 
 // parseFile checks that a file holds what its name says, whole.
-func parseFile(f found, raw []byte) (lane, *entry, bool) {
-	l, sequence, ok := parseName(f.name)
+func parseFile(f disk.Info, raw []byte) (lane, *entry, bool) {
+	l, sequence, ok := parseName(f.Name)
 	if !ok {
 		return lane{}, nil, false
 	}
@@ -161,7 +162,7 @@ func parseFile(f found, raw []byte) (lane, *entry, bool) {
 	if err != nil || t.Sequence != sequence || laneOf(t) != l || t.Envelope().Verify() != nil {
 		return lane{}, nil, false
 	}
-	return l, &entry{id: t.ID, sequence: sequence, size: len(raw), since: f.time}, true
+	return l, &entry{id: t.ID, sequence: sequence, size: len(raw), since: f.Time}, true
 }
 
 func laneOf(t *chain.Tx) lane { return lane{chain.AccountID(t.Key()), t.Lane} }
@@ -239,10 +240,10 @@ func (s *Spool) admit(l lane, t *chain.Tx) (kept bool, err error) {
 // write makes a file durable, or tries to leave none. The caller holds writing.
 func (s *Spool) write(name string, raw []byte) error {
 	path := filepath.Join(s.cfg.Dir, name)
-	f, err := s.disk.create(path)
+	f, err := s.disk.CreateNew(path)
 	if errors.Is(err, fs.ErrExist) { // what an earlier try could not take away
-		if err = s.disk.remove(path); err == nil {
-			f, err = s.disk.create(path)
+		if err = s.disk.Remove(path); err == nil {
+			f, err = s.disk.CreateNew(path)
 		}
 	}
 	if err != nil {
@@ -252,10 +253,10 @@ func (s *Spool) write(name string, raw []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = s.disk.syncDir(s.cfg.Dir)
+		err = s.disk.SyncDir(s.cfg.Dir)
 	}
 	if err != nil {
-		return errors.Join(err, s.disk.remove(path))
+		return errors.Join(err, s.disk.Remove(path))
 	}
 	return nil
 }

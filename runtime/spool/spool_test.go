@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
 // inOrder requires that each lane was executed in order, and nothing twice.
@@ -48,8 +49,8 @@ func TestWhatWasKeptIsSentAfterTheHeal(t *testing.T) {
 		w.run(time.Minute)
 		done := w.ledger.executed()
 		inOrder(t, done)
-		if len(done) != 120 || w.Len() != 0 || len(w.disk.names) != 0 || w.bytes != 0 || len(w.senders) != 0 || len(w.order) != 0 {
-			t.Errorf("executed %d, kept %d, files %d, bytes %d", len(done), w.Len(), len(w.disk.names), w.bytes)
+		if len(done) != 120 || w.Len() != 0 || len(w.disk.Paths()) != 0 || w.bytes != 0 || len(w.senders) != 0 || len(w.order) != 0 {
+			t.Errorf("executed %d, kept %d, files %d, bytes %d", len(done), w.Len(), len(w.disk.Paths()), w.bytes)
 		}
 	})
 }
@@ -160,8 +161,8 @@ func TestOnlyTheNewestRefusalsAreKept(t *testing.T) {
 		w.run(time.Minute)
 		for range 2 {
 			list := w.Refusals()
-			if len(list) != maxRefused || list[0].Sequence != 21 || len(w.disk.names) != maxRefused {
-				t.Errorf("%d refusals from %d on, %d files", len(list), list[0].Sequence, len(w.disk.names))
+			if len(list) != maxRefused || list[0].Sequence != 21 || len(w.disk.Paths()) != maxRefused {
+				t.Errorf("%d refusals from %d on, %d files", len(list), list[0].Sequence, len(w.disk.Paths()))
 			}
 			w.reopen(w.ledger.config())
 		}
@@ -229,11 +230,11 @@ func TestBlocksComeAndGo(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.put(signed(t, 1, 1, 1))
-		w.disk.full = true
+		w.disk.Full = true
 		if _, err := w.Put(signed(t, 1, 1, 2)); !errors.Is(err, abi.CodeUnavailable) {
 			t.Errorf("on a full disk: %v", err)
 		}
-		w.disk.full = false
+		w.disk.Full = false
 		w.put(signed(t, 1, 1, 2))
 		w.heal()
 		w.run(time.Minute)
@@ -259,7 +260,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 }
 
 func (w *world) crashAt(step int, done, names bool, part float64) {
-	w.disk.failAt, w.disk.done = w.disk.steps+step, done
+	w.disk.FailAt, w.disk.Done = w.disk.Steps()+step, done
 	w.ledger.refuse = func(tx *chain.Tx) error {
 		if tx.Lane == 3 {
 			return abi.CodeGasCap
@@ -282,7 +283,7 @@ func (w *world) crashAt(step int, done, names bool, part float64) {
 	try(1, 3)
 	w.run(time.Millisecond)
 
-	w.disk = w.disk.crash(names, part)
+	w.disk = w.disk.Crash(names, part)
 	w.reopen(w.ledger.config())
 	w.run(time.Minute)
 	executed := w.ledger.executed()
@@ -321,11 +322,11 @@ func TestForeignFiles(t *testing.T) {
 			"no name":          {"README", good},
 			"upper case":       {string(bytes.ToUpper([]byte(name))), good},
 		} {
-			d, l := newMemDisk(), newFakeLedger()
+			d, l := disktest.New(), newFakeLedger()
 			path := filepath.Join("/home/spool", file.name)
-			d.names[path] = &memFile{disk: d, data: file.data, synced: len(file.data)}
+			d.Put(path, file.data)
 			s, err := open(l.config(), d)
-			if err != nil || s.Len() != 0 || d.names[path] != nil {
+			if err != nil || s.Len() != 0 || d.Data(path) != nil {
 				t.Errorf("%s: %v, %d kept", what, err, s.Len())
 			}
 		}
