@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/schema"
 	"github.com/seed79541315/postern/runtime/wasm"
 )
 
@@ -81,6 +82,7 @@ func (p *project) wasm() string { return filepath.Join(p.dir, p.name+".wasm") }
 type subject struct {
 	name    string
 	code    []byte
+	schema  []byte // the schema.json beside it, nil where there is none
 	dir     string // where its test scripts' files lie
 	profile abi.Profile
 	scripts []string
@@ -126,8 +128,23 @@ func newSubject(name, dir string, code []byte) (*subject, error) {
 	if s.profile, _, err = admission(code); err != nil {
 		return nil, err
 	}
+	if s.schema, err = schemaBeside(dir); err != nil {
+		return nil, err
+	}
 	s.scripts, err = filepath.Glob(filepath.Join(dir, "tests", "*.steps"))
 	return s, err
+}
+
+// schemaBeside reads the schema in a module's folder, which need not have one.
+func schemaBeside(dir string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "schema.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		_, err = schema.Parse(text)
+	}
+	return text, err
 }
 
 // admission finds the smallest profile that admits a module. Where none does,

@@ -12,6 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/contracts"
+	"github.com/seed79541315/postern/net/senml"
 	"github.com/seed79541315/postern/runtime/scratch"
 	"github.com/seed79541315/postern/runtime/wasm"
 )
@@ -135,7 +137,25 @@ func trialOf(c *cli.Context, out output) (*subject, *scratch.Trial, error) {
 	if named := c.StringSlice("script"); len(named) > 0 {
 		s.scripts = named
 	}
-	return s, &scratch.Trial{Name: s.name, Code: s.code, Dir: s.dir, Engine: engine, Profile: s.profile}, nil
+	return s, &scratch.Trial{
+		Name: s.name, Code: s.code, Schema: s.schema, Dir: s.dir, Engine: engine, Profile: s.profile,
+		Standard: standardContract, Resolve: resolveSenML,
+	}, nil
+}
+
+// standardContract gives scripts the standard contracts by their names.
+func standardContract(name string) (code, schema []byte, ok bool) {
+	c, ok := contracts.Named(name)
+	if !ok {
+		return nil, nil, false
+	}
+	return c.Wasm, c.JSON, true
+}
+
+// resolveSenML reads what a script reports of a device.
+func resolveSenML(pack []byte, now int64) ([]byte, error) {
+	records, err := senml.Parse(senml.JSON, pack, now)
+	return senml.AppendPayload(nil, records), err
 }
 
 func parseFile(file string) (*scratch.Script, error) {

@@ -257,7 +257,7 @@ func (p *Player) person(ctx context.Context, st *step, name string) (*Came, erro
 	}
 	bound := make([]string, len(st.others))
 	for i, other := range st.others {
-		bound[i] = p.World.Unique(other)
+		bound[i] = p.World.Unique(p.contract(other))
 	}
 	return p.World.Transact(ctx, p.owners[st.who], chain.OpBindDevice, &chain.BindDevice{Device: id, Contracts: bound})
 }

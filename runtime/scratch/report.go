@@ -67,7 +67,7 @@ func (d *done) report(p *Player, st *step) *StepReport {
 	c := d.came
 	code := d.speech.code(c.Abort)
 	r := &StepReport{
-		Verb: st.verb, Who: st.who, Contract: p.contract(st.contract), Message: p.withNames(d.message), Outcome: d.words(),
+		Verb: st.verb, Who: st.who, Contract: p.contract(st.contract), Message: p.withNames(d.message), Outcome: p.withNames(d.words()),
 		Code: c.Code, Abort: c.Abort, Printed: c.Printed, Gas: c.Gas, Height: c.Height, Trap: c.Trap, Logs: c.Logs,
 	}
 	if c.Code == abi.CodeAborted {
