@@ -83,6 +83,34 @@ type ProposalVote struct {
 	Reason    string
 }
 
+// LastVote is the place in Votes of the last vote of an account as a validator,
+// or as a guardian, whose validator is 0; -1 if there is none.
+func (p *Proposal) LastVote(account abi.Hash, validator uint64) int {
+	for i := len(p.Votes) - 1; i >= 0; i-- {
+		if p.Votes[i].Account == account && p.Votes[i].Validator == validator {
+			return i
+		}
+	}
+	return -1
+}
+
+// Tally counts the last votes of those of whom counts says that they have a vote
+// now.
+func (p *Proposal) Tally(counts func(*ProposalVote) bool) (approve, reject int) {
+	for i := range p.Votes {
+		v := &p.Votes[i]
+		if p.LastVote(v.Account, v.Validator) != i || !counts(v) {
+			continue
+		}
+		if v.Approves {
+			approve++
+		} else {
+			reject++
+		}
+	}
+	return approve, reject
+}
+
 // Append appends the encoding of p.
 func (p *Proposal) Append(b []byte) []byte {
 	var f fields

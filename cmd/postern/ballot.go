@@ -68,24 +68,6 @@ func guarded(ctx context.Context, cl *client.Client, p *client.Proposal) (abi.Ha
 	return d.Owner, err
 }
 
-// approvals counts the proposal's votes for it: the last one of everybody who
-// has a vote now.
-func (e *electorate) approvals(p *chain.Proposal) (n int) {
-	type voter struct {
-		account   abi.Hash
-		validator uint64
-	}
-	seen := map[voter]bool{}
-	for _, v := range slices.Backward(p.Votes) {
-		who := voter{v.Account, v.Validator}
-		if !seen[who] && v.Approves && e.counts(&v) {
-			n++
-		}
-		seen[who] = true
-	}
-	return n
-}
-
 // describeNow describes a proposal, and of one that takes votes how many there
 // are and how many decide.
 func describeNow(ctx context.Context, cl *client.Client, p *client.Proposal) (proposalOutput, error) {
@@ -97,7 +79,7 @@ func describeNow(ctx context.Context, cl *client.Client, p *client.Proposal) (pr
 	if err != nil {
 		return v, err
 	}
-	n := e.approvals(&p.Proposal)
+	n, _ := p.Tally(e.counts)
 	v.Approvals, v.Needed = &n, uint64(e.needed)
 	return v, nil
 }

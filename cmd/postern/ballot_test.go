@@ -19,8 +19,8 @@ func TestApprovalsOfNow(t *testing.T) {
 	}{{1, true}, {2, true}, {3, true}, {2, false}, {4, true}} {
 		p.Votes = append(p.Votes, chain.ProposalVote{Account: abi.Hash{byte(v.validator)}, Validator: v.validator, Approves: v.approves})
 	}
-	if n := e.approvals(&p.Proposal); n != 2 {
-		t.Errorf("%d approvals, want those of 1 and 4", n)
+	if n, against := p.Tally(e.counts); n != 2 || against != 1 {
+		t.Errorf("%d approvals and %d against, want those of 1 and 4, and 2", n, against)
 	}
 	v := describe(&p)
 	if got, want := v.voters(), "for 1, 3, 4; against 2"; got != want {

@@ -84,30 +84,3 @@ func (e *electorate) counts(v *chain.ProposalVote) bool {
 	_, ok := e.set.Key(v.Validator)
 	return ok && v.Validator != 0
 }
-
-// tally counts the last votes of those who have a vote now.
-func (e *electorate) tally(p *chain.Proposal) (approve, reject int) {
-	for i := range p.Votes {
-		v := &p.Votes[i]
-		if last := lastVote(p, v.Account, v.Validator); last != i || !e.counts(v) {
-			continue
-		}
-		if v.Approves {
-			approve++
-		} else {
-			reject++
-		}
-	}
-	return approve, reject
-}
-
-// lastVote is the place of the last vote of an account as a validator, or as a
-// guardian; -1 if there is none.
-func lastVote(p *chain.Proposal, account abi.Hash, validator uint64) int {
-	for i := len(p.Votes) - 1; i >= 0; i-- {
-		if p.Votes[i].Account == account && p.Votes[i].Validator == validator {
-			return i
-		}
-	}
-	return -1
-}

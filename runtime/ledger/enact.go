@@ -51,7 +51,7 @@ func (r *running) stillMay(p *chain.Proposal) error {
 	if err != nil {
 		return err
 	}
-	approve, _ := e.tally(p)
+	approve, _ := p.Tally(e.counts)
 	return refuseUnless(approve >= e.needed, abi.CodeNotPermitted, nil)
 }
 

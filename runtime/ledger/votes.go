@@ -86,14 +86,14 @@ func (r *running) cast(number uint64, p *chain.Proposal, e *electorate, approves
 	if !ok {
 		return abi.CodeNotPermitted
 	}
-	if last := lastVote(p, r.sender.id, id); last >= 0 && (!p.Votes[last].Approves || approves) {
-		if approved, _ := e.tally(p); !p.Votes[last].Approves || approved < e.needed {
+	if last := p.LastVote(r.sender.id, id); last >= 0 && (!p.Votes[last].Approves || approves) {
+		if approved, _ := p.Tally(e.counts); !p.Votes[last].Approves || approved < e.needed {
 			return abi.CodeVotedAlready
 		}
 	} else if err := r.addVote(number, p, id, approves, reason); err != nil {
 		return err
 	}
-	approve, reject := e.tally(p)
+	approve, reject := p.Tally(e.counts)
 	p.Needed = uint64(e.needed)
 	switch {
 	case approve >= e.needed:
