@@ -78,14 +78,14 @@ const closeNotifyLimit = 6 * time.Second
 
 // eventServer runs a server over in-memory connections.
 func eventServer(t *testing.T, node Node, events Events) *http.Client {
-	lis := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	lis := newPipes()
 	s, _ := newServer(t, node, func(c *Config) { c.Events, c.Listener = events, lis })
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
-		DialContext:     func(context.Context, string, string) (net.Conn, error) { return lis.dial() },
+		DialContext:     func(context.Context, string, string) (net.Conn, error) { return lis.dial(), nil },
 	}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
@@ -97,39 +97,6 @@ func eventServer(t *testing.T, node Node, events Events) *http.Client {
 	})
 	return &http.Client{Transport: transport}
 }
-
-// pipeListener hands out the far ends of pipes.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) dial() (net.Conn, error) {
-	near, far := net.Pipe()
-	select {
-	case l.conns <- far:
-		return near, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
 // eventStream is a client's end of a stream.
 type eventStream struct {

@@ -11,27 +11,16 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 	"github.com/seed79541315/postern/abi/proof"
 	"github.com/seed79541315/postern/storage/disk"
 )
 
-type testKey struct{ ed25519.PrivateKey }
-
-func (k testKey) Public() []byte { return k.PrivateKey.Public().(ed25519.PublicKey) }
-
-func (k testKey) Sign(message []byte) ([]byte, error) {
-	return ed25519.Sign(k.PrivateKey, message), nil
-}
-
-func keyOf(seed byte) testKey {
-	return testKey{ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))}
-}
-
 var (
 	testChain   = abi.Hash{1, 2, 3}
-	testAccount = chain.AccountID(keyOf(1).Public())
+	testAccount = chain.AccountID(chaintest.Key(1).Public())
 	testSecret  = bytes.Repeat([]byte{5}, KeySize)
-	testSet     = chain.ValidatorSet{{ID: 1, Key: keyOf(9).Public()}}
+	testSet     = chain.ValidatorSet{{ID: 1, Key: chaintest.Key(9).Public()}}
 	anchorKey   = chain.AnchorKey(testAccount)
 	testTrust   = proof.Trusted{Chain: testChain, Validators: testSet}
 )
@@ -50,7 +39,7 @@ type fakeLedger struct {
 
 func (l *fakeLedger) config() Config {
 	return Config{
-		Dir: "/home/log", Key: testSecret, Chain: testChain, Account: testAccount, Signer: keyOf(1), Clock: func() int64 { return 1_767_600_000_000 },
+		Dir: "/home/log", Key: testSecret, Chain: testChain, Account: testAccount, Signer: chaintest.Key(1), Clock: func() int64 { return 1_767_600_000_000 },
 		Anchored: l.last, Submit: l.submit, Prove: l.prove, Logger: slog.New(slog.DiscardHandler),
 	}
 }
@@ -90,7 +79,7 @@ func (l *fakeLedger) execute(args []byte) error {
 		return err
 	}
 	origin := proof.LogOrigin(testChain, testAccount)
-	c, err := proof.OpenCheckpoint(a.Note, origin, keyOf(1).Public())
+	c, err := proof.OpenCheckpoint(a.Note, origin, chaintest.Key(1).Public())
 	if err == nil {
 		err = c.VerifyConsistency(&proof.Checkpoint{Origin: origin, Size: l.anchored.Size, Root: l.anchored.Root}, a.Path)
 	}
@@ -99,7 +88,7 @@ func (l *fakeLedger) execute(args []byte) error {
 		return err
 	}
 	l.height++
-	l.anchored = chain.Anchored{Size: c.Size, Root: c.Root, Height: l.height, Time: int64(l.height), Note: bytes.Clone(a.Note), Key: keyOf(1).Public()}
+	l.anchored = chain.Anchored{Size: c.Size, Root: c.Root, Height: l.height, Time: int64(l.height), Note: bytes.Clone(a.Note), Key: chaintest.Key(1).Public()}
 	l.heads = append(l.heads, Head{c.Size, c.Root, "the ledger"})
 	return nil
 }
@@ -124,7 +113,7 @@ func (l *fakeLedger) prove(key []byte) (*proof.Entry, []proof.Step, error) {
 	}
 	e.Header = chain.Header{Chain: testChain, Protocol: chain.Protocol, Height: 1 + l.height, Time: 1, State: root, Validators: testSet.Hash(), NextValidators: testSet.Hash()}
 	vote := chain.AppendVote(nil, testChain, e.Header.Hash(), nil, 0)
-	e.Certificate.Signatures = []chain.Signature{{Validator: 1, Signature: ed25519.Sign(keyOf(9).PrivateKey, vote)}}
+	e.Certificate.Signatures = []chain.Signature{{Validator: 1, Signature: ed25519.Sign(chaintest.Key(9).PrivateKey, vote)}}
 	return e, nil, nil
 }
 

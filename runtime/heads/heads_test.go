@@ -2,8 +2,6 @@ package heads
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"sync"
@@ -14,22 +12,12 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 )
-
-type key struct{ ed25519.PrivateKey }
-
-func newKey(seed uint64) key {
-	b := make([]byte, ed25519.SeedSize)
-	binary.BigEndian.PutUint64(b, seed)
-	return key{ed25519.NewKeyFromSeed(b)}
-}
-
-func (k key) Public() []byte                  { return k.PrivateKey.Public().(ed25519.PublicKey) }
-func (k key) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(k.PrivateKey, msg), nil }
 
 func setOf(ids ...uint64) (set chain.ValidatorSet) {
 	for _, id := range ids {
-		set = append(set, chain.Validator{ID: id, Key: newKey(id).Public()})
+		set = append(set, chain.Validator{ID: id, Key: chaintest.Key(id).Public()})
 	}
 	return set
 }
@@ -126,10 +114,10 @@ func (f *fixture) head(id uint64, lead int, at int64) chain.SignedHead {
 	if lead > 0 {
 		hash = abi.Hash{9} // nobody here knows it
 	}
-	return f.sign(chain.SignedHead{Chain: f.chain.id, Height: height, Block: hash, Time: at, Validator: id}, newKey(id))
+	return f.sign(chain.SignedHead{Chain: f.chain.id, Height: height, Block: hash, Time: at, Validator: id}, chaintest.Key(id))
 }
 
-func (f *fixture) sign(h chain.SignedHead, k key) chain.SignedHead {
+func (f *fixture) sign(h chain.SignedHead, k chaintest.Signer) chain.SignedHead {
 	f.t.Helper()
 	if err := h.Sign(k); err != nil {
 		f.t.Fatal(err)
@@ -193,7 +181,7 @@ func TestHeadsAhead(t *testing.T) {
 		next.Header.Height, next.Header.Time = 1, f.at(-9*time.Second)
 		for id := range uint64(3) {
 			h := chain.SignedHead{Chain: f.chain.id, Height: 1, Block: next.Header.Hash(), Time: f.at(0), Validator: id + 1}
-			f.take(f.sign(h, newKey(id+1)), true, nil)
+			f.take(f.sign(h, chaintest.Key(id+1)), true, nil)
 		}
 		f.stale(10 * time.Second)
 		if h, behind := f.Behind(); !behind || h != 1 {
@@ -231,13 +219,13 @@ func TestHostileHeads(t *testing.T) {
 		forged = good
 		forged.Time++
 		f.take(forged, false, abi.CodeBadSignature)
-		f.take(f.sign(chain.SignedHead{Chain: f.chain.id, Time: f.at(0), Validator: 2}, newKey(1)), false, abi.CodeBadSignature)
+		f.take(f.sign(chain.SignedHead{Chain: f.chain.id, Time: f.at(0), Validator: 2}, chaintest.Key(1)), false, abi.CodeBadSignature)
 		f.take(f.head(7, 0, f.at(0)), false, abi.CodeBadSignature)
-		f.take(f.sign(chain.SignedHead{Chain: abi.Hash{2}, Time: f.at(0), Validator: 1}, newKey(1)), false, abi.CodeWrongChain)
+		f.take(f.sign(chain.SignedHead{Chain: abi.Hash{2}, Time: f.at(0), Validator: 1}, chaintest.Key(1)), false, abi.CodeWrongChain)
 		f.take(f.head(1, 0, f.at(5001*time.Millisecond)), false, abi.CodeBadArgument)
 		f.take(f.head(1, 0, 1<<62), false, abi.CodeBadArgument)
 		f.take(f.head(1, 0, -1), false, abi.CodeBadArgument)
-		f.take(f.sign(chain.SignedHead{Chain: f.chain.id, Block: abi.Hash{3}, Time: f.at(-time.Minute), Validator: 1}, newKey(1)), true, abi.CodeBadProof)
+		f.take(f.sign(chain.SignedHead{Chain: f.chain.id, Block: abi.Hash{3}, Time: f.at(-time.Minute), Validator: 1}, chaintest.Key(1)), true, abi.CodeBadProof)
 		for _, raw := range [][]byte{nil, {0x86}, good.Append(nil)[1:], append(good.Append(nil), 0)} {
 			if fresh, err := f.Take(raw); fresh || !errors.Is(err, abi.CodeMalformed) {
 				t.Fatalf("%x: fresh %v, %v", raw, fresh, err)
@@ -268,7 +256,7 @@ func TestOlderBlocks(t *testing.T) {
 		f.chain.base = 3
 		say := func(height uint64, block abi.Hash) chain.SignedHead {
 			elapse(2 * time.Second)
-			return f.sign(chain.SignedHead{Chain: f.chain.id, Height: height, Block: block, Time: f.at(0), Validator: 1}, newKey(1))
+			return f.sign(chain.SignedHead{Chain: f.chain.id, Height: height, Block: block, Time: f.at(0), Validator: 1}, chaintest.Key(1))
 		}
 		f.take(say(2, f.chain.blocks[2].Header.Hash()), true, nil)
 		f.stale(time.Hour + 2*time.Second)
@@ -306,13 +294,13 @@ func TestSetChanges(t *testing.T) {
 		f.take(f.head(1, 0, f.at(0)), true, nil)
 		f.take(f.head(2, 0, f.at(0)), true, nil)
 		f.stale(0)
-		f.chain.set = chain.ValidatorSet{f.chain.set[0], {ID: 2, Key: newKey(22).Public()}}
+		f.chain.set = chain.ValidatorSet{f.chain.set[0], {ID: 2, Key: chaintest.Key(22).Public()}}
 		f.chain.grow(f.at(-time.Minute))
 		f.stale(time.Minute)
 		elapse(2 * time.Second)
 		f.take(f.head(2, 0, f.at(0)), false, abi.CodeBadSignature)
 		h := f.head(2, 0, f.at(0))
-		f.take(f.sign(h, newKey(22)), true, nil)
+		f.take(f.sign(h, chaintest.Key(22)), true, nil)
 		f.stale(2 * time.Second)
 		f.chain.set = setOf(5, 6)
 		f.chain.grow(f.at(-time.Minute))
@@ -331,7 +319,7 @@ func TestRun(t *testing.T) {
 		var doubt atomic.Bool
 		var sent [][]byte
 		clock := func() (int64, bool) { return time.Now().UnixMilli(), !doubt.Load() }
-		v := tracker(t, l, newKey(1), clock, func(b []byte) { sent = append(sent, b) })
+		v := tracker(t, l, chaintest.Key(1), clock, func(b []byte) { sent = append(sent, b) })
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- v.Run(ctx) }()
@@ -376,7 +364,7 @@ func TestRun(t *testing.T) {
 func TestValidatorCountsItself(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		f := follower(t, 1, 2, 3, 4)
-		f.Tracker = tracker(t, f.chain, newKey(1), f.clock, func([]byte) {})
+		f.Tracker = tracker(t, f.chain, chaintest.Key(1), f.clock, func([]byte) {})
 		elapse(time.Minute)
 		f.take(f.head(2, 0, f.at(-time.Second)), true, nil)
 		f.stale(time.Minute)
@@ -390,7 +378,7 @@ func TestConfig(t *testing.T) {
 	clock := func() (int64, bool) { return 0, true }
 	log := slog.New(slog.DiscardHandler)
 	for _, c := range []Config{{}, {Ledger: l, Clock: clock}, {Ledger: l, Logger: log}, {Clock: clock, Logger: log},
-		{Ledger: l, Clock: clock, Logger: log, Key: newKey(1)}} {
+		{Ledger: l, Clock: clock, Logger: log, Key: chaintest.Key(1)}} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%+v was taken", c)
 		}
@@ -431,7 +419,7 @@ func TestConcurrent(t *testing.T) {
 func FuzzTake(f *testing.F) {
 	l := newLedger(1, setOf(1))
 	h := chain.SignedHead{Chain: l.id, Block: l.blocks[0].Header.Hash(), Time: l.blocks[0].Header.Time, Validator: 1}
-	if err := h.Sign(newKey(1)); err != nil {
+	if err := h.Sign(chaintest.Key(1)); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(h.Append(nil))

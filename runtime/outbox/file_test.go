@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
@@ -79,7 +80,7 @@ func TestForeignFiles(t *testing.T) {
 		"chain":   func(c *Config) { c.Chain[0]++ },
 		"account": func(c *Config) { c.Account[0]++ },
 		"lane":    func(c *Config) { c.Lane++ },
-		"key":     func(c *Config) { c.Key = keyOf(2) },
+		"key":     func(c *Config) { c.Key = chaintest.Key(2) },
 	} {
 		l, d := newFakeLedger(), disktest.New()
 		d.Put("/home/outbox", raw)

@@ -1,9 +1,7 @@
 package outbox
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -13,24 +11,13 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 	"github.com/seed79541315/postern/storage/disk"
 )
 
-type testKey struct{ ed25519.PrivateKey }
-
-func (k testKey) Public() []byte { return k.PrivateKey.Public().(ed25519.PublicKey) }
-
-func (k testKey) Sign(message []byte) ([]byte, error) {
-	return ed25519.Sign(k.PrivateKey, message), nil
-}
-
-func keyOf(seed byte) testKey {
-	return testKey{ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))}
-}
-
 var (
 	testChain   = abi.Hash{1, 2, 3}
-	testAccount = chain.AccountID(keyOf(1).Public())
+	testAccount = chain.AccountID(chaintest.Key(1).Public())
 )
 
 const testLane = 7
@@ -63,7 +50,7 @@ func newFakeLedger() *fakeLedger {
 
 func (l *fakeLedger) config() Config {
 	return Config{
-		Path: "/home/outbox", Chain: testChain, Key: keyOf(1), Account: testAccount, Lane: testLane, Gas: func() uint64 { return 1000 },
+		Path: "/home/outbox", Chain: testChain, Key: chaintest.Key(1), Account: testAccount, Lane: testLane, Gas: func() uint64 { return 1000 },
 		Submit: l.submit, Wait: l.await, Sequence: l.last, Logger: slog.New(slog.DiscardHandler),
 	}
 }

@@ -3,7 +3,6 @@ package spool
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -15,20 +14,9 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 	"github.com/seed79541315/postern/storage/disk/disktest"
 )
-
-type testKey struct{ ed25519.PrivateKey }
-
-func (k testKey) Public() []byte { return k.PrivateKey.Public().(ed25519.PublicKey) }
-
-func (k testKey) Sign(message []byte) ([]byte, error) {
-	return ed25519.Sign(k.PrivateKey, message), nil
-}
-
-func keyOf(seed byte) testKey {
-	return testKey{ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))}
-}
 
 var testChain = abi.Hash{1, 2, 3}
 
@@ -37,7 +25,7 @@ func signed(t testing.TB, device byte, lane, sequence uint64, more ...byte) []by
 	t.Helper()
 	call := chain.Call{Contract: "log", Message: append(fmt.Appendf(nil, "%d.%d.%d", device, lane, sequence), more...)}
 	body := chain.Body{Chain: testChain, Lane: lane, Sequence: sequence, Gas: 1000, Op: chain.OpCall, Args: call.Append(nil)}
-	raw, err := chain.SignTx(&body, keyOf(device))
+	raw, err := chain.SignTx(&body, chaintest.Key(device))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +74,7 @@ func (l *fakeLedger) check(raw []byte) (*chain.Tx, abi.Hash, error) {
 		return nil, abi.Hash{}, err
 	}
 	for device := range byte(100) {
-		if bytes.Equal(keyOf(device).Public(), t.Key()) {
+		if bytes.Equal(chaintest.Key(device).Public(), t.Key()) {
 			return t, abi.Hash{9}, t.Envelope().Verify()
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/chain/chaintest"
 	"github.com/seed79541315/postern/storage/disk/disktest"
 )
 
@@ -59,7 +60,7 @@ func TestPutRefuses(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.put(signed(t, 1, 1, 5))
 		window := chain.Body{Chain: testChain, ValidUntil: 1000, Gas: 1, Op: chain.OpCall, Args: (&chain.Call{Contract: "c"}).Append(nil)}
-		windowed, err := chain.SignTx(&window, keyOf(1))
+		windowed, err := chain.SignTx(&window, chaintest.Key(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,9 +123,9 @@ func TestRefusalsAreKeptAndReported(t *testing.T) {
 		w.put(signed(t, 1, 1, 1), signed(t, 1, 1, 2), signed(t, 2, 1, 1), signed(t, 3, 1, 1))
 		w.ledger.refuse = func(tx *chain.Tx) error {
 			switch {
-			case laneOf(tx).key == chain.AccountID(keyOf(1).Public()) && tx.Sequence == 1:
+			case laneOf(tx).key == chain.AccountID(chaintest.Key(1).Public()) && tx.Sequence == 1:
 				return fmt.Errorf("wrapped: %w", abi.CodeKeyNotCurrent)
-			case laneOf(tx).key == chain.AccountID(keyOf(3).Public()):
+			case laneOf(tx).key == chain.AccountID(chaintest.Key(3).Public()):
 				return abi.CodeDeviceInactive // may be lifted
 			}
 			return nil
@@ -134,7 +135,7 @@ func TestRefusalsAreKeptAndReported(t *testing.T) {
 		w.reopen(w.ledger.config())
 		list := w.Refusals()
 		if len(list) != 1 || list[0].Code != abi.CodeKeyNotCurrent || list[0].Sequence != 1 || list[0].Height != 0 ||
-			list[0].Sender != chain.AccountID(keyOf(1).Public()) {
+			list[0].Sender != chain.AccountID(chaintest.Key(1).Public()) {
 			t.Errorf("%+v", list)
 		}
 		if !slices.Contains(w.ledger.executed(), "1.1.2") || w.Len() != 1 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/sdk/client"
+	"github.com/seed79541315/postern/sdk/key"
 )
 
 // asks requires that a check permits, and that the gateway is asked for it or not.
@@ -35,6 +36,27 @@ func settle(t *testing.T, c *client.Client, n *counted) {
 	asks(t, c, n, 0)
 }
 
+// holding runs a test of a device that keeps a permit of some life, which the
+// gateway gave it.
+func holding(t *testing.T, life time.Duration, test func(t *testing.T, h *holder)) {
+	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
+		h := &holder{air: a, ledger: l, gateway: g}
+		l.decide = h.asked.permit(l, life)
+		h.client, h.key = a.device(l, g.addr)
+		settle(t, h.client, &h.asked)
+		test(t, h)
+	})
+}
+
+type holder struct {
+	air     *air
+	ledger  *ledger
+	gateway *site
+	client  *client.Client
+	key     *key.Key
+	asked   counted
+}
+
 // deniedForWantOfAGateway: the handshake and the request give up at the same time,
 // and either may say so.
 func deniedForWantOfAGateway(t *testing.T, answer abi.Answer, err error) {
@@ -45,44 +67,36 @@ func deniedForWantOfAGateway(t *testing.T, answer abi.Answer, err error) {
 }
 
 func TestPermitsLiveForTheirTime(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, 10*time.Second)
-		c, _ := a.device(l, g.addr)
-		settle(t, c, &n)
+	holding(t, 10*time.Second, func(t *testing.T, h *holder) {
 		elapse(9 * time.Second)
-		answer, err := c.Check(t.Context(), abi.DefaultDomain, request())
+		answer, err := h.client.Check(t.Context(), abi.DefaultDomain, request())
 		if err != nil || answer.TTL > 1000 || answer.TTL < 900 || answer.Staleness < 9000 {
 			t.Errorf("after nine seconds: %+v, %v", answer, err)
 		}
 		elapse(time.Second)
-		asks(t, c, &n, 1)
+		asks(t, h.client, &h.asked, 1)
 		other := request()
 		other.Resource.ID = "8"
-		if _, err := c.Check(t.Context(), "", other); err != nil || n.count() != 4 {
-			t.Errorf("another request: asked %d times, %v", n.count(), err)
+		if _, err := h.client.Check(t.Context(), "", other); err != nil || h.asked.count() != 4 {
+			t.Errorf("another request: asked %d times, %v", h.asked.count(), err)
 		}
-		if _, err := c.Check(t.Context(), "garage", request()); err != nil || n.count() != 5 {
-			t.Errorf("another domain: asked %d times, %v", n.count(), err)
+		if _, err := h.client.Check(t.Context(), "garage", request()); err != nil || h.asked.count() != 5 {
+			t.Errorf("another domain: asked %d times, %v", h.asked.count(), err)
 		}
 	})
 }
 
 // A status event of the device ends what is kept, at once.
 func TestNoPermitAfterAStatusEvent(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, k := a.device(l, g.addr)
-		settle(t, c, &n)
-		l.happen(statusEvent(k.AccountID(), abi.StatusQuarantined))
-		l.with(func() {
-			l.decide = func(context.Context, abi.Caller, string, []byte) abi.Answer {
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
+		h.ledger.happen(statusEvent(h.key.AccountID(), abi.StatusQuarantined))
+		h.ledger.with(func() {
+			h.ledger.decide = func(context.Context, abi.Caller, string, []byte) abi.Answer {
 				return abi.Answer{Code: abi.CodeDeviceInactive}
 			}
 		})
 		elapse(100 * time.Millisecond)
-		if answer, err := c.Check(t.Context(), "", request()); answer.Permit || answer.Code != abi.CodeDeviceInactive {
+		if answer, err := h.client.Check(t.Context(), "", request()); answer.Permit || answer.Code != abi.CodeDeviceInactive {
 			t.Errorf("after the quarantine: %+v, %v", answer, err)
 		}
 	})
@@ -91,33 +105,29 @@ func TestNoPermitAfterAStatusEvent(t *testing.T) {
 // A quarantined device is sent away: the permit dies with the connection, and the
 // device learns why.
 func TestQuarantineTellsWhy(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, k := a.device(l, g.addr)
-		settle(t, c, &n)
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
 		why := make(chan error, 1)
 		go func() {
-			for _, err := range c.Subscribe(abi.EventFilter{}, nil).Events(t.Context()) {
+			for _, err := range h.client.Subscribe(abi.EventFilter{}, nil).Events(t.Context()) {
 				why <- err
 			}
 		}()
 		elapse(time.Second)
-		l.with(func() {
-			l.standing[string(k.Public())] = abi.Standing{Known: true, Account: k.AccountID(), Device: abi.StatusQuarantined, Reason: "scans the network"}
+		h.ledger.with(func() {
+			h.ledger.standing[string(h.key.Public())] = abi.Standing{Known: true, Account: h.key.AccountID(), Device: abi.StatusQuarantined, Reason: "scans the network"}
 		})
-		g.Recheck(k.AccountID())
+		h.gateway.Recheck(h.key.AccountID())
 		elapse(100 * time.Millisecond)
 		var inactive *client.InactiveError
 		if err := <-why; !errors.As(err, &inactive) || inactive.Status != abi.StatusQuarantined || inactive.Reason != "scans the network" {
 			t.Errorf("the subscription ended with %v", err)
 		}
-		answer, err := c.Check(t.Context(), "", request())
+		answer, err := h.client.Check(t.Context(), "", request())
 		if answer.Permit || answer.Code != abi.CodeDeviceInactive {
 			t.Errorf("%+v, %v", answer, err)
 		}
 		require(t, err, abi.CodeDeviceInactive)
-		status, err := c.Status(t.Context())
+		status, err := h.client.Status(t.Context())
 		if err != nil || status.Device != abi.StatusQuarantined || status.Reason != "scans the network" {
 			t.Errorf("Status: %+v, %v", status, err)
 		}
@@ -125,13 +135,9 @@ func TestQuarantineTellsWhy(t *testing.T) {
 }
 
 func TestNoPermitWithoutTheConnection(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, _ := a.device(l, g.addr)
-		settle(t, c, &n)
-		g.stop()
-		answer, err := c.Check(t.Context(), "", request())
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
+		h.gateway.stop()
+		answer, err := h.client.Check(t.Context(), "", request())
 		deniedForWantOfAGateway(t, answer, err)
 	})
 }
@@ -139,14 +145,10 @@ func TestNoPermitWithoutTheConnection(t *testing.T) {
 // A gateway that falls silent is noticed by the heartbeats that do not come, long
 // before the connection's own timeout.
 func TestNoPermitFromASilentGateway(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, _ := a.device(l, g.addr)
-		settle(t, c, &n)
-		a.cutOff(g.addr, true)
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
+		h.air.cutOff(h.gateway.addr, true)
 		elapse(21 * time.Second)
-		answer, err := c.Check(t.Context(), "", request())
+		answer, err := h.client.Check(t.Context(), "", request())
 		deniedForWantOfAGateway(t, answer, err)
 	})
 }
@@ -154,32 +156,24 @@ func TestNoPermitFromASilentGateway(t *testing.T) {
 // What was decided before a block is asked anew once the block is known of: the
 // policy may be another.
 func TestNoPermitFromBeforeABlock(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, _ := a.device(l, g.addr)
-		settle(t, c, &n)
-		l.happen()
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
+		h.ledger.happen()
 		elapse(abi.EventHeartbeat*time.Millisecond + time.Second)
-		asks(t, c, &n, 1)
-		asks(t, c, &n, 0)
+		asks(t, h.client, &h.asked, 1)
+		asks(t, h.client, &h.asked, 0)
 	})
 }
 
 // An answer to anything else tells of the block as well.
 func TestNoPermitFromBelowAnAnswer(t *testing.T) {
-	bubble(t, func(t *testing.T, a *air, l *ledger, g *site) {
-		var n counted
-		l.decide = n.permit(l, time.Hour)
-		c, _ := a.device(l, g.addr)
-		settle(t, c, &n)
-		l.happen()
-		asks(t, c, &n, 0) // it cannot know yet
-		if _, err := c.Check(t.Context(), "", client.Ask("open", "door", "another")); err != nil {
+	holding(t, time.Hour, func(t *testing.T, h *holder) {
+		h.ledger.happen()
+		asks(t, h.client, &h.asked, 0) // it cannot know yet
+		if _, err := h.client.Check(t.Context(), "", client.Ask("open", "door", "another")); err != nil {
 			t.Fatal(err)
 		}
-		asks(t, c, &n, 1)
-		asks(t, c, &n, 0)
+		asks(t, h.client, &h.asked, 1)
+		asks(t, h.client, &h.asked, 0)
 	})
 }
 
