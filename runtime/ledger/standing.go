@@ -16,12 +16,13 @@ import (
 // which it was read; beside the tables stands, for each slot of a record's
 // key, the height of its last change, raised before the store publishes that
 // height. An entry is right for a View if its slots did not change after the
-// lower of both heights. A table has one place a slot, so it never grows; who
-// comes later takes the place.
+// lower of both heights. A table has a number of places, so it never grows; who
+// comes later takes one.
 
 const (
 	changedSlots = 1024
-	callerPlaces = 1024 // about half a KiB each
+	callerSets   = 512
+	callerWays   = 4 // so that of a thousand callers two in a hundred share a place; about half a KiB each
 	domainPlaces = 64
 )
 
@@ -76,11 +77,46 @@ type caller struct {
 
 func (c *caller) active() bool { return c.status == 0 || c.status == abi.StatusActive }
 
-type callerTable [callerPlaces]atomic.Pointer[caller]
+// callerTable keeps each caller in one of the ways of a set.
+type callerTable struct {
+	sets [callerSets][callerWays]atomic.Pointer[caller]
+	turn atomic.Uint32 // whose way is taken where all are in use
+}
 
-// place picks by bytes of a key or an id that are evenly spread.
-func (t *callerTable) place(key []byte) *atomic.Pointer[caller] {
-	return &t[(uint32(key[7])|uint32(key[11])<<8)%callerPlaces]
+// set picks by bytes of a key or an id that are evenly spread.
+func (t *callerTable) set(key []byte) *[callerWays]atomic.Pointer[caller] {
+	return &t.sets[(uint32(key[7])|uint32(key[11])<<8)%callerSets]
+}
+
+// find is the caller with a key, or with an id, if it is kept and as it was at a
+// height.
+func (t *callerTable) find(key []byte, byKey bool, changed *changeSlots, height uint64) *caller {
+	set := t.set(key)
+	for i := range set {
+		if c := set[i].Load(); c != nil && c.byKey == byKey && bytes.Equal(c.key, key) && c.goodAt(changed, height) {
+			return c
+		}
+	}
+	return nil
+}
+
+// keep puts a caller in its own way, one that is free, or another's.
+func (t *callerTable) keep(c *caller) {
+	set := t.set(c.key)
+	free := -1
+	for i := range set {
+		switch old := set[i].Load(); {
+		case old == nil:
+			free = i
+		case old.byKey == c.byKey && bytes.Equal(old.key, c.key):
+			set[i].Store(c)
+			return
+		}
+	}
+	if free < 0 {
+		free = int(t.turn.Add(1) % callerWays)
+	}
+	set[free].Store(c)
 }
 
 // callerByKey finds the caller with a key; nil if no account has it.
@@ -88,8 +124,7 @@ func (l *Ledger) callerByKey(v *storage.View, key []byte) (*caller, error) {
 	if len(key) != chain.Ed25519KeySize && len(key) != chain.P256KeySize {
 		return nil, nil
 	}
-	place := l.callers.place(key)
-	if c := place.Load(); c != nil && c.byKey && bytes.Equal(c.key, key) && c.goodAt(&l.changed, v.Height()) {
+	if c := l.callers.find(key, true, &l.changed, v.Height()); c != nil {
 		return c, nil
 	}
 	id, ok, err := accountOf(hot{v}, key)
@@ -103,21 +138,21 @@ func (l *Ledger) callerByKey(v *storage.View, key []byte) (*caller, error) {
 	c.key, c.byKey = bytes.Clone(key), true
 	// An account's records change together with its key's place: rotation
 	// writes both. So the slots are those of account and device.
-	place.Store(c)
+	l.callers.keep(c)
 	return c, nil
 }
 
 // callerByAccount finds the caller with an account id; nil if there is none.
 func (l *Ledger) callerByAccount(v *storage.View, id abi.Hash) (*caller, error) {
-	place := l.callers.place(id[:])
-	if c := place.Load(); c != nil && !c.byKey && c.account == id && c.goodAt(&l.changed, v.Height()) {
+	if c := l.callers.find(id[:], false, &l.changed, v.Height()); c != nil {
 		return c, nil
 	}
 	c, err := readCaller(v, id)
 	if err != nil || c == nil {
 		return nil, err
 	}
-	place.Store(c)
+	c.key = id[:]
+	l.callers.keep(c)
 	return c, nil
 }
 
