@@ -36,6 +36,12 @@ func (n *node) openBehaviour(cfg config, id abi.Hash) (err error) {
 	return err
 }
 
+// isolates says whether this gateway isolates a device by itself.
+func (n *node) isolates(device abi.Hash) bool {
+	_, _, ok := n.behaviour.Isolated(device)
+	return ok
+}
+
 // isolationChanged has the device port, and the hook, look again at what a device
 // may.
 func (n *node) isolationChanged(device abi.Hash) {

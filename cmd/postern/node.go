@@ -150,7 +150,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 		return err
 	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
-		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Submit: n.followUp, Log: n.decisions,
+		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Isolated: n.isolates, Submit: n.followUp, Log: n.decisions,
 		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst, Logger: n.log,
 	})
 	if err != nil {

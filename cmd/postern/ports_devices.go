@@ -25,15 +25,8 @@ func (s service) Standing(public []byte) (abi.Standing, error) {
 	return standing, nil
 }
 
-// Decide asks the ledger. What a device is denied may tell of how it behaves. The
-// device port asks for no device that is isolated; one with a token is refused
-// here.
+// Decide asks the ledger. What a device is denied may tell of how it behaves.
 func (s service) Decide(ctx context.Context, caller abi.Caller, domain string, request []byte) abi.Answer {
-	if caller.Key == nil {
-		if _, _, isolated := s.n.behaviour.Isolated(caller.Account); isolated {
-			return abi.Answer{Code: abi.CodeDeviceInactive, Height: s.n.ledger.Head().Height}
-		}
-	}
 	answer := s.n.ledger.Decide(ctx, caller, domain, request)
 	if !answer.Permit && caller.Key != nil {
 		s.denied(caller.Key, domain, answer.Code, request)

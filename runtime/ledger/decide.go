@@ -78,14 +78,15 @@ func (l *Ledger) decide(ctx context.Context, a *abi.Answer, by *asker, who abi.C
 		return err
 	}
 	defer v.Release()
-	return l.decideIn(ctx, a, by, scene{v, head, hot{v}}, who, domain, request)
+	return l.decideIn(ctx, a, by, scene{v, head, hot{v}, l.cfg.Isolated}, who, domain, request)
 }
 
 // scene is the state that a decision is made in.
 type scene struct {
-	view   *storage.View
-	head   *tip
-	policy reader // what contracts read
+	view     *storage.View
+	head     *tip
+	policy   reader              // what contracts read
+	isolated func(abi.Hash) bool // which devices the gateway isolates
 }
 
 func (l *Ledger) decideIn(ctx context.Context, a *abi.Answer, by *asker, in scene, who abi.Caller, domain string, request []byte) error {
@@ -97,8 +98,14 @@ func (l *Ledger) decideIn(ctx context.Context, a *abi.Answer, by *asker, in scen
 	if err != nil {
 		return err
 	}
+	if c.status != 0 && in.isolated(c.account) {
+		return abi.CodeDeviceInactive
+	}
 	q, err := admitRequest(c, request)
 	if err != nil {
+		return err
+	}
+	if err := l.admitSubject(in, c, &q); err != nil {
 		return err
 	}
 	p, err := l.policyOf(v, domain)
@@ -151,6 +158,23 @@ func admitRequest(c *caller, raw []byte) (request, error) {
 		return q, abi.CodeSubjectNotCaller
 	}
 	return q, nil
+}
+
+// admitSubject refuses a device that is out of the network as the subject of
+// another's request: what is isolated is so for those who ask on its behalf, too.
+func (l *Ledger) admitSubject(in scene, c *caller, q *request) error {
+	id, ok := q.device()
+	if !ok || q.names(c) {
+		return nil
+	}
+	subject, err := l.callerByAccount(in.view, id)
+	if err != nil {
+		return err
+	}
+	if subject != nil && subject.status != 0 && (!subject.active() || in.isolated(id)) {
+		return abi.CodeDeviceInactive
+	}
+	return nil
 }
 
 // done puts the scratch back; it holds nothing of its caller's any more.

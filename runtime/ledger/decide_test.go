@@ -139,12 +139,33 @@ func TestDecideRefuses(t *testing.T) {
 	if a := w.decide("lock", open); a.Code != abi.CodeDeviceInactive {
 		t.Errorf("quarantined: %+v", a)
 	}
+	for _, id := range []string{hex.EncodeToString(lock[:]), upper(lock)} {
+		if a := w.decide(door, about("device", id)); a.Permit || a.Code != abi.CodeDeviceInactive {
+			t.Errorf("by the door, about who is quarantined: %+v", a)
+		}
+	}
+	if a := w.decide(door, about("user", hex.EncodeToString(lock[:]))); !a.Permit {
+		t.Errorf("a user with a name like a device's: %+v", a)
+	}
 	if s, err := w.l.Standing(person("lock").Public()); err != nil || s.Active() || s.Device != abi.StatusQuarantined {
 		t.Errorf("standing %+v, %v", s, err)
 	}
 	w.must(owner, chain.OpDeviceStatus, &chain.DeviceStatus{Device: lock, Status: abi.StatusActive, Reason: "looked at"})
 	if a := w.decide("lock", open); !a.Permit {
 		t.Errorf("active again: %+v", a)
+	}
+	w.l.cfg.Isolated = func(id abi.Hash) bool { return id == lock }
+	for name, a := range map[string]abi.Answer{
+		"isolated here":               w.decide("lock", open),
+		"by its account":              w.l.Decide(ctx, abi.Caller{Account: lock}, "", open),
+		"by the door, about the lock": w.decide(door, about("device", hex.EncodeToString(lock[:]))),
+	} {
+		if a.Permit || a.Code != abi.CodeDeviceInactive {
+			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	if a := w.decide(door, about("user", "alice")); !a.Permit {
+		t.Errorf("another, while one is isolated: %+v", a)
 	}
 }
 

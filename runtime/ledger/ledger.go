@@ -27,6 +27,9 @@ type Config struct {
 	Clock func() (ms int64, trusted bool)
 	// Staleness is the age of this node's state in ms; nil means 0.
 	Staleness func() uint64
+	// Isolated says whether this gateway isolates a device by itself; nil means
+	// none. Such a device, and whoever asks about it, is denied.
+	Isolated func(device abi.Hash) bool
 	// Submit makes a durable transaction of this node's gateway account out
 	// of the encoded arguments of a chain.OpCall. Decisions use it for their
 	// follow-ups; without it such a decision is a denial.
@@ -47,6 +50,9 @@ func (c *Config) validate() error {
 	}
 	if c.Staleness == nil {
 		c.Staleness = func() uint64 { return 0 }
+	}
+	if c.Isolated == nil {
+		c.Isolated = func(abi.Hash) bool { return false }
 	}
 	if c.TxRate <= 0 {
 		c.TxRate = 200

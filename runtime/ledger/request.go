@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"encoding/hex"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
 )
@@ -86,6 +88,16 @@ func skipProperties(r *cbor.Reader) {
 // names says whether the request's subject is the caller.
 func (q *request) names(c *caller) bool {
 	return string(q.kind) == c.kind && string(q.id) == c.id
+}
+
+// device is the id of the device that the request's subject is, if it has the
+// form of one.
+func (q *request) device() (id abi.Hash, ok bool) {
+	if string(q.kind) != "device" || len(q.id) != hex.EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], q.id)
+	return id, err == nil
 }
 
 // appendWith appends the request with another subject in the place of its

@@ -65,13 +65,15 @@ func (s *Supposition) run(ctx context.Context, contract string, messages [][]byt
 	return nil
 }
 
-// Decide is what Ledger.Decide would answer in this state. It is not recorded.
+// Decide is what Ledger.Decide would answer in this state, at a gateway that
+// isolates nobody. It is not recorded.
 func (s *Supposition) Decide(ctx context.Context, who abi.Caller, domain string, request []byte) abi.Answer {
 	if domain == "" {
 		domain = abi.DefaultDomain
 	}
 	a := abi.Answer{Staleness: s.ledger.cfg.Staleness()}
-	if err := s.ledger.decideIn(ctx, &a, &asker{}, scene{s.view, s.head, s.state}, who, domain, request); err != nil {
+	in := scene{s.view, s.head, s.state, func(abi.Hash) bool { return false }}
+	if err := s.ledger.decideIn(ctx, &a, &asker{}, in, who, domain, request); err != nil {
 		a.Permit, a.Code = false, s.ledger.denial(ctx, domain, err)
 	}
 	return a
