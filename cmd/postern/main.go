@@ -114,7 +114,7 @@ the contract's own code, where it gave one.
 Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},
 		Commands: []*cli.Command{
-			initCommand(), genesisCommand(), regenesisCommand(), startCommand(), backupCommand(), restoreCommand(), devCommand(), demoCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
+			initCommand(), genesisCommand(), regenesisCommand(), startCommand(), backupCommand(), restoreCommand(), devCommand(), demoCommand(), scenarioCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
 			keyCommand(), accountCommand(), validatorCommand(), contractCommand(), policyCommand(), profileCommand(), deviceCommand(), manufacturerCommand(), blacklistCommand(), platformCommand(),
 			decideCommand(), eventsCommand(), webhookCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			logCommand(), receiptCommand(), explainCommand(), statusCommand(), completionCommand(), versionCommand(),

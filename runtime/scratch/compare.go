@@ -2,6 +2,7 @@ package scratch
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -125,12 +126,59 @@ func (w *wants) eventsMatch(d *done) bool {
 	}
 	for i := range w.events {
 		want, got := &w.events[i], &d.came.Events[i]
-		s := d.events(got)
-		if string(got.Topic) != want.topic || !want.any && !s.matches(want.value, got.Data, s.event(want.topic)) {
+		if string(got.Topic) != want.topic || !want.any && !d.eventMatches(want, got) {
 			return false
 		}
 	}
 	return true
+}
+
+// eventMatches compares an event's data: the ledger's own has names, too.
+func (d *done) eventMatches(want *eventWant, got *chain.Event) bool {
+	s := d.events(got)
+	if s.matches(want.value, got.Data, s.event(want.topic)) {
+		return true
+	}
+	notice, ok := noticeText(got)
+	return ok && same(want.value, notice)
+}
+
+// same says whether two JSON values are, with "*" in the first for any.
+func same(want, got string) bool {
+	wanted, err := tree(want)
+	if err != nil {
+		return false
+	}
+	came, err := tree(got)
+	return err == nil && bytes.Equal(marshal(fill(wanted, came)), marshal(came))
+}
+
+// noticeText shows what the ledger itself tells, in the names of chain.Notice.
+func noticeText(e *chain.Event) (string, bool) {
+	n, err := chain.ParseNotice(e.Data)
+	if e.Contract != "" || err != nil {
+		return "", false
+	}
+	v := struct {
+		Subject string `json:"subject"`
+		Status  string `json:"status,omitempty"`
+		Level   uint8  `json:"level,omitempty"`
+		Reason  string `json:"reason,omitempty"`
+		By      string `json:"by,omitempty"`
+		Hash    string `json:"hash,omitempty"`
+		Number  uint64 `json:"number,omitempty"`
+	}{Subject: hex.EncodeToString(n.Subject[:]), Level: n.Level, Reason: n.Reason, Number: n.Number, By: hashText(n.By), Hash: hashText(n.Hash)}
+	if string(e.Topic) == chain.TopicDeviceStatus {
+		v.Status, v.Level = abi.Status(n.Level).String(), 0
+	}
+	return string(marshal(v)), true
+}
+
+func hashText(h *abi.Hash) string {
+	if h == nil {
+		return ""
+	}
+	return hex.EncodeToString(h[:])
 }
 
 func (w *wants) eventText() string {
@@ -160,7 +208,24 @@ func (d *done) eventData(e *chain.Event) string {
 	if len(e.Data) == 0 {
 		return ""
 	}
+	if notice, ok := noticeText(e); ok {
+		return notice
+	}
 	return show(e.Data, d.events(e).event(string(e.Topic)))
+}
+
+// reason is why it was decided so, by its id or the schema's name.
+func (d *done) reason() string {
+	c := d.came
+	if c.ReasonID != "" || c.Reason == 0 {
+		return c.ReasonID
+	}
+	if d.speech.schema != nil && c.Reason <= 0xffff {
+		if r, ok := d.speech.schema.Reasons[uint16(c.Reason)]; ok {
+			return r.Name
+		}
+	}
+	return strconv.FormatUint(c.Reason, 10)
 }
 
 // words is what came of a step, for people.
@@ -184,8 +249,8 @@ func (d *done) words() string {
 	case c.Exit != 0:
 		s = fmt.Sprintf("exit code %d", c.Exit)
 	}
-	if c.ReasonID != "" {
-		s += ", reason " + c.ReasonID
+	if reason := d.reason(); reason != "" {
+		s += ", reason " + reason
 	}
 	if len(c.Result) > 0 {
 		s += ", result " + show(c.Result, d.returned)

@@ -91,7 +91,7 @@ func (p *Player) step(ctx context.Context, src *source) (*StepReport, error) {
 		return nil, err
 	}
 	r.Failures = w.compare(d)
-	r.Expected = w.said && d.came.Code != abi.OK
+	r.Expected = w.fails || w.said && d.came.Code != abi.OK || w.verdict == "deny"
 	if len(r.Failures) == 0 {
 		if err := p.save(w.saves, d); err != nil {
 			r.Failures = []string{err.Error()}
@@ -208,6 +208,8 @@ func (p *Player) do(ctx context.Context, st *step) (d *done, err error) {
 		d.speech = p.speech(name)
 	case "let", "sign", "hash":
 		d.came, err = &Came{}, p.name(st, d.speech)
+	case "decide":
+		err = p.decide(ctx, st, name, d)
 	case "report":
 		d.came, err = p.report(ctx, st)
 	case "state":
@@ -221,13 +223,13 @@ func (p *Player) do(ctx context.Context, st *step) (d *done, err error) {
 	case "run":
 		d.came, err = p.World.Run(ctx, st.args)
 	default:
-		d.came, err = p.person(ctx, st, name)
+		d.came, err = p.person(ctx, st)
 	}
 	return d, err
 }
 
 // person does what somebody wants done that no contract's schema has to do with.
-func (p *Player) person(ctx context.Context, st *step, name string) (*Came, error) {
+func (p *Player) person(ctx context.Context, st *step) (*Came, error) {
 	switch st.verb {
 	case "account":
 		k, err := p.World.Key(st.who)
@@ -238,12 +240,6 @@ func (p *Player) person(ctx context.Context, st *step, name string) (*Came, erro
 		return p.World.Transact(ctx, Operator, chain.OpGrant, &chain.Grant{Key: k.Public(), Roles: st.roles})
 	case "device":
 		return p.enrol(ctx, st)
-	case "decide":
-		q, err := parseRequest(st.value)
-		if err != nil {
-			return nil, err
-		}
-		return p.World.Decide(ctx, st.who, name, q)
 	}
 	id, err := p.account(st.who)
 	if err != nil {
@@ -319,6 +315,19 @@ func (p *Player) message(ctx context.Context, st *step, name string, d *done) er
 		return err
 	}
 	d.came, err = p.World.Transact(ctx, st.who, chain.OpCall, &chain.Call{Contract: p.World.Unique(name), Message: message})
+	return err
+}
+
+func (p *Player) decide(ctx context.Context, st *step, name string, d *done) error {
+	q, err := parseRequest(st.value)
+	if err != nil {
+		return err
+	}
+	d.message = q.Action.Name + " " + q.Resource.Type + ":" + q.Resource.ID
+	if q.Subject != nil {
+		d.message = q.Subject.Type + ":" + q.Subject.ID + " " + d.message
+	}
+	d.came, err = p.World.Decide(ctx, st.who, name, q)
 	return err
 }
 

@@ -68,7 +68,10 @@ func (d *done) report(p *Player, st *step) *StepReport {
 	code := d.speech.code(c.Abort)
 	r := &StepReport{
 		Verb: st.verb, Who: st.who, Contract: p.contract(st.contract), Message: p.withNames(d.message), Outcome: p.withNames(d.words()),
-		Code: c.Code, Abort: c.Abort, Printed: c.Printed, Gas: c.Gas, Height: c.Height, Trap: c.Trap, Logs: c.Logs,
+		Code: c.Code, Abort: c.Abort, Printed: p.withNames(c.Printed), Gas: c.Gas, Height: c.Height, Trap: c.Trap, Logs: c.Logs,
+	}
+	if c.Exit != 0 {
+		r.Printed += p.withNames(c.Complained)
 	}
 	if c.Code == abi.CodeAborted {
 		r.AbortName, r.About = code.Name, code.About

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed79541315/postern/contracts"
+	"github.com/seed79541315/postern/runtime/scratch"
+)
+
+func scenarioCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "scenario",
+		Usage: "see what the standard contracts are for, on a real node",
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "list the scenarios that come with the program",
+				Description: example("postern scenario list"), Flags: []cli.Flag{jsonFlag}, Action: scenarioList,
+			},
+			{
+				Name: "run", Usage: "play a scenario, step by step", ArgsUsage: "NAME",
+				Description: `It plays the scenario on a node of its own, in a temporary home that is removed at
+the end; one that needs several nodes starts a network. With --node, or a --home
+whose node runs, it plays on that: contracts and devices get fresh names there,
+and stay. Each step says what is done and what came of it, refusals that belong to
+the story with their reason. The exit code is 0 only if every step held.
+
+--file plays a script of yours; what it names beside it is read from its folder.
+docs/scenarios.md describes the language. With --json each step is one line, and
+the last says how all went.
+
+Examples:
+
+   postern scenario run lock
+   postern scenario run --json lock
+   postern scenario run --home home --node 127.0.0.1:7433 lock
+   postern scenario run --file mine.steps`,
+				Flags: withConnect(
+					&cli.StringFlag{Name: "file", Usage: "play this `FILE` instead of a scenario of the program's"},
+				),
+				Action: scenarioRun,
+			},
+		},
+	}
+}
+
+type scenarioRow struct {
+	Name     string `json:"name"`
+	About    string `json:"about"`
+	Contract string `json:"contract,omitempty"`
+	Nodes    int    `json:"nodes"`
+}
+
+func scenarioList(c *cli.Context) error {
+	rows := []scenarioRow{}
+	var lines []string
+	for _, s := range contracts.Scenarios() {
+		script, err := scratch.ParseScript(s.Name, s.Steps)
+		if err != nil {
+			return err
+		}
+		row := scenarioRow{Name: s.Name, About: s.About(), Nodes: script.Nodes}
+		if s.Contract != nil {
+			row.Contract = s.Contract.Name
+		}
+		rows = append(rows, row)
+		lines = append(lines, fmt.Sprintf("%s\t%s", row.Name, row.About))
+	}
+	return printer(c).table(rows, "NAME\tABOUT", lines)
+}
+
+// play is a scenario that is about to be played.
+type play struct {
+	name     string
+	about    string
+	script   *scratch.Script
+	contract *contracts.Contract // nil where it deploys by name only
+	files    fs.FS
+}
+
+// playOf finds the scenario that a command names.
+func playOf(c *cli.Context) (*play, error) {
+	file := c.String("file")
+	switch {
+	case file != "" && c.NArg() == 0:
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		return newPlay(strings.TrimSuffix(filepath.Base(file), ".steps"), string(text), nil, os.DirFS(filepath.Dir(file)))
+	case file != "" || c.NArg() != 1:
+		return nil, usagef("name one scenario, or a script with --file; see postern scenario list")
+	}
+	s, ok := contracts.ScenarioNamed(c.Args().First())
+	if !ok {
+		return nil, usagef("there is no scenario %q; see postern scenario list", c.Args().First())
+	}
+	p, err := newPlay(s.Name, s.Steps, s.Contract, s.Files)
+	if err == nil {
+		p.about = s.About()
+	}
+	return p, err
+}
+
+func newPlay(name, text string, contract *contracts.Contract, files fs.FS) (*play, error) {
+	script, err := scratch.ParseScript(name, text)
+	if err != nil {
+		return nil, err
+	}
+	return &play{name: name, about: script.About, script: script, contract: contract, files: files}, nil
+}
+
+// scenarioTimeout bounds a scenario: the longest takes some ten seconds.
+const scenarioTimeout = 3 * time.Minute
+
+func scenarioRun(c *cli.Context) error {
+	p, err := playOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Context, scenarioTimeout)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "postern-scenario-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	t := &teller{out: printer(c), began: time.Now()}
+	t.opening(p)
+	stage, err := p.stage(ctx, c, dir, t.out)
+	if err != nil {
+		return err
+	}
+	w, err := newNodeWorld(filepath.Join(dir, "world"), stage, p.files)
+	if err == nil {
+		err = p.play(ctx, w, t)
+		w.close()
+	}
+	return errors.Join(err, stage.end())
+}
+
+// play plays the script and tells each step as it ends.
+func (p *play) play(ctx context.Context, w *nodeWorld, t *teller) error {
+	player := &scratch.Player{
+		World: w, Standard: standardContract, Resolve: resolveSenML, Done: t.step,
+		Read: func(file string) ([]byte, error) { return fs.ReadFile(p.files, file) },
+	}
+	if p.contract != nil {
+		player.Contract, player.Code, player.Schema = p.contract.Name, p.contract.Wasm, p.contract.JSON
+	}
+	report, err := player.Play(ctx, p.script)
+	if err != nil {
+		return err
+	}
+	return t.ending(p, report)
+}

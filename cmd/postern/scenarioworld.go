@@ -1,0 +1,334 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/scratch"
+	"github.com/seed79541315/postern/sdk/client"
+	"github.com/seed79541315/postern/sdk/key"
+)
+
+// nodeWorld plays scripts on nodes, over the same client that people have. It
+// implements scratch.World.
+type nodeWorld struct {
+	stage   *stage
+	dir     string // of the script's files and people's keys, in which commands run
+	program string // this one
+	suffix  string // of names on a chain that others use too
+	keys    map[string]*key.Key
+	clients map[seat]*client.Client
+	at      int    // the node that people talk to, from 0 on
+	height  uint64 // of the newest block that a step came to stand in
+}
+
+// seat is a person at a node.
+type seat struct {
+	who  string
+	node int
+}
+
+func newNodeWorld(dir string, s *stage, files fs.FS) (*nodeWorld, error) {
+	w := &nodeWorld{stage: s, dir: dir, keys: map[string]*key.Key{scratch.Operator: s.operator}, clients: map[seat]*client.Client{}}
+	var err error
+	if w.program, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	if !s.own {
+		var random [4]byte
+		rand.Read(random[:])
+		w.suffix = "-" + hex.EncodeToString(random[:])
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	err = os.CopyFS(dir, files)
+	if errors.Is(err, fs.ErrNotExist) { // the script has no files
+		err = nil
+	}
+	return w, err
+}
+
+func (w *nodeWorld) close() {
+	for _, cl := range w.clients {
+		cl.Close()
+	}
+}
+
+func (w *nodeWorld) Chain() abi.Hash { return w.stage.bundle.Chain() }
+
+func (w *nodeWorld) Now() int64 { return time.Now().UnixMilli() }
+
+func (w *nodeWorld) Unique(name string) string { return name + w.suffix }
+
+func (w *nodeWorld) Key(name string) (chain.Signer, error) { return w.key(name) }
+
+func (w *nodeWorld) key(name string) (*key.Key, error) {
+	if k := w.keys[name]; k != nil {
+		return k, nil
+	}
+	k, err := key.Generate()
+	w.keys[name] = k
+	return k, err
+}
+
+// File writes a person's key where commands find it.
+func (w *nodeWorld) File(name string) (string, error) {
+	k, err := w.key(name)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(w.dir, name+".key")
+	if fileExists(path) {
+		return path, nil
+	}
+	return path, k.Save(path)
+}
+
+// client is a person's connection to the node that people talk to.
+func (w *nodeWorld) client(ctx context.Context, who string) (*client.Client, error) {
+	s := seat{who, w.at}
+	if cl := w.clients[s]; cl != nil {
+		return cl, nil
+	}
+	k, err := w.key(who)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := dial(ctx, w.stage.bundle, k, w.stage.nodes[w.at].addr)
+	if err == nil {
+		w.clients[s] = cl
+	}
+	return cl, err
+}
+
+// abreast is client at a node that has every block a step came to stand in:
+// the others hear of a block a moment after the one that its sender talks to.
+func (w *nodeWorld) abreast(ctx context.Context, who string) (*client.Client, error) {
+	cl, err := w.client(ctx, who)
+	if err != nil || len(w.stage.nodes) == 1 {
+		return cl, err
+	}
+	for {
+		s, err := cl.Status(ctx)
+		if err != nil || s.Height >= w.height {
+			return cl, err
+		}
+		if err := pauseFor(ctx, pollEvery); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (w *nodeWorld) Transact(ctx context.Context, who string, op chain.Op, args scratch.Args) (*scratch.Came, error) {
+	cl, err := w.client(ctx, who)
+	if err != nil {
+		return cameBy(err)
+	}
+	done, err := cl.Transact(ctx, op, args, 0)
+	if errors.Is(err, abi.CodeUnknownKey) { // of whom the ledger would say the same
+		err = abi.CodeUnknownAccount
+	}
+	if done == nil {
+		return cameBy(err)
+	}
+	return w.committed(done), nil
+}
+
+func (w *nodeWorld) committed(done *client.Committed) *scratch.Came {
+	w.height = max(w.height, done.Height)
+	o := &done.Outcome
+	return &scratch.Came{Code: o.Code, Abort: o.Abort, Result: o.Result, Events: o.Events, Gas: o.Gas, Height: done.Height}
+}
+
+// cameBy tells a refusal, which may be what is expected, from a fault.
+func cameBy(err error) (*scratch.Came, error) {
+	var code abi.Code
+	switch own, ok := client.AbortOf(err); {
+	case ok:
+		return &scratch.Came{Code: abi.CodeAborted, Abort: own}, nil
+	case err == nil || errors.As(err, &code):
+		return &scratch.Came{Code: code}, nil
+	}
+	return nil, err
+}
+
+func (w *nodeWorld) Deploy(ctx context.Context, name string, code, init []byte) (*scratch.Came, error) {
+	cl, err := w.client(ctx, scratch.Operator)
+	if err != nil {
+		return nil, err
+	}
+	return w.since(ctx, cl, func() error {
+		return deployAndBind(ctx, cl, client.Deployment{Name: w.Unique(name), Code: code, Init: init, Note: "scenario"}, w.Unique(name))
+	})
+}
+
+func (w *nodeWorld) Upgrade(ctx context.Context, name string, code, migrate []byte) (*scratch.Came, error) {
+	cl, err := w.client(ctx, scratch.Operator)
+	if err != nil {
+		return nil, err
+	}
+	return w.since(ctx, cl, func() error {
+		_, err := cl.Upgrade(ctx, client.Upgrade{Name: w.Unique(name), Code: code, Migrate: migrate, Note: "scenario"})
+		return err
+	})
+}
+
+// since does something and adds what contracts told in the blocks that came
+// meanwhile.
+func (w *nodeWorld) since(ctx context.Context, cl *client.Client, do func() error) (*scratch.Came, error) {
+	before, err := cl.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	got, err := cameBy(do())
+	if err != nil {
+		return nil, err
+	}
+	after, err := cl.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for h := before.Height + 1; h <= after.Height; h++ {
+		b, err := cl.Block(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range b.Outcomes {
+			for _, e := range o.Events {
+				if e.Contract != "" {
+					got.Events = append(got.Events, e)
+				}
+			}
+		}
+	}
+	w.height = max(w.height, after.Height)
+	return got, nil
+}
+
+func (w *nodeWorld) Query(ctx context.Context, name string, message []byte) (*scratch.Came, error) {
+	cl, err := w.abreast(ctx, scratch.Operator)
+	if err != nil {
+		return nil, err
+	}
+	res, err := cl.Query(ctx, w.Unique(name), message)
+	got, err := cameBy(err)
+	if got != nil {
+		got.Result = res.Unproven
+	}
+	return got, err
+}
+
+func (w *nodeWorld) Decide(ctx context.Context, who, name string, q *abi.DecisionRequest) (*scratch.Came, error) {
+	cl, err := w.abreast(ctx, who)
+	var a abi.Answer
+	if err == nil {
+		a, err = cl.Decide(ctx, w.Unique(name), q)
+	}
+	if err != nil && a.Code == abi.OK {
+		got, err := cameBy(err)
+		if got != nil {
+			got.Verdict = "deny"
+		}
+		return got, err
+	}
+	return scratch.CameOf(&a), nil
+}
+
+func (w *nodeWorld) Report(ctx context.Context, s *scratch.Sight) (*scratch.Came, error) {
+	cl, err := w.abreast(ctx, s.By)
+	if err != nil {
+		return cameBy(err)
+	}
+	r := &abi.Report{Kind: s.Kind, Payload: s.Payload}
+	if s.Signed {
+		if r, err = cl.SignReport(s.Kind, s.Payload); err != nil {
+			return nil, err
+		}
+	}
+	if s.By != s.Device {
+		k, err := w.key(s.Device)
+		if err != nil {
+			return nil, err
+		}
+		id := chain.AccountID(k.Public())
+		r.Device = &id
+	}
+	j, err := cl.Report(ctx, r)
+	got, err := cameBy(err)
+	if got != nil && got.Code == abi.OK {
+		got.Level, got.Reason, got.ReasonID = j.Level.String(), j.Reason, j.ReasonID
+	}
+	return got, err
+}
+
+// What a step waits for that another node, or a device's gateway, brings about.
+const (
+	awaitTimeout = 10 * time.Second
+	pollEvery    = 20 * time.Millisecond
+)
+
+// Await reads entries with their proofs.
+func (w *nodeWorld) Await(ctx context.Context, key []byte, right func([]byte, bool) bool) ([]byte, bool, error) {
+	cl, err := w.abreast(ctx, scratch.Operator)
+	if err != nil {
+		return nil, false, err
+	}
+	for began := time.Now(); ; {
+		e, err := cl.Get(ctx, key)
+		if err != nil {
+			return nil, false, err
+		}
+		if right(e.Value, e.Present) || time.Since(began) > awaitTimeout {
+			w.height = max(w.height, e.Height)
+			return e.Value, e.Present, nil
+		}
+		if err := pauseFor(ctx, pollEvery); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+func (w *nodeWorld) Wait(ctx context.Context, ms int64) (*scratch.Came, error) {
+	cl, err := w.abreast(ctx, scratch.Operator)
+	if err != nil {
+		return nil, err
+	}
+	return w.since(ctx, cl, func() error { return pauseFor(ctx, time.Duration(ms)*time.Millisecond) })
+}
+
+func (w *nodeWorld) At(node int) error {
+	if node > len(w.stage.nodes) {
+		return fmt.Errorf("there is no node %d: the script asked for %d", node, len(w.stage.nodes))
+	}
+	w.at = node - 1
+	return nil
+}
+
+// Run runs this program as a process of its own, with the node's home.
+func (w *nodeWorld) Run(ctx context.Context, args []string) (*scratch.Came, error) {
+	cmd := exec.CommandContext(ctx, w.program, args...)
+	cmd.Dir = w.dir
+	cmd.Env = append(os.Environ(), "POSTERN_HOME="+string(w.stage.nodes[w.at].home))
+	var out, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	err := cmd.Run()
+	got := &scratch.Came{Printed: out.String(), Complained: complaint.String()}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		got.Exit = exit.ExitCode()
+		err = nil
+	}
+	return got, err
+}
