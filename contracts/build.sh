@@ -58,6 +58,7 @@ build() {
 build_all() {
 	build access contracts/access contracts/access/access.wasm
 	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
+	build energy contracts/energy contracts/energy/energy.wasm s
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
 
@@ -89,7 +90,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/energy; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template
