@@ -39,11 +39,11 @@ compile() {
 		-C opt-level="$level" -C panic=abort -C codegen-units=1 -C debuginfo=0 -C target-feature=+bulk-memory "$@"
 }
 
-# build NAME FOLDER FILE [LEVEL]: the contract in a folder, as the committed
-# file. At level s one that would outgrow 64 KiB is smaller, and slower; the
-# SDK's part, which most calls spend their time in, is not.
+# build NAME FOLDER FILE [LEVEL [SDK]]: the contract in a folder, as the
+# committed file. At level s, or z, one that would outgrow 64 KiB is smaller, and
+# slower; the SDK's part, which most calls spend their time in, only at its own.
 build() {
-	level=2
+	level=${5:-2}
 	compile --crate-name postern --crate-type rlib -C embed-bitcode=yes sdk/rust/src/lib.rs
 	level=${4:-2}
 	compile --crate-name "$1" --crate-type cdylib --extern postern="$work/libpostern.rlib" \
@@ -58,6 +58,7 @@ build() {
 build_all() {
 	build access contracts/access contracts/access/access.wasm
 	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
+	build firmware contracts/firmware contracts/firmware/firmware.wasm z z
 	build energy contracts/energy contracts/energy/energy.wasm s
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
@@ -90,7 +91,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/energy; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template

@@ -1,0 +1,53 @@
+//! Why the contract refuses. A code never changes its meaning.
+
+postern::refusals! {
+    pub NESTED = 2, "a contract acts in its signer's name";
+    pub UNKNOWN_LINE = 3, "no such line";
+    pub NOT_MAKER = 4, "the sender is no maker of the line";
+    pub NOT_OPERATOR = 5, "the sender is no operator of the line";
+    pub NOT_MEMBER = 6, "the sender is neither maker nor operator of the line";
+    pub BAD_NAME = 7, "a name, text or state is not of its form";
+    pub FIXED = 8, "a line's vendor, class and component never change";
+    pub CLASS_TAKEN = 9, "another line has this vendor, class and component";
+    pub BAD_QUORUM = 10, "a quorum is from 1 to 8, of keys from 1 to 4";
+    pub BAD_KEY = 11, "a key has 32 bytes (ed25519) or 33 (P-256)";
+    pub UNKNOWN_KEY = 12, "the key is none of the line's";
+    pub KEY_ENDED = 13, "the key was added before, or has ended";
+    pub TOO_LARGE = 14, "the envelope is larger than 16,320 bytes";
+    pub BAD_ENVELOPE = 15, "no SUIT envelope of wrapper and manifest";
+    pub UNKNOWN_MEMBER = 16, "a member that is not understood";
+    pub DIGEST_ALGORITHM = 17, "a digest is not SHA-256";
+    pub MANIFEST_DIGEST = 18, "the manifest is not the one that was signed";
+    pub BAD_AUTHENTICATION = 19, "a block is no COSE_Sign1 of the digest alone";
+    pub ALGORITHM = 20, "a signature's algorithm is not the key's";
+    pub BAD_SIGNATURE = 21, "a signature does not verify";
+    pub TOO_FEW_KEYS = 22, "too few keys signed, or one twice";
+    pub STRUCTURE_VERSION = 23, "the structure version is not 1";
+    pub BAD_COMPONENT = 24, "not exactly the line's component";
+    pub UNKNOWN_COMMAND = 25, "a command that is not understood";
+    pub UNKNOWN_PARAMETER = 26, "a parameter that is not understood";
+    pub INCOMPLETE = 27, "vendor, class, digest, size or a condition is missing";
+    pub OVERRIDDEN = 28, "vendor, class, digest or size is set again";
+    pub SEVERED = 29, "a severed member is missing or another";
+    pub WRONG_CLASS = 30, "the manifest is for another vendor or class";
+    pub OLD_SEQUENCE = 31, "the sequence number does not rise";
+    pub KNOWN_DIGEST = 32, "the image was proposed under another number";
+    pub REPLAYED = 33, "the manifest was proposed before";
+    pub UNKNOWN_RELEASE = 34, "no such release";
+    pub WRONG_STATE = 35, "the release is not in a state for this";
+    pub WRONG_MANIFEST = 36, "the release has another manifest";
+    pub ALREADY_APPROVED = 37, "the sender has approved already";
+    pub KEY_REVOKED = 38, "too few keys of the release are still trusted";
+    pub BAD_PLAN = 39, "a stage or rate is out of its range";
+    pub WRONG_STAGE = 40, "not the stage after the present one";
+    pub IS_ROLLING = 41, "another release is being rolled out";
+    pub NOT_DEVICE = 42, "no active device";
+    pub NOT_IN_LINE = 43, "the device does not belong to the line";
+    pub NOT_OFFERED = 44, "the release was not offered to this device";
+    pub WRONG_DIGEST = 45, "not the release's image";
+    pub DOWNGRADE = 46, "the device has a newer release";
+    pub ALREADY_CONFIRMED = 47, "the device has said so already";
+    pub BAD_LIMIT = 48, "a page holds from 1 to 64 entries";
+    pub BAD_NEED = 49, "at most 8 needs, of other lines that exist";
+    pub IS_MEMBER = 50, "the account is on the line's other side";
+}
