@@ -74,7 +74,7 @@ func blacklistExport(c *cli.Context) error {
 			f.Lists = append(f.Lists, raw)
 			sequence++
 		}
-		progressTo(os.Stderr, "%d serials changed, %d lists in all", len(entries), len(f.Lists))
+		progressTo(os.Stderr, "%s changed, %s in all", many(len(entries), "serial"), many(len(f.Lists), "list"))
 		return printFile(c, f)
 	})
 }

@@ -74,7 +74,7 @@ func deviceCapture(c *cli.Context) error {
 				out.progressf("%s: %s", j.Level, f)
 			}
 		}
-		return out.show(v, "%d packets in %d flows reported, %d findings", v.Packets, v.Flows, len(v.Findings))
+		return out.show(v, "%s in %s reported, %s", many(v.Packets, "packet"), many(v.Flows, "flow"), many(len(v.Findings), "finding"))
 	})
 }
 

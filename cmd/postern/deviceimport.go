@@ -326,7 +326,7 @@ func (m *importer) report(t *table) error {
 		Bad      int           `json:"bad"`
 		Rows     []importedRow `json:"rows"`
 	}{enrolled, known, bad, m.results}
-	err := printer(c).show(v, "%d devices enrolled, %d were already, %d rows are bad", enrolled, known, bad)
+	err := printer(c).show(v, "%s enrolled, %d already were, %s refused", many(enrolled, "device"), known, many(bad, "row"))
 	if file := c.String("rejected"); file != "" && bad > 0 {
 		err = errors.Join(err, writeRejected(file, t, m.bad))
 	}
@@ -336,7 +336,7 @@ func (m *importer) report(t *table) error {
 	case c.Context.Err() != nil:
 		return errors.New("interrupted; run the same command again: what is enrolled is passed over")
 	case bad > 0:
-		return fmt.Errorf("%d rows were not enrolled; mend them and run the same command again: what is enrolled is passed over", bad)
+		return fmt.Errorf("%s not enrolled; mend what is wrong and run the same command again: what is enrolled is passed over", many(bad, "row"))
 	}
 	return nil
 }

@@ -245,15 +245,12 @@ func showStatus(out output, s *abi.NodeStatus) error {
 
 // nodeText is what the node does for its chain, and how well it is connected.
 func (v *statusOutput) nodeText() string {
-	validators := "1 validator"
-	if v.Validators != 1 {
-		validators = fmt.Sprintf("%d validators", v.Validators)
-	}
+	validators := many(v.Validators, "validator")
 	text := fmt.Sprintf("follower of %s", validators)
 	if v.Role == abi.NodeValidator.String() {
 		text = fmt.Sprintf("validator, of %s", validators)
 	}
-	text += fmt.Sprintf(", %d nodes connected, %v stale", v.Peers, time.Duration(v.Staleness)*time.Millisecond)
+	text += fmt.Sprintf(", %s connected, %v stale", many(v.Peers, "node"), time.Duration(v.Staleness)*time.Millisecond)
 	if v.Target > v.Height {
 		text += fmt.Sprintf(", catching up to height %d", v.Target)
 	}

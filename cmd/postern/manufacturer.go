@@ -223,9 +223,9 @@ func vouchForAll(c *cli.Context, factory *key.Key, file string) error {
 	}
 	if len(bad) > 0 {
 		reportRows(os.Stderr, file, bad)
-		return fmt.Errorf("%d rows cannot be vouched for; nothing was signed that you could use: mend them first", len(bad))
+		return fmt.Errorf("%s cannot be vouched for; nothing was signed that you could use: mend what is wrong first", many(len(bad), "row"))
 	}
-	progressTo(os.Stderr, "%d devices vouched for by %s", len(rows)-1, factory.DID())
+	progressTo(os.Stderr, "%s vouched for by %s", many(len(rows)-1, "device"), factory.DID())
 	return csv.NewWriter(c.App.Writer).WriteAll(rows)
 }
 

@@ -139,3 +139,11 @@ type versionOutput struct {
 func versionInfo() versionOutput {
 	return versionOutput{version, chain.Protocol, abi.Version, runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH}
 }
+
+// many is a number of things: "1 row", "2 rows".
+func many[N ~int | ~uint64 | ~int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

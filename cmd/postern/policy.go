@@ -130,7 +130,7 @@ func showMistakes(out output, file string, err error) error {
 		}
 		out.progressf("%s: %s", where, m.Text)
 	}
-	if err := out.show(v, "%d mistakes", len(v.Mistakes)); err != nil {
+	if err := out.show(v, "%s", many(len(v.Mistakes), "mistake")); err != nil {
 		return err
 	}
 	return &quietExit{exitRefused}

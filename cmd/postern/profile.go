@@ -117,7 +117,7 @@ func profileMistakes(c *cli.Context, file string, err error) error {
 		OK       bool     `json:"ok"`
 		Mistakes []string `json:"mistakes"`
 	}{false, list}
-	if err := printer(c).show(v, "%d mistakes", len(list)); err != nil {
+	if err := printer(c).show(v, "%s", many(len(list), "mistake")); err != nil {
 		return err
 	}
 	return &quietExit{exitRefused}

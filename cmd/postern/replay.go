@@ -224,8 +224,8 @@ func (r *replay) close() error {
 }
 
 func (v *replayOutput) text() string {
-	lines := []string{fmt.Sprintf("%d decisions made again: %d would be permitted that were denied, %d denied that were permitted, %d the same for another reason; %d skipped",
-		v.Decisions, v.Permitted, v.Denied, v.Reasons, v.Skipped)}
+	lines := []string{fmt.Sprintf("%s made again: %d would be permitted that were denied, %d denied that were permitted, %d the same for another reason; %d skipped",
+		many(v.Decisions, "decision"), v.Permitted, v.Denied, v.Reasons, v.Skipped)}
 	for _, c := range v.Changes {
 		now := "PERMIT  " + c.Reasons
 		if !c.Permit {

@@ -206,7 +206,7 @@ func (f *fleetOfDevices) enrol(c *cli.Context, cl *client.Client, owner *key.Key
 	if err != nil {
 		return fmt.Errorf("enrolling: %w", err)
 	}
-	out.progressf("%d devices are enrolled, %d of them now", len(f.list), made.Load())
+	out.progressf("%s enrolled, %d of them now", many(len(f.list), "device"), made.Load())
 	return nil
 }
 
@@ -273,7 +273,7 @@ func (f *fleetOfDevices) show(out output, took time.Duration) error {
 		Judged    map[string]uint64 `json:"judged,omitempty"`
 		Failures  map[string]uint64 `json:"failures,omitempty"`
 	}{len(f.list), took.Seconds(), f.reports.output(), f.decisions.output(), f.permits.Load(), f.denials.Load(), f.levels.count, f.failures.count}
-	text := fmt.Sprintf("%d devices in %.1f s", v.Devices, v.Seconds)
+	text := fmt.Sprintf("%s in %.1f s", many(v.Devices, "device"), v.Seconds)
 	for _, l := range []struct {
 		name string
 		latencyOutput

@@ -144,10 +144,7 @@ func (s *testnetShape) check(dir string, g *chain.Genesis) error {
 
 // countNodes is such as "4 validators and 1 follower".
 func countNodes(validators, followers int) string {
-	text := fmt.Sprintf("%d validators", validators)
-	if validators == 1 {
-		text = "1 validator"
-	}
+	text := many(validators, "validator")
 	switch followers {
 	case 0:
 		return text
