@@ -1,0 +1,363 @@
+//! Native tests: what scripts on a ledger cannot bring about to the
+//! millisecond, and what needs other owners or clocks.
+
+use crate::codes::*;
+use crate::enter::NOTE;
+use crate::history::Entered;
+use crate::hours::Zone;
+use crate::right::{Right, Terms};
+use crate::state::{Entry, Lock, ACCOUNT, CARD};
+use crate::{entries, Command, Question};
+use postern::fake::{self, Deployed, DeviceRecord};
+use postern::{decode, encode, Action, Bytes, DecisionRequest, Entity, Hash, List, Properties, Status, Verdict};
+use postern::{Observation, ObservationKind, NOT_PERMITTED};
+
+const OWNER: Hash = [1; 32];
+const BOB: Hash = [0xb0; 32];
+const EVE: Hash = [0xee; 32];
+const DOOR: Hash = [0xd0; 32];
+const SHED: Hash = [0xd1; 32];
+const AIDE: Hash = [0xa1; 32];
+
+/// Monday, 5 January 2026, 08:00 UTC.
+const START: i64 = 1_767_600_000_000;
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+fn accounts(list: &[Hash]) -> List<'static, Hash> {
+    decode(encode(list)).unwrap()
+}
+
+fn set(lock: Hash, recipients: &[Hash]) -> Command {
+    Command::SetLock { lock, delegation: true, retention: DAY, staleness: 1000, recipients: accounts(recipients) }
+}
+
+fn home() -> Deployed {
+    fake::reset();
+    fake::with(|h| {
+        h.time = START;
+        h.now = Some(START);
+        h.devices.insert(DOOR, DeviceRecord::of(OWNER));
+        h.devices.insert(SHED, DeviceRecord::of(OWNER));
+    });
+    let it = fake::deploy("lock", [9; 32], entries(), &fake::NOTHING).unwrap().by(OWNER);
+    it.execute(&set(DOOR, &[])).unwrap();
+    it
+}
+
+const NO_TERMS: Terms = Terms { from: None, until: None, windows: None, uses: None, resident: None };
+
+fn grant(guest: Hash, terms: Terms) -> Command {
+    Command::Grant { lock: DOOR, kind: ACCOUNT, guest, terms }
+}
+
+fn enter() -> Command {
+    Command::Enter { lock: DOOR, note: Bytes(&[]) }
+}
+
+fn hex(id: &Hash) -> &'static str {
+    Box::leak(id.iter().map(|b| format!("{:02x}", b)).collect::<String>().into_boxed_str())
+}
+
+fn ask(kind: &'static str, id: &Hash, action: &'static str) -> DecisionRequest<'static> {
+    DecisionRequest {
+        subject: Entity { kind, id: hex(id), ..Default::default() },
+        action: Action { name: action, ..Default::default() },
+        resource: Entity { kind: "lock", id: hex(&DOOR), ..Default::default() },
+        context: Properties::default(),
+    }
+}
+
+fn decided(it: &Deployed, kind: &'static str, id: &Hash, action: &'static str) -> Verdict<'static> {
+    it.decide(&ask(kind, id, action)).unwrap().to()
+}
+
+fn at(time: i64) {
+    fake::with(|h| {
+        h.time = time;
+        h.now = Some(time);
+    });
+}
+
+#[test]
+fn a_right_begins_and_ends_to_the_millisecond() {
+    let it = home();
+    it.execute(&grant(BOB, Terms { from: Some(START + 10), until: Some(START + 20), ..NO_TERMS })).unwrap();
+    for (time, refusal, code) in [(9, Some(NOT_YET), reason::NOT_YET), (20, Some(EXPIRED), reason::EXPIRED)] {
+        at(START + time);
+        assert!(it.by(BOB).execute(&enter()).unwrap_err().is(refusal.unwrap()), "{}", time);
+        assert_eq!(decided(&it, "account", &BOB, "unlock").reason, code);
+    }
+    for time in [10, 19] {
+        at(START + time);
+        it.by(BOB).execute(&enter()).unwrap();
+        assert!(decided(&it, "account", &BOB, "unlock").permit);
+    }
+}
+
+#[test]
+fn hours_follow_the_zone_and_deny_where_it_ends() {
+    let it = home();
+    // From 9 o'clock UTC on the clock is an hour ahead; nothing is known from 12 on.
+    let seconds = START / 1000;
+    let steps = decode(encode(&[(0i64, 0i64), (seconds + 3600, 3600)][..])).unwrap();
+    it.execute(&Command::SetZone { lock: DOOR, until: seconds + 4 * 3600, steps }).unwrap();
+    let windows = decode(encode(&[(1u8, 8u16 * 60, 9u16 * 60), (1, 12 * 60, 13 * 60)][..])).unwrap();
+    it.execute(&grant(BOB, Terms { windows: Some(windows), ..NO_TERMS })).unwrap();
+    for (after, want) in [
+        (-1, reason::OUTSIDE_HOURS),
+        (0, reason::GRANTED),
+        (HOUR - 1, reason::GRANTED),
+        (HOUR, reason::OUTSIDE_HOURS),
+        (3 * HOUR - 1, reason::OUTSIDE_HOURS),
+        (3 * HOUR, reason::GRANTED),
+        (4 * HOUR - 1, reason::GRANTED),
+        (4 * HOUR, reason::TIME_UNKNOWN),
+    ] {
+        at(START + after);
+        assert_eq!(decided(&it, "account", &BOB, "unlock").reason, want, "after {} ms", after);
+    }
+    at(START - START % DAY - DAY / 2 - 57 * 366 * DAY); // before the first step
+    assert_eq!(decided(&it, "account", &BOB, "unlock").reason, reason::TIME_UNKNOWN);
+}
+
+#[test]
+fn hours_over_midnight_belong_to_the_day_they_begin_on() {
+    let it = home();
+    let steps = decode(encode(&[(0i64, 0i64)][..])).unwrap();
+    it.execute(&Command::SetZone { lock: DOOR, until: i64::MAX, steps }).unwrap();
+    let windows = decode(encode(&[(1u8, 22u16 * 60, 6u16 * 60)][..])).unwrap();
+    it.execute(&grant(BOB, Terms { windows: Some(windows), ..NO_TERMS })).unwrap();
+    let monday = START - 8 * HOUR;
+    for (hour, open) in [(5, false), (21, false), (22, true), (24, true), (29, true), (30, false), (46, false)] {
+        at(monday + hour * HOUR);
+        assert_eq!(decided(&it, "account", &BOB, "unlock").permit, open, "hour {}", hour);
+    }
+}
+
+#[test]
+fn an_untrusted_clock_denies_what_depends_on_time() {
+    let it = home();
+    it.execute(&grant(BOB, Terms { until: Some(START + DAY), ..NO_TERMS })).unwrap();
+    it.execute(&grant(AIDE, NO_TERMS)).unwrap();
+    fake::with(|h| h.now = None);
+    assert_eq!(decided(&it, "account", &BOB, "unlock").reason, reason::TIME_UNKNOWN);
+    assert!(decided(&it, "account", &AIDE, "unlock").permit);
+}
+
+#[test]
+fn a_counted_right_is_used_once_however_many_ask() {
+    let it = home();
+    it.execute(&grant(BOB, Terms { uses: Some(1), ..NO_TERMS })).unwrap();
+    for _ in 0..2 {
+        let v = decided(&it, "account", &BOB, "unlock");
+        assert_eq!((v.permit, v.by_transaction, v.reason), (false, true, reason::BY_TRANSACTION));
+    }
+    assert!(decided(&it, "account", &BOB, "lock").permit, "locking uses nothing");
+    assert!(it.by(EVE).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    it.by(BOB).execute(&enter()).unwrap();
+    assert!(it.by(BOB).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    let admit = Command::Admit { kind: ACCOUNT, guest: BOB, note: Bytes(&[]) };
+    assert!(it.by(DOOR).execute(&admit).unwrap_err().is(NO_RIGHT));
+}
+
+#[test]
+fn a_cards_right_is_no_accounts() {
+    let it = home();
+    it.execute(&Command::Grant { lock: DOOR, kind: CARD, guest: BOB, terms: NO_TERMS }).unwrap();
+    assert!(it.by(BOB).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    assert!(!decided(&it, "account", &BOB, "unlock").permit);
+    assert!(decided(&it, "card", &BOB, "unlock").permit);
+}
+
+#[test]
+fn no_right_outlives_its_owner() {
+    let it = home();
+    it.execute(&grant(BOB, Terms { resident: Some(true), ..NO_TERMS })).unwrap();
+    it.by(BOB).execute(&grant(AIDE, NO_TERMS)).unwrap();
+    let sell = |to| fake::with(|h| h.devices.get_mut(&DOOR).unwrap().owner = to);
+    sell(EVE);
+    for guest in [OWNER, BOB, AIDE, EVE] {
+        assert_eq!(decided(&it, "account", &guest, "unlock").reason, reason::UNKNOWN_LOCK);
+        assert!(it.by(guest).execute(&enter()).unwrap_err().is(UNKNOWN_LOCK));
+    }
+    assert!(it.execute(&set(DOOR, &[])).unwrap_err().is(NOT_OWNER));
+    assert!(it.execute(&grant(AIDE, NO_TERMS)).unwrap_err().is(UNKNOWN_LOCK));
+    it.by(EVE).execute(&set(DOOR, &[])).unwrap();
+    for guest in [OWNER, BOB, AIDE] {
+        assert!(it.by(guest).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    }
+    it.by(EVE).execute(&enter()).unwrap();
+    // Nor does it come back with the owner.
+    sell(OWNER);
+    it.execute(&set(DOOR, &[])).unwrap();
+    it.execute(&enter()).unwrap();
+    for guest in [BOB, AIDE, EVE] {
+        assert!(it.by(guest).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    }
+}
+
+#[test]
+fn what_residents_gave_stands_and_falls_with_them() {
+    let it = home();
+    let resident = Terms { resident: Some(true), until: Some(START + DAY), ..NO_TERMS };
+    let guest = Terms { until: Some(START + DAY), ..NO_TERMS };
+    it.execute(&grant(BOB, resident)).unwrap();
+    it.by(BOB).execute(&grant(AIDE, guest)).unwrap();
+    it.by(AIDE).execute(&enter()).unwrap();
+    // Shortened, and given anew: the old word is gone both times.
+    it.execute(&grant(BOB, Terms { until: Some(START + HOUR), ..resident })).unwrap();
+    assert!(it.by(AIDE).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    it.execute(&grant(BOB, resident)).unwrap();
+    assert!(it.by(AIDE).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    // Without delegation nothing that residents gave holds; with it, again.
+    it.by(BOB).execute(&grant(AIDE, guest)).unwrap();
+    let without = Command::SetLock { lock: DOOR, delegation: false, retention: DAY, staleness: 1, recipients: accounts(&[]) };
+    it.execute(&without).unwrap();
+    assert!(it.by(AIDE).execute(&enter()).unwrap_err().is(NO_RIGHT));
+    assert!(it.by(BOB).execute(&grant(EVE, guest)).unwrap_err().is(MAY_NOT_GRANT));
+    it.execute(&set(DOOR, &[])).unwrap();
+    it.by(AIDE).execute(&enter()).unwrap();
+    // At the end of the resident's time the guest's is over, too.
+    at(START + DAY);
+    assert!(it.by(AIDE).execute(&enter()).unwrap_err().is(EXPIRED));
+    assert!(it.by(BOB).execute(&grant(EVE, guest)).unwrap_err().is(MAY_NOT_GRANT));
+}
+
+#[test]
+fn a_residents_hours_bound_what_the_resident_gave() {
+    let it = home();
+    let steps = decode(encode(&[(0i64, 0i64)][..])).unwrap();
+    it.execute(&Command::SetZone { lock: DOOR, until: i64::MAX, steps }).unwrap();
+    let windows = decode(encode(&[(0x7fu8, 8u16 * 60, 9u16 * 60)][..])).unwrap();
+    it.execute(&grant(BOB, Terms { resident: Some(true), windows: Some(windows), ..NO_TERMS })).unwrap();
+    it.by(BOB).execute(&grant(AIDE, NO_TERMS)).unwrap();
+    assert!(decided(&it, "account", &AIDE, "unlock").permit);
+    at(START + HOUR);
+    assert_eq!(decided(&it, "account", &AIDE, "unlock").reason, reason::OUTSIDE_HOURS);
+}
+
+#[test]
+fn what_a_resident_gave_is_counted_right() {
+    let it = home();
+    it.execute(&grant(BOB, Terms { resident: Some(true), ..NO_TERMS })).unwrap();
+    let given = || {
+        let right: Option<Right> = it.query(&Question::Right { lock: DOOR, kind: ACCOUNT, guest: BOB }).unwrap().to();
+        right.unwrap().given
+    };
+    it.by(BOB).execute(&grant(AIDE, Terms { uses: Some(1), ..NO_TERMS })).unwrap();
+    it.by(BOB).execute(&grant(AIDE, Terms { uses: Some(2), ..NO_TERMS })).unwrap();
+    assert_eq!(given(), 1, "the same guest anew");
+    it.by(AIDE).execute(&enter()).unwrap();
+    assert_eq!(given(), 1);
+    it.by(AIDE).execute(&enter()).unwrap();
+    assert_eq!(given(), 0, "used up");
+    it.by(BOB).execute(&grant(EVE, NO_TERMS)).unwrap();
+    it.execute(&grant(EVE, NO_TERMS)).unwrap();
+    assert_eq!(given(), 0, "the owner gave it anew");
+}
+
+#[test]
+fn duress_looks_like_any_other_entry() {
+    let it = home();
+    it.execute(&set(DOOR, &[AIDE, OWNER])).unwrap();
+    let seen: Vec<_> = [[0u8; 2 * NOTE], [0xff; 2 * NOTE]]
+        .iter()
+        .map(|note| {
+            let note: &'static [u8] = note.to_vec().leak();
+            let before = fake::with(|h| h.events.len());
+            let number = it.by(DOOR).execute(&Command::Report { how: 3, guest: BOB, note: Bytes(note) }).unwrap();
+            let told = fake::with(|h| h.events[before..].to_vec());
+            let entered: Entered = decode(told[0].data.clone().leak()).unwrap();
+            assert_eq!(entered.note.0, note);
+            (number.0.len(), told.len(), told[0].topic.clone(), told[0].data.len())
+        })
+        .collect();
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[test]
+fn history_ends_with_its_time() {
+    let it = home();
+    let kept = || {
+        let all = it.query(&Question::Entries { lock: DOOR, after: None, limit: 32 }).unwrap();
+        let rows: List<(u64, Entry)> = decode(all.0.leak()).unwrap();
+        rows.len()
+    };
+    for _ in 0..20 {
+        it.execute(&enter()).unwrap();
+    }
+    assert_eq!(fake::with(|h| h.timers.len()), 1);
+    at(START + DAY - 1);
+    it.execute(&Command::Sweep).unwrap();
+    assert_eq!(kept(), 20);
+    at(START + DAY);
+    it.execute(&enter()).unwrap();
+    assert_eq!(kept(), 19, "an entry deletes two");
+    while fake::with(|h| h.timers.len()) > 0 && fake::with(|h| h.timers[0].due) <= START + 2 * DAY {
+        assert!(fake::advance(DAY / 4).iter().all(|r| r.is_ok()));
+    }
+    assert_eq!(kept(), 1);
+    let lock: Option<Lock> = it.query(&Question::Lock { lock: DOOR }).unwrap().to();
+    assert_eq!(lock.map(|l| (l.oldest, l.next_entry)), Some((21, 22)));
+    fake::advance(2 * DAY);
+    assert_eq!((kept(), fake::with(|h| h.timers.len())), (0, 0));
+    assert_eq!(it.state().len(), 1, "nothing is left but the lock");
+}
+
+#[test]
+fn an_owner_may_shorten_how_long_history_is_kept() {
+    let it = home();
+    let long = Command::SetLock { lock: DOOR, delegation: true, retention: 366 * DAY, staleness: 1, recipients: accounts(&[]) };
+    it.execute(&long).unwrap();
+    it.execute(&enter()).unwrap();
+    it.execute(&set(DOOR, &[])).unwrap();
+    fake::advance(2 * DAY);
+    let all = it.query(&Question::EntriesOf { lock: DOOR, guest: OWNER, after: None, limit: 1 }).unwrap();
+    assert_eq!(all.0, [0x80]);
+}
+
+#[test]
+fn locks_know_nothing_of_one_another() {
+    let it = home();
+    it.execute(&set(SHED, &[])).unwrap();
+    it.execute(&grant(BOB, NO_TERMS)).unwrap();
+    assert!(it.by(BOB).execute(&Command::Enter { lock: SHED, note: Bytes(&[]) }).unwrap_err().is(NO_RIGHT));
+    it.by(SHED).execute(&Command::Report { how: 4, guest: BOB, note: Bytes(&[]) }).unwrap();
+    let none = it.query(&Question::Entries { lock: DOOR, after: None, limit: 32 }).unwrap();
+    assert_eq!(none.0, [0x80]);
+    let rights = it.query(&Question::Rights { lock: SHED, after: None, limit: 64 }).unwrap();
+    assert_eq!(rights.0, [0x80]);
+}
+
+#[test]
+fn a_lock_that_was_stolen_opens_to_nobody() {
+    let it = home();
+    fake::with(|h| h.devices.get_mut(&DOOR).unwrap().status = Status::Stolen);
+    assert_eq!(decided(&it, "account", &OWNER, "unlock").reason, reason::LOCK_INACTIVE);
+    assert!(it.execute(&enter()).unwrap_err().is(LOCK_INACTIVE));
+}
+
+#[test]
+fn zones_have_their_limits() {
+    let zone = |until: i64, steps: &[(i64, i64)]| Zone { until, steps: decode(encode(steps)).unwrap() };
+    assert!(zone(1, &[(0, 26 * 3600)]).check().is_ok());
+    for bad in [zone(0, &[(0, 0)]), zone(9, &[(0, 93_601)]), zone(9, &[(1, 0), (1, 0)]), zone(9, &[])] {
+        assert_eq!(bad.check().map_err(|e| e.code()), Err(BAD_ZONE.code()));
+    }
+    assert!(zone(i64::MAX, &[(i64::MIN, 0)]).check().is_err(), "a step at the beginning of time is none");
+}
+
+#[test]
+fn nobody_acts_in_a_signers_name() {
+    let it = home();
+    let message: &'static [u8] = encode(&grant(EVE, NO_TERMS));
+    let trick = fake::Entries::new().on("execute", move |_| {
+        postern::reply(&postern::call("lock", message).err().unwrap_or(0))
+    });
+    let trick = fake::deploy("trick", EVE, trick, &fake::NOTHING).unwrap();
+    let code: u16 = trick.by(OWNER).execute(&()).unwrap().to();
+    assert_eq!(code, postern::code::ABORTED);
+    let evidence = Observation::new(ObservationKind::Telemetry, DOOR, START, &[0x80]);
+    assert_eq!(it.evidence(&evidence).unwrap_err().abort, NOT_PERMITTED);
+}
