@@ -16,7 +16,7 @@ import (
 // files are the modules, schemas and scenarios of all standard contracts, and
 // the scenarios that join several.
 //
-//go:embed */*.wasm */schema.json
+//go:embed */*.wasm */schema.json */scenario.steps */scenario
 var files embed.FS
 
 // Contract is a standard contract, as it comes with the program.
@@ -101,8 +101,10 @@ type Scenario struct {
 	Steps string // the script
 	// Contract is the one under test, nil where the script deploys by name only.
 	Contract *Contract
-	// Files are those that the script's steps name.
-	Files fs.FS
+	// Files hold what the script's steps name, as it lies beside the script: in a
+	// folder of the script's own name.
+	Files  fs.FS
+	Folder string
 }
 
 // Scenarios lists the scenarios by their names.
@@ -111,7 +113,7 @@ func Scenarios() []Scenario {
 	for i := range Standard() {
 		c := &Standard()[i]
 		if steps, err := files.ReadFile(c.Name + "/scenario.steps"); err == nil {
-			list = append(list, Scenario{c.Name, string(steps), c, folder(c.Name + "/scenario")})
+			list = append(list, Scenario{c.Name, string(steps), c, folder(c.Name), "scenario"})
 		}
 	}
 	joined, err := fs.Glob(files, "scenarios/*.steps")
@@ -120,7 +122,7 @@ func Scenarios() []Scenario {
 	}
 	for _, file := range joined {
 		name := strings.TrimSuffix(path.Base(file), ".steps")
-		list = append(list, Scenario{name, string(must(file)), nil, folder("scenarios/" + name)})
+		list = append(list, Scenario{name, string(must(file)), nil, folder("scenarios"), name})
 	}
 	slices.SortFunc(list, func(a, b Scenario) int { return strings.Compare(a.Name, b.Name) })
 	return list

@@ -33,7 +33,8 @@ whose node runs, it plays on that: contracts and devices get fresh names there,
 and stay. Each step says what is done and what came of it, refusals that belong to
 the story with their reason. The exit code is 0 only if every step held.
 
---file plays a script of yours; what it names beside it is read from its folder.
+--file plays a script of yours; files for its commands lie beside it in a folder of
+its name.
 docs/scenarios.md describes the language. With --json each step is one line, and
 the last says how all went.
 
@@ -83,7 +84,8 @@ type play struct {
 	about    string
 	script   *scratch.Script
 	contract *contracts.Contract // nil where it deploys by name only
-	files    fs.FS
+	files    fs.FS  // where the script lies
+	folder   string // of the files that it names, beside it
 }
 
 // playOf finds the scenario that a command names.
@@ -95,7 +97,8 @@ func playOf(c *cli.Context) (*play, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newPlay(strings.TrimSuffix(filepath.Base(file), ".steps"), string(text), nil, os.DirFS(filepath.Dir(file)))
+		name := strings.TrimSuffix(filepath.Base(file), ".steps")
+		return newPlay(&contracts.Scenario{Name: name, Steps: string(text), Files: os.DirFS(filepath.Dir(file)), Folder: name})
 	case file != "" || c.NArg() != 1:
 		return nil, usagef("name one scenario, or a script with --file; see postern scenario list")
 	}
@@ -103,19 +106,12 @@ func playOf(c *cli.Context) (*play, error) {
 	if !ok {
 		return nil, usagef("there is no scenario %q; see postern scenario list", c.Args().First())
 	}
-	p, err := newPlay(s.Name, s.Steps, s.Contract, s.Files)
-	if err == nil {
-		p.about = s.About()
-	}
-	return p, err
+	return newPlay(s)
 }
 
-func newPlay(name, text string, contract *contracts.Contract, files fs.FS) (*play, error) {
-	script, err := scratch.ParseScript(name, text)
-	if err != nil {
-		return nil, err
-	}
-	return &play{name: name, about: script.About, script: script, contract: contract, files: files}, nil
+func newPlay(s *contracts.Scenario) (*play, error) {
+	script, err := scratch.ParseScript(s.Name, s.Steps)
+	return &play{name: s.Name, about: s.About(), script: script, contract: s.Contract, files: s.Files, folder: s.Folder}, err
 }
 
 // scenarioTimeout bounds a scenario: the longest takes some ten seconds.
@@ -139,7 +135,10 @@ func scenarioRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := newNodeWorld(filepath.Join(dir, "world"), stage, p.files)
+	w, err := newNodeWorld(filepath.Join(dir, "world"), stage)
+	if err == nil {
+		err = w.furnish(p.files, p.folder)
+	}
 	if err == nil {
 		err = p.play(ctx, w, t)
 		w.close()

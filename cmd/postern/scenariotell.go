@@ -17,6 +17,7 @@ type teller struct {
 	out   output
 	began time.Time
 	steps int
+	said  bool  // the step before told the reader something
 	err   error // of writing
 }
 
@@ -63,6 +64,10 @@ func (t *teller) step(r *scratch.StepReport) {
 		t.steps++
 	}
 	if !t.out.json {
+		if r.Verb == "say" && !t.said {
+			t.out.progressf("")
+		}
+		t.said = r.Verb == "say"
 		t.out.progressf("%s", stepText(r))
 		return
 	}
@@ -112,7 +117,7 @@ var shownReference = regexp.MustCompile(`\$\{@?([^}]*)\}`)
 func stepText(r *scratch.StepReport) string {
 	if r.Verb == "say" {
 		_, text, _ := strings.Cut(r.Text, " ")
-		return "\n" + text
+		return text
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "  %s", deedText(r))
@@ -148,7 +153,7 @@ func toldBeside(r *scratch.StepReport) []scratch.EventReport {
 
 // deedText is what is done, in words.
 func deedText(r *scratch.StepReport) string {
-	plain := shownReference.ReplaceAllString(r.Text, "$1")
+	plain := shownReference.ReplaceAllString(strings.ReplaceAll(r.Text, "${@}", r.Contract), "$1")
 	words := strings.Fields(plain)
 	switch r.Verb {
 	case "account":
@@ -171,6 +176,9 @@ func deedText(r *scratch.StepReport) string {
 	case "set":
 		return fmt.Sprintf("%s declares %s %s", r.Who, words[1], words[2])
 	case "bind":
+		for i, w := range words {
+			words[i] = cmp.Or(strings.TrimPrefix(w, "@"), r.Contract)
+		}
 		return fmt.Sprintf("%s is bound to %s", r.Who, strings.Join(words[2:], ", "))
 	case "at":
 		return "from here on at node " + words[1]

@@ -39,7 +39,7 @@ type seat struct {
 	node int
 }
 
-func newNodeWorld(dir string, s *stage, files fs.FS) (*nodeWorld, error) {
+func newNodeWorld(dir string, s *stage) (*nodeWorld, error) {
 	w := &nodeWorld{stage: s, dir: dir, keys: map[string]*key.Key{scratch.Operator: s.operator}, clients: map[seat]*client.Client{}}
 	var err error
 	if w.program, err = os.Executable(); err != nil {
@@ -50,14 +50,19 @@ func newNodeWorld(dir string, s *stage, files fs.FS) (*nodeWorld, error) {
 		rand.Read(random[:])
 		w.suffix = "-" + hex.EncodeToString(random[:])
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
+	return w, os.Mkdir(dir, 0o700)
+}
+
+// furnish puts the script's files where its commands run.
+func (w *nodeWorld) furnish(files fs.FS, folder string) error {
+	beside, err := fs.Sub(files, folder)
+	if err != nil {
+		return err
 	}
-	err = os.CopyFS(dir, files)
-	if errors.Is(err, fs.ErrNotExist) { // the script has no files
-		err = nil
+	if err = os.CopyFS(filepath.Join(w.dir, folder), beside); errors.Is(err, fs.ErrNotExist) { // there are none
+		return nil
 	}
-	return w, err
+	return err
 }
 
 func (w *nodeWorld) close() {
@@ -251,26 +256,39 @@ func (w *nodeWorld) Report(ctx context.Context, s *scratch.Sight) (*scratch.Came
 	if err != nil {
 		return cameBy(err)
 	}
-	r := &abi.Report{Kind: s.Kind, Payload: s.Payload}
-	if s.Signed {
-		if r, err = cl.SignReport(s.Kind, s.Payload); err != nil {
-			return nil, err
-		}
-	}
-	if s.By != s.Device {
-		k, err := w.key(s.Device)
-		if err != nil {
-			return nil, err
-		}
-		id := chain.AccountID(k.Public())
-		r.Device = &id
+	r, err := w.told(cl, s)
+	if err != nil {
+		return nil, err
 	}
 	j, err := cl.Report(ctx, r)
+	if isCode(err, abi.CodeDeviceInactive) { // its isolation overtook the answer
+		if s.Signed {
+			return &scratch.Came{}, nil
+		}
+		j, err = cl.Report(ctx, r)
+	}
 	got, err := cameBy(err)
-	if got != nil && got.Code == abi.OK {
+	if got != nil && got.Code == abi.OK && !s.Signed {
 		got.Level, got.Reason, got.ReasonID = j.Level.String(), j.Reason, j.ReasonID
 	}
 	return got, err
+}
+
+// told is a report as the client sends it.
+func (w *nodeWorld) told(cl *client.Client, s *scratch.Sight) (*abi.Report, error) {
+	if s.Signed {
+		return cl.SignReport(s.Kind, s.Payload)
+	}
+	r := &abi.Report{Kind: s.Kind, Payload: s.Payload}
+	if s.By == s.Device {
+		return r, nil
+	}
+	k, err := w.key(s.Device)
+	if err == nil {
+		id := k.AccountID()
+		r.Device = &id
+	}
+	return r, err
 }
 
 // What a step waits for that another node, or a device's gateway, brings about.
