@@ -85,10 +85,17 @@ func (v *node) kill() {
 	run := v.run
 	v.run = nil
 	v.net.mu.Unlock()
-	if run != nil {
-		if err := run.stop(); err != nil {
-			v.net.t.Errorf("node %d: %v", v.id, err)
-		}
+	if run == nil {
+		return
+	}
+	run.mu.Lock()
+	r := run.replica
+	run.mu.Unlock()
+	switch err := run.stop(); {
+	case errors.Is(err, errStuck) && r != nil:
+		release(r)
+	case err != nil:
+		v.net.t.Errorf("node %d: %v", v.id, err)
 	}
 }
 

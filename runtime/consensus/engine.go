@@ -209,6 +209,9 @@ func (e *Engine) open(r *replica) {
 // Ready is closed when Run is up and Submit may be called.
 func (e *Engine) Ready() <-chan struct{} { return e.up }
 
+// errStuck comes when SmartBFT's controller waits for a view that has ended.
+var errStuck = errors.New("SmartBFT did not stop")
+
 // close stops SmartBFT and waits for what this engine started. After a failure
 // SmartBFT may wait for a goroutine of its own that has ended; the process is
 // about to end as well, so the wait is bounded.
@@ -233,7 +236,7 @@ func (e *Engine) close(r *replica) error {
 	case <-done:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("SmartBFT did not stop within %v", patience)
+		return fmt.Errorf("%w within %v", errStuck, patience)
 	}
 }
 
