@@ -1,11 +1,10 @@
 //! Why the contract refuses. A code never changes its meaning.
 
 postern::refusals! {
-    pub NESTED = 2, "a contract acts in its signer's name";
     pub UNKNOWN_LINE = 3, "no such line";
     pub NOT_MAKER = 4, "the sender is no maker of the line";
     pub NOT_OPERATOR = 5, "the sender is no operator of the line";
-    pub NOT_MEMBER = 6, "the sender is neither maker nor operator of the line";
+    pub NOT_MEMBER = 6, "the sender is no member of the line, or a contract";
     pub BAD_NAME = 7, "a name, text or state is not of its form";
     pub FIXED = 8, "a line's vendor, class and component never change";
     pub CLASS_TAKEN = 9, "another line has this vendor, class and component";

@@ -59,7 +59,7 @@ choice! {
 
 /// Changes lines and releases, or notes what a device says.
 pub fn execute(c: &Context) -> Reply {
-    ensure!(c.env.parent.is_none(), NESTED);
+    ensure!(c.env.parent.is_none(), NOT_MEMBER);
     let env = &c.env;
     match parse(c)? {
         Command::PutLine {
