@@ -56,11 +56,12 @@ build() {
 }
 
 build_all() {
-	build access contracts/access contracts/access/access.wasm
+	build access contracts/access contracts/access/access.wasm s
 	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
 	build firmware contracts/firmware contracts/firmware/firmware.wasm z z
 	build energy contracts/energy contracts/energy/energy.wasm s
 	build lock contracts/lock contracts/lock/lock.wasm s
+	build custody contracts/custody contracts/custody/custody.wasm z z
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
 
@@ -92,7 +93,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template

@@ -33,7 +33,11 @@ const (
 	MaxNodes       = 64       // expressions in a condition
 	MaxPath        = 8        // names behind properties or context in a path
 	MaxZones       = 8        // time zones of a document
-	MaxAge         = 86400000 // milliseconds of ttl_ms and max_staleness_ms
+	MaxAge         = 86400000 // milliseconds of ttl_ms, max_staleness_ms and break_glass_ms
+	MinGlass       = 60000    // milliseconds of break_glass_ms at least
+	MaxRoleRows    = 64       // roles of a document that imply others
+	MaxImplied     = 128      // roles that all of them imply together
+	MaxReason      = 256      // bytes of why a glass is broken
 )
 
 // maxMessage is how many bytes of entities or rules go into one message: well
@@ -50,9 +54,16 @@ const (
 // Document is a policy. ParseDocument and ReadDocument make valid ones.
 type Document struct {
 	Title    string
+	Roles    []Role // ascending by name
 	Entities []Entity
 	Rules    []Rule
 	Zones    []Zone // what the rules' hours name, ascending by name
+}
+
+// Role is a role that implies others: who has it has them too.
+type Role struct {
+	Name    string
+	Implies []string
 }
 
 // Ref names an entity.
@@ -88,14 +99,21 @@ type Rule struct {
 	SubjectRoles []string   // any of them
 	Groups       []Relation // the subject must have any of them
 	Relation     string     // the subject must have it to the resource
+	Through      Through    // what hands Groups and Relation on
 	When         *Condition
 	Hours        *Hours
 	Reason       string // reason id of the verdict, in place of ID
 	Obligations  []byte // canonical CBOR array, nil when none
 	TTL          uint64 // milliseconds
 	MaxStaleness *uint64
+	BreakGlass   uint64 // milliseconds; 0: the permit holds without
 	Line         int
 }
+
+// Through names the relations along which a rule's relation is handed on: from
+// what the subject belongs to, and from what the resource belongs to. Empty
+// ones hand nothing on.
+type Through struct{ Subject, Resource string }
 
 // Condition is an expression over the request and what is stored.
 type Condition struct {

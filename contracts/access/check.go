@@ -47,6 +47,11 @@ func (d *Document) Check() []Finding {
 			c.groups[rel], c.names[rel.Name] = true, true
 		}
 	}
+	for _, role := range d.Roles {
+		for _, implied := range role.Implies {
+			c.roles[implied] = true
+		}
+	}
 	for i := range d.Rules {
 		c.references(&d.Rules[i])
 		c.reachable(i)
@@ -123,5 +128,6 @@ func sameTests(a, b *Rule) bool { return bytes.Equal(tests(a), tests(b)) }
 func tests(r *Rule) []byte {
 	bare := *r
 	bare.ID, bare.Reason, bare.Obligations, bare.TTL, bare.MaxStaleness = "", "", nil, 0, nil
+	bare.BreakGlass = min(r.BreakGlass, 1) // that there is a glass, not for how long
 	return appendBody(nil, &bare)
 }

@@ -36,6 +36,14 @@ const (
 	CodeBadRequest       Code = 22
 	CodeBadAdmins        Code = 23
 	CodeBadName          Code = 24
+	CodeBadRoles         Code = 25
+	CodeNoGlass          Code = 26
+	CodeBroken           Code = 27
+	CodeTooManyAlarms    Code = 28
+	CodeOwnAlarm         Code = 29
+	CodeNotSubject       Code = 30
+	CodeNoReason         Code = 31
+	CodeChanged          Code = 32
 )
 
 var codeTexts = map[Code]string{
@@ -63,6 +71,14 @@ var codeTexts = map[Code]string{
 	CodeBadRequest:       "the decision request is incomplete",
 	CodeBadAdmins:        "more than 32 admins, or one that is no account id",
 	CodeBadName:          "a name is empty or too long",
+	CodeBadRoles:         "the table of roles is out of order or too large",
+	CodeNoGlass:          "no rule lets the subject break the glass for this",
+	CodeBroken:           "the glass is broken already",
+	CodeTooManyAlarms:    "too many alarms wait to be acknowledged",
+	CodeOwnAlarm:         "nobody acknowledges an alarm about themselves",
+	CodeNotSubject:       "the sender is neither the subject nor an enforcement point",
+	CodeNoReason:         "the reason is empty or too long",
+	CodeChanged:          "the policy has changed since the search began: search again",
 }
 
 func (c Code) String() string {
@@ -80,19 +96,23 @@ type Reason uint64
 const (
 	ReasonRule         Reason = 1  // permitted by a rule
 	ReasonDelegation   Reason = 2  // permitted by the resource's owner
+	ReasonBrokenGlass  Reason = 3  // permitted by a rule, since the glass was broken
 	ReasonNoRule       Reason = 10 // denied: no rule permits it
 	ReasonDenyRule     Reason = 11 // denied by a rule
 	ReasonOutsideHours Reason = 12 // denied: a rule would permit it at another time
 	ReasonTimeUnknown  Reason = 13 // denied: a rule might permit it, but the time is not known
+	ReasonBreakGlass   Reason = 14 // by transaction: breaking the glass would permit it
 )
 
 var reasonTexts = map[Reason]string{
 	ReasonRule:         "a rule permits it",
 	ReasonDelegation:   "the resource's owner permits it",
+	ReasonBrokenGlass:  "a rule permits it, since the glass was broken",
 	ReasonNoRule:       "no rule permits it",
 	ReasonDenyRule:     "a rule denies it",
 	ReasonOutsideHours: "it is permitted at other hours only",
 	ReasonTimeUnknown:  "it is permitted at some hours only, and the time is not known",
+	ReasonBreakGlass:   "breaking the glass, a transaction with a reason, would permit it",
 }
 
 func (r Reason) String() string {

@@ -27,7 +27,7 @@ func TestMistakesNameLineAndField(t *testing.T) {
 		{`{"rules":[]} x`, "line 1: something follows the document"},
 		{"{\"rules\":[\n\xff]}", "line 2: text is not valid UTF-8"},
 		{"{\n\"rules\":[],\n\"rules\":[]}", "line 3: rules: the field is repeated"},
-		{"{\"rules\":[],\n\"rule\":[]}", "line 2: rule: unknown field; known here: entities, rules, title"},
+		{"{\"rules\":[],\n\"rule\":[]}", "line 2: rule: unknown field; known here: entities, roles, rules, title"},
 		{"{\"rules\":[\n{}]}", "line 2: rules[0].id: the field is missing"},
 		{"{\"rules\":[],\"entities\":[{\n\"type\":\"a\",\n\"id\":7}]}", "line 3: entities[0].id: found a number, want text"},
 		{`{"rules":[],"entities":[{"type":"a","id":"b","owner":"AB"}]}`, "entities[0].owner: want an account id"},

@@ -22,6 +22,9 @@ const (
 	opDelegate
 	opRevoke
 	opSetAdmins
+	opPutRoles
+	opBreakGlass
+	opAcknowledge
 )
 
 // message begins a message: [op, version, …] of n items.
@@ -33,12 +36,11 @@ func message(n int, op uint64, version uint32) []byte {
 func (d *Document) Count() int { return len(d.Entities) + len(d.Rules) }
 
 // Digest is what the contract's running digest is once the document is
-// written: SHA-256 of [title, zones], then for each entity and each rule
-// SHA-256 of the digest so far and the item. It does not depend on how items
-// are spread over messages.
+// written: SHA-256 of [title, zones], with the roles behind where there are any,
+// then for each entity and each rule SHA-256 of the digest so far and the item.
+// It does not depend on how items are spread over messages.
 func (d *Document) Digest() abi.Hash {
-	head := cbor.AppendText(cbor.AppendArray(nil, 2), d.Title)
-	digest := abi.Hash(sha256.Sum256(appendZones(head, d.Zones)))
+	digest := abi.Hash(sha256.Sum256(d.appendHead(cbor.AppendArray(nil, d.headItems()))))
 	for i := range d.Entities {
 		digest = sha256.Sum256(appendEntity(digest[:], &d.Entities[i]))
 	}
@@ -52,8 +54,7 @@ func (d *Document) Digest() abi.Hash {
 // version and make it the active one in place of base (0 when no policy is
 // active). The version must be above the active one and unused.
 func (d *Document) Messages(version, base uint32) [][]byte {
-	begin := appendZones(cbor.AppendText(message(4, opBegin, version), d.Title), d.Zones)
-	list := [][]byte{begin}
+	list := [][]byte{d.appendHead(message(2+d.headItems(), opBegin, version))}
 	entities := batch{op: opPutEntities, version: version, maxCost: maxEntities}
 	for i := range d.Entities {
 		list = entities.add(list, appendEntity(nil, &d.Entities[i]), 1)
@@ -68,6 +69,31 @@ func (d *Document) Messages(version, base uint32) [][]byte {
 	activate := cbor.AppendUint(message(5, opActivate, version), uint64(base))
 	activate = cbor.AppendUint(activate, uint64(d.Count()))
 	return append(list, cbor.AppendBytes(activate, digest[:]))
+}
+
+// headItems is how many items appendHead appends: contracts from before roles
+// know two.
+func (d *Document) headItems() int {
+	if len(d.Roles) > 0 {
+		return 3
+	}
+	return 2
+}
+
+func (d *Document) appendHead(b []byte) []byte {
+	b = appendZones(cbor.AppendText(b, d.Title), d.Zones)
+	if len(d.Roles) > 0 {
+		b = appendRoles(b, d.Roles)
+	}
+	return b
+}
+
+func appendRoles(b []byte, roles []Role) []byte {
+	b = cbor.AppendArray(b, len(roles))
+	for _, role := range roles {
+		b = appendTexts(cbor.AppendText(cbor.AppendArray(b, 2), role.Name), role.Implies)
+	}
+	return b
 }
 
 // batch packs items into messages of bounded size and cost.
@@ -124,6 +150,28 @@ func DeleteRule(version uint32, id string) []byte {
 // PutZone adds a time zone's table to the active version, or replaces it.
 func PutZone(version uint32, z *Zone) []byte {
 	return appendZone(message(3, opPutZone, version), z)
+}
+
+// PutRoles replaces the roles of the active version that imply others,
+// ascending by name.
+func PutRoles(version uint32, roles []Role) []byte {
+	return appendRoles(message(3, opPutRoles, version), roles)
+}
+
+// BreakGlass asks by transaction for what a rule permits only so, and says why,
+// in at most MaxReason bytes. A sender that is no enforcement point is the
+// subject: of type device or account, with the account id in lower-case hex as
+// its id.
+func BreakGlass(request *abi.DecisionRequest, reason string) []byte {
+	b := cbor.AppendUint(cbor.AppendArray(nil, 3), opBreakGlass)
+	return cbor.AppendText(abi.AppendDecisionRequest(b, request), reason)
+}
+
+// Acknowledge says that an admin has seen an alarm; mend closes the glass at
+// once. The admin is neither who broke it nor for whom.
+func Acknowledge(alarm AlarmID, mend bool) []byte {
+	b := cbor.AppendUint(cbor.AppendArray(nil, 3), opAcknowledge)
+	return cbor.AppendBool(cbor.AppendBytes(b, alarm[:]), mend)
 }
 
 // Delegate lets subject do an action on a resource until a time in ms. The
@@ -239,14 +287,25 @@ func appendBody(b []byte, r *Rule) []byte {
 	p.texts(4, r.SubjectIDs)
 	p.texts(5, r.SubjectRoles)
 	p.texts(6, r.ResourceIDs)
-	p.text(7, r.Relation)
-	p.relations(8, r.Groups)
+	along := r.Through != Through{}
+	if !along {
+		p.text(7, r.Relation)
+		p.relations(8, r.Groups)
+	}
 	p.add(9, r.When != nil, func(b []byte) []byte { return appendCondition(b, r.When) })
 	p.add(10, r.Hours != nil, func(b []byte) []byte { return appendHours(b, r.Hours) })
 	p.text(11, r.Reason)
 	p.raw(12, r.Obligations)
 	p.add(13, r.TTL > 0, func(b []byte) []byte { return cbor.AppendUint(b, r.TTL) })
 	p.add(14, r.MaxStaleness != nil, func(b []byte) []byte { return cbor.AppendUint(b, *r.MaxStaleness) })
+	p.add(15, along && r.Relation != "", func(b []byte) []byte {
+		b = cbor.AppendText(cbor.AppendArray(b, 3), r.Relation)
+		return cbor.AppendText(cbor.AppendText(b, r.Through.Subject), r.Through.Resource)
+	})
+	p.add(16, along && len(r.Groups) > 0, func(b []byte) []byte {
+		return appendRelations(cbor.AppendText(cbor.AppendArray(b, 2), r.Through.Subject), r.Groups)
+	})
+	p.add(17, r.BreakGlass > 0, func(b []byte) []byte { return cbor.AppendUint(b, r.BreakGlass) })
 	return p.appendTo(b)
 }
 

@@ -44,6 +44,7 @@ func (r *reader) document(root *node) *Document {
 	zones := map[string]Zone{}
 	r.object(root, "", map[string]func(*node, string){
 		"title": r.text(MaxTitle, &d.Title),
+		"roles": func(n *node, path string) { d.Roles = r.roles(n, path) },
 		"entities": func(n *node, path string) {
 			r.all(n, path, func(n *node, path string) { d.Entities = append(d.Entities, r.entity(n, path)) })
 		},
@@ -59,6 +60,30 @@ func (r *reader) document(root *node) *Document {
 		d.Zones = append(d.Zones, zones[name])
 	}
 	return d
+}
+
+// roles reads {"admin": ["editor"]}.
+func (r *reader) roles(n *node, path string) []Role {
+	if n.value != json.Delim('{') {
+		r.fail(n.line, path, "found %s, want an object", n.kind())
+		return nil
+	}
+	var list []Role
+	implied := 0
+	for _, f := range n.fields {
+		if f.name == "" || len(f.name) > MaxName {
+			r.fail(f.line, path, "a role's name has 1 to %d bytes", MaxName)
+		}
+		role := Role{Name: f.name}
+		r.texts(MaxImplied, MaxName, &role.Implies)(f.node, join(path, f.name))
+		implied += len(role.Implies)
+		list = append(list, role)
+	}
+	if len(list) > MaxRoleRows || implied > MaxImplied {
+		r.fail(n.line, path, "has %d roles that imply %d, want at most %d and %d", len(list), implied, MaxRoleRows, MaxImplied)
+	}
+	slices.SortFunc(list, func(a, b Role) int { return strings.Compare(a.Name, b.Name) })
+	return list
 }
 
 // all is list for the two lists of a document, which may be empty and long.
@@ -139,6 +164,7 @@ func (r *reader) rule(n *node, path string, zones map[string]Zone) Rule {
 		"resource":    func(n *node, path string) { r.resource(n, path, &rule) },
 		"subject":     func(n *node, path string) { r.subject(n, path, &rule) },
 		"relation":    r.text(MaxName, &rule.Relation),
+		"through":     func(n *node, path string) { r.through(n, path, &rule) },
 		"when": func(n *node, path string) {
 			nodes := 0
 			when := r.condition(n, path, 0, &nodes)
@@ -158,9 +184,36 @@ func (r *reader) rule(n *node, path string, zones map[string]Zone) Rule {
 			rule.MaxStaleness = new(uint64)
 			r.milliseconds(rule.MaxStaleness)(n, path)
 		},
+		"break_glass_ms": func(n *node, path string) {
+			r.milliseconds(&rule.BreakGlass)(n, path)
+			if rule.BreakGlass < MinGlass {
+				r.fail(n.line, path, "want at least %d", MinGlass)
+			}
+		},
 	})
 	r.need(n, path, "id", "effect", "actions", "resource")
+	r.checkTogether(n, path, &rule)
 	return rule
+}
+
+// checkTogether refuses fields that mean nothing without others.
+func (r *reader) checkTogether(n *node, path string, rule *Rule) {
+	if rule.BreakGlass != 0 && !rule.Permit {
+		r.fail(n.line, join(path, "break_glass_ms"), "only a permit waits for a glass to be broken")
+	}
+	if rule.Through.Resource != "" && rule.Relation == "" {
+		r.fail(n.line, join(path, "through.resource"), "hands nothing on without a relation")
+	}
+	if rule.Through.Subject != "" && rule.Relation == "" && len(rule.Groups) == 0 {
+		r.fail(n.line, join(path, "through.subject"), "hands nothing on without a relation or groups")
+	}
+}
+
+func (r *reader) through(n *node, path string, rule *Rule) {
+	r.object(n, path, map[string]func(*node, string){
+		"subject":  r.text(MaxName, &rule.Through.Subject),
+		"resource": r.text(MaxName, &rule.Through.Resource),
+	})
 }
 
 func (r *reader) effect(n *node, path string) bool {

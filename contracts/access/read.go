@@ -18,6 +18,7 @@ const (
 	queryDelegation
 	queryAdmins
 	queryVersion
+	queryAlarms
 )
 
 var errUnknownForm = errors.New("the contract's answer has an unknown form")
@@ -33,6 +34,7 @@ type Info struct {
 	Digest  abi.Hash
 	Title   string
 	Zones   []Zone
+	Roles   []Role
 }
 
 // Describe is the query for the active policy; ParseInfo reads its answer.
@@ -45,12 +47,18 @@ func ParseInfo(b []byte) (Info, error) {
 	if r.Kind() == cbor.KindNull {
 		return Info{}, ErrNoPolicy
 	}
-	r.ArrayN(6)
+	items := r.Array()
+	if items != 6 && items != 7 {
+		r.Fail(errUnknownForm)
+	}
 	info := Info{Version: uint32(r.Uint()), Count: r.Uint()}
 	copy(info.Digest[:], r.BytesN(len(info.Digest)))
 	r.Uint()
 	info.Title = r.Text()
 	info.Zones = parseZones(&r)
+	if items == 7 {
+		info.Roles = parseRoles(&r)
+	}
 	return info, r.Done()
 }
 
@@ -62,7 +70,7 @@ func ReadDocument(query func(message []byte) ([]byte, error)) (*Document, Info, 
 	if err != nil {
 		return nil, Info{}, err
 	}
-	d := &Document{Title: info.Title, Zones: info.Zones}
+	d := &Document{Title: info.Title, Zones: info.Zones, Roles: info.Roles}
 	var rules []numberedRule
 	for cursor := []byte{}; cursor != nil; {
 		page, err := query(cbor.AppendBytes(message(3, queryPage, info.Version), cursor))
@@ -216,9 +224,28 @@ func parseBodyField(r *cbor.Reader, key uint64, rule *Rule) {
 	case 14:
 		v := r.Uint()
 		rule.MaxStaleness = &v
+	case 15:
+		r.ArrayN(3)
+		rule.Relation = r.Text()
+		rule.Through = Through{r.Text(), r.Text()}
+	case 16:
+		r.ArrayN(2)
+		rule.Through.Subject = r.Text()
+		rule.Groups = parseRelations(r)
+	case 17:
+		rule.BreakGlass = r.Uint()
 	default:
 		r.Fail(errUnknownForm)
 	}
+}
+
+func parseRoles(r *cbor.Reader) []Role {
+	var roles []Role
+	for n := r.Array(); n > 0 && r.Err() == nil; n-- {
+		r.ArrayN(2)
+		roles = append(roles, Role{r.Text(), parseTexts(r)})
+	}
+	return roles
 }
 
 func parseZones(r *cbor.Reader) []Zone {

@@ -13,6 +13,7 @@ import (
 
 type documentJSON struct {
 	Title    string       `json:"title,omitempty"`
+	Roles    orderedRoles `json:"roles,omitempty"`
 	Entities []entityJSON `json:"entities,omitempty"`
 	Rules    []ruleJSON   `json:"rules"`
 }
@@ -39,12 +40,38 @@ type ruleJSON struct {
 	Resource     resourceJSON    `json:"resource"`
 	Subject      *subjectJSON    `json:"subject,omitempty"`
 	Relation     string          `json:"relation,omitempty"`
+	Through      *throughJSON    `json:"through,omitempty"`
 	When         json.RawMessage `json:"when,omitempty"`
 	Hours        *hoursJSON      `json:"hours,omitempty"`
 	Reason       string          `json:"reason,omitempty"`
 	Obligations  json.RawMessage `json:"obligations,omitempty"`
 	TTL          uint64          `json:"ttl_ms,omitempty"`
 	MaxStaleness *uint64         `json:"max_staleness_ms,omitempty"`
+	BreakGlass   uint64          `json:"break_glass_ms,omitempty"`
+}
+
+type throughJSON struct {
+	Subject  string `json:"subject,omitempty"`
+	Resource string `json:"resource,omitempty"`
+}
+
+// orderedRoles writes roles as an object in their order.
+type orderedRoles []Role
+
+func (list orderedRoles) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, role := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, quote(role.Name)...), ':')
+		implies, err := json.Marshal(role.Implies)
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, implies...)
+	}
+	return append(b, '}'), nil
 }
 
 type resourceJSON struct {
@@ -96,7 +123,7 @@ func (list orderedRefs) MarshalJSON() ([]byte, error) {
 
 // JSON writes the document as ParseDocument reads it, indented.
 func (d *Document) JSON() ([]byte, error) {
-	out := documentJSON{Title: d.Title, Rules: []ruleJSON{}}
+	out := documentJSON{Title: d.Title, Roles: d.Roles, Rules: []ruleJSON{}}
 	for i := range d.Entities {
 		e, err := d.Entities[i].json()
 		if err != nil {
@@ -131,7 +158,10 @@ func (r *Rule) json() (ruleJSON, error) {
 		ID: r.ID, Description: r.Description, Effect: "deny", Actions: r.Actions,
 		Resource: resourceJSON{r.ResourceType, r.ResourceIDs},
 		Relation: r.Relation, Hours: r.Hours.json(), Reason: r.Reason,
-		TTL: r.TTL, MaxStaleness: r.MaxStaleness,
+		TTL: r.TTL, MaxStaleness: r.MaxStaleness, BreakGlass: r.BreakGlass,
+	}
+	if r.Through != (Through{}) {
+		out.Through = &throughJSON{r.Through.Subject, r.Through.Resource}
 	}
 	if r.Permit {
 		out.Effect = "permit"

@@ -9,10 +9,10 @@
 //! A comparison with a property that is missing, or between values that have
 //! no order, is false; so is `ne`. Equal means the same canonical encoding.
 
-use crate::codes::BAD_CONDITION;
+use crate::form::Form;
+use crate::codes::{refuse, BAD_CONDITION};
 use core::cmp::Ordering;
 use postern::cbor::{Cursor, Kind, Reader, TAG_DECIMAL};
-use postern::Abort;
 
 /// How deeply expressions may nest, and how many a rule may hold.
 const MAX_DEPTH: usize = 8;
@@ -51,51 +51,53 @@ fn is_map(root: u64) -> bool {
 }
 
 /// Checks an expression as it arrives.
-pub fn check(r: &mut Reader) -> Result<(), Abort> {
+pub fn check(r: &mut Form) {
     let mut nodes = 0;
     check_expression(r, 0, &mut nodes)
 }
 
-fn check_expression(r: &mut Reader, depth: usize, nodes: &mut usize) -> Result<(), Abort> {
+fn check_expression(r: &mut Form, depth: usize, nodes: &mut usize) {
     *nodes += 1;
     if depth >= MAX_DEPTH || *nodes > MAX_NODES {
-        return Err(BAD_CONDITION);
+        refuse(BAD_CONDITION);
     }
-    let count = r.array()?;
+    let count = r.array();
     if count < 2 {
-        return Err(BAD_CONDITION);
+        refuse(BAD_CONDITION);
     }
-    match (r.uint()?, count) {
-        (EQ..=CONTAINS, 3) => check_operand(r).and_then(|_| check_operand(r)),
+    match (r.uint(), count) {
+        (EQ..=CONTAINS, 3) => {
+            check_operand(r);
+            check_operand(r)
+        }
         (EXISTS, 2) => check_operand(r),
         (NOT, 2) => check_expression(r, depth + 1, nodes),
         (ALL | ANY, _) => {
             for _ in 1..count {
-                check_expression(r, depth + 1, nodes)?;
+                check_expression(r, depth + 1, nodes);
             }
-            Ok(())
         }
-        _ => Err(BAD_CONDITION),
+        _ => refuse(BAD_CONDITION),
     }
 }
 
-fn check_operand(r: &mut Reader) -> Result<(), Abort> {
-    let count = r.array()?;
+fn check_operand(r: &mut Form) {
+    let count = r.array();
     if count == 0 {
-        return Err(BAD_CONDITION);
+        refuse(BAD_CONDITION);
     }
-    let root = r.uint()?;
+    let root = r.uint();
     if root == CONSTANT && count == 2 {
-        return Ok(r.skip()?);
+        r.raw();
+        return;
     }
     let path = if is_map(root) { 2..=1 + MAX_PATH } else { 1..=1 };
     if root == CONSTANT || root > CONTEXT || !path.contains(&count) {
-        return Err(BAD_CONDITION);
+        refuse(BAD_CONDITION);
     }
     for _ in 1..count {
-        r.text()?;
+        r.text();
     }
-    Ok(())
 }
 
 /// Where conditions find what a request is about.

@@ -4,14 +4,15 @@
 //! keys), 3 relations (array of [relation, type, id]), 4 owner (text: an
 //! account id in lower-case hex). Only what is there is present.
 
+use crate::form::Form;
 use crate::codes::*;
 use crate::keys;
-use postern::cbor::{Cursor, Kind, Reader};
-use postern::Abort;
+use postern::cbor::{Cursor, Kind};
+use postern::Why;
 
 /// Bytes of a record: several fit a page of a read-back.
 pub const MAX_ENTITY: usize = 8 << 10;
-const MAX_ROLES: usize = 64;
+pub const MAX_ROLES: usize = 64;
 const MAX_RELATIONS: usize = 256;
 
 /// Type, id and record of an entity as they were written.
@@ -22,76 +23,76 @@ pub struct Written<'a> {
 }
 
 /// Reads and checks [type, id, record].
-pub fn parse<'a>(r: &mut Reader<'a>) -> Result<Written<'a>, Abort> {
-    r.array_of(3)?;
-    let (kind, id) = (keys::name(r)?, keys::id(r)?);
-    let record = r.raw()?;
+pub fn parse<'a>(r: &mut Form<'a>) -> Written<'a> {
+    r.array_of(3);
+    let (kind, id) = (keys::name(r), keys::id(r));
+    let record = r.raw();
     if record.len() > MAX_ENTITY {
-        return Err(TOO_LARGE);
+        refuse(TOO_LARGE);
     }
-    check(&mut Reader::new(record))?;
-    Ok(Written { kind, id, record })
+    check(&mut Form::new(record));
+    Written { kind, id, record }
 }
 
-fn check(r: &mut Reader) -> Result<(), Abort> {
-    let mut fields = r.fields()?;
-    while let Some(key) = fields.next(r)? {
+fn check(r: &mut Form) {
+    let mut fields = r.fields();
+    while let Some(key) = r.key(&mut fields) {
         match key {
-            1 => check_names(r, MAX_ROLES)?,
-            2 => check_properties(r.raw()?)?,
-            3 => check_relations(r)?,
-            4 => check_account(r.text()?)?,
-            _ => return Err(BAD_ENTITY),
+            1 => {
+                check_names(r, MAX_ROLES, BAD_ENTITY);
+            }
+            2 => check_properties(r.raw()),
+            3 => check_relations(r, BAD_ENTITY),
+            4 => check_account(r.text()),
+            _ => refuse(BAD_ENTITY),
         }
     }
-    Ok(())
 }
 
-/// Checks an array of names.
-pub fn check_names(r: &mut Reader, max: usize) -> Result<(), Abort> {
-    let count = r.array()?;
+/// Checks an array of names and returns how many there are.
+#[inline(never)]
+pub fn check_names(r: &mut Form, max: usize, wrong: &Why) -> usize {
+    let count = r.array();
     if count == 0 || count > max {
-        return Err(BAD_ENTITY);
+        refuse(wrong);
     }
     for _ in 0..count {
-        keys::name(r)?;
+        keys::name(r);
     }
-    Ok(())
+    count
 }
 
-fn check_properties(map: &[u8]) -> Result<(), Abort> {
-    let mut r = Reader::new(map);
-    for _ in 0..r.map()? {
-        if r.kind()? != Kind::Text {
-            return Err(BAD_ENTITY);
+fn check_properties(map: &[u8]) {
+    let mut r = Form::new(map);
+    for _ in 0..r.map() {
+        if r.kind() != Kind::Text {
+            refuse(BAD_ENTITY);
         }
-        r.skip()?;
-        r.skip()?;
+        r.raw();
+        r.raw();
     }
-    Ok(())
 }
 
 /// Checks an array of [relation, type, id].
-pub fn check_relations(r: &mut Reader) -> Result<(), Abort> {
-    let count = r.array()?;
+#[inline(never)]
+pub fn check_relations(r: &mut Form, wrong: &Why) {
+    let count = r.array();
     if count == 0 || count > MAX_RELATIONS {
-        return Err(BAD_ENTITY);
+        refuse(wrong);
     }
     for _ in 0..count {
-        r.array_of(3)?;
-        keys::name(r)?;
-        keys::name(r)?;
-        keys::id(r)?;
+        r.array_of(3);
+        keys::name(r);
+        keys::name(r);
+        keys::id(r);
     }
-    Ok(())
 }
 
-fn check_account(text: &str) -> Result<(), Abort> {
+fn check_account(text: &str) {
     let hex = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
     if text.len() != 64 || !text.bytes().all(hex) {
-        return Err(BAD_ENTITY);
+        refuse(BAD_ENTITY);
     }
-    Ok(())
 }
 
 /// A stored record's fields, each as it is encoded; empty where absent.

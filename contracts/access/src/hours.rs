@@ -8,10 +8,10 @@
 //! from and to in minutes of the day. Hours that end at or before their start
 //! run into the next day and belong to the day on which they start.
 
+use crate::form::Form;
 use crate::codes::*;
 use crate::keys;
-use postern::cbor::{Cursor, Reader};
-use postern::Abort;
+use postern::cbor::Cursor;
 
 const MAX_ZONES: usize = 8;
 const MAX_TRANSITIONS: usize = 160;
@@ -21,45 +21,45 @@ const DAY: i64 = 24 * 3600;
 const MAX_OFFSET: i64 = 26 * 3600;
 
 /// Checks an array of zones and returns its encoding.
-pub fn check_zones<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Abort> {
-    let raw = r.raw()?;
-    let mut r = Reader::new(raw);
-    let count = r.array()?;
+pub fn check_zones<'a>(r: &mut Form<'a>) -> &'a [u8] {
+    let raw = r.raw();
+    let mut r = Form::new(raw);
+    let count = r.array();
     if count > MAX_ZONES {
-        return Err(TOO_LARGE);
+        refuse(TOO_LARGE);
     }
     let mut last = "";
-    for i in 0..count {
-        let name = check_zone(&mut r).map_err(|e| e.of_item(i))?;
+    for _ in 0..count {
+        let name = check_zone(&mut r);
         if name <= last {
-            return Err(BAD_ZONE.of_item(i));
+            refuse(BAD_ZONE);
         }
         last = name;
     }
-    Ok(raw)
+    raw
 }
 
 /// Checks one zone and returns its name.
-pub fn check_zone<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
-    r.array_of(3)?;
-    let name = keys::name(r)?;
-    let until = r.int()?;
-    let count = r.array()?;
+pub fn check_zone<'a>(r: &mut Form<'a>) -> &'a str {
+    r.array_of(3);
+    let name = keys::name(r);
+    let until = r.int();
+    let count = r.array();
     if count == 0 || count % 2 != 0 || count > 2 * MAX_TRANSITIONS {
-        return Err(BAD_ZONE);
+        refuse(BAD_ZONE);
     }
     let mut last = i64::MIN;
     for _ in 0..count / 2 {
-        let (start, offset) = (r.int()?, r.int()?);
+        let (start, offset) = (r.int(), r.int());
         if start <= last || offset.abs() > MAX_OFFSET {
-            return Err(BAD_ZONE);
+            refuse(BAD_ZONE);
         }
         last = start;
     }
     if until <= last {
-        return Err(BAD_ZONE);
+        refuse(BAD_ZONE);
     }
-    Ok(name)
+    name
 }
 
 /// Finds a zone in an encoded array of zones.
@@ -77,14 +77,14 @@ pub fn zone<'a>(zones: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Checks a rule's hours against the policy's zones.
-pub fn check(r: &mut Reader, zones: &[u8]) -> Result<(), Abort> {
-    r.array_of(4)?;
-    let name = keys::name(r)?;
-    let (days, from, to) = (r.uint()?, r.uint()?, r.uint()?);
+pub fn check(r: &mut Form, zones: &[u8]) {
+    r.array_of(4);
+    let name = keys::name(r);
+    let (days, from, to) = (r.uint(), r.uint(), r.uint());
     if days == 0 || days > 0x7f || from >= MINUTES || to > MINUTES {
-        return Err(BAD_HOURS);
+        refuse(BAD_HOURS);
     }
-    zone(zones, name.as_bytes()).map(|_| ()).ok_or(UNKNOWN_ZONE)
+    require(zone(zones, name.as_bytes()).is_some(), UNKNOWN_ZONE)
 }
 
 /// How a rule's hours stand to the time of a decision.

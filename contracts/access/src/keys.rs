@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! a                                          the active policy
+//! b | SHA-256 of [resource type, id, subject type, id, action]   a broken glass
+//! g | alarm id                               an alarm
+//! h                                          how many alarms there were and are
 //! o                                          the admins
 //! d | SHA-256 of [resource type, id, subject type, id]   a delegation
 //! p | version | e | len(type) | type | id    an entity
@@ -13,9 +16,8 @@
 //! Version is 4 bytes and page 2, big-endian. A version's head sorts last, so
 //! that it is deleted last and keeps its number taken until then.
 
-use crate::codes::BAD_NAME;
-use postern::cbor::Reader;
-use postern::Abort;
+use crate::form::Form;
+use crate::codes::{refuse, BAD_NAME, BAD_VERSION};
 
 /// Bytes of a type, action, role, relation, zone or rule id.
 pub const MAX_NAME: usize = 64;
@@ -24,6 +26,11 @@ pub const MAX_ID: usize = 160;
 
 pub const ACTIVE: &[u8] = b"a";
 pub const ADMINS: &[u8] = b"o";
+pub const ALARMS: &[u8] = b"h";
+
+pub const DELEGATION: u8 = b'd';
+pub const GLASS: u8 = b'b';
+pub const ALARM: u8 = b'g';
 
 pub const ENTITY: u8 = b'e';
 pub const RULE: u8 = b'i';
@@ -90,9 +97,10 @@ impl Key {
         Key::join(&[&self.0[..self.0.len() - 2], &page.to_be_bytes()])
     }
 
-    /// A delegation's key.
-    pub fn delegation(digest: &[u8; 32]) -> Key {
-        Key::join(&[b"d", digest])
+    /// The key of something that a digest or an id names.
+    #[inline(never)]
+    pub fn hashed(kind: u8, digest: &[u8]) -> Key {
+        Key::join(&[&[kind], digest])
     }
 
     /// The key with bytes appended.
@@ -106,28 +114,28 @@ impl Key {
 }
 
 /// Reads a type, action, role, relation, zone or rule id.
-pub fn name<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
+pub fn name<'a>(r: &mut Form<'a>) -> &'a str {
     bounded(r, MAX_NAME)
 }
 
 /// Reads an entity's id.
-pub fn id<'a>(r: &mut Reader<'a>) -> Result<&'a str, Abort> {
+pub fn id<'a>(r: &mut Form<'a>) -> &'a str {
     bounded(r, MAX_ID)
 }
 
 #[inline(never)]
-fn bounded<'a>(r: &mut Reader<'a>, max: usize) -> Result<&'a str, Abort> {
-    let text = r.text()?;
+fn bounded<'a>(r: &mut Form<'a>, max: usize) -> &'a str {
+    let text = r.text();
     if text.is_empty() || text.len() > max {
-        return Err(BAD_NAME);
+        refuse(BAD_NAME);
     }
-    Ok(text)
+    text
 }
 
 /// Reads a version's number, which is never 0.
-pub fn version(r: &mut Reader) -> Result<u32, Abort> {
-    match r.uint_max(u32::MAX as u64)? {
-        0 => Err(crate::codes::BAD_VERSION),
-        v => Ok(v as u32),
+pub fn version(r: &mut Form) -> u32 {
+    match r.uint_max(u32::MAX as u64) {
+        0 => refuse(BAD_VERSION),
+        v => v as u32,
     }
 }

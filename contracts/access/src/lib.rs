@@ -9,69 +9,80 @@ mod decide;
 mod delegation;
 mod edit;
 mod entity;
+mod form;
+mod glass;
 mod hours;
+mod inherit;
 mod keys;
 mod load;
 mod pages;
 mod policy;
 mod query;
+mod question;
+mod roles;
 mod rule;
+mod search;
+mod walk;
 #[cfg(test)]
 mod tests;
 
+use crate::form::Form;
 use codes::*;
-use postern::cbor::Reader;
 use postern::{Env, Input, Reply};
 
 pub use decide::decide;
 pub use query::query;
+pub use search::search;
 
 postern::entry_points! {
     init => init,
     execute => execute,
     timer => timer,
     query => query,
+    search => search,
     decide => decide,
 }
 
 /// Runs once at deployment; the message is empty or an array of admins.
 pub fn init(input: &Input) -> Reply {
     if !input.message.is_empty() {
-        policy::set_admins(&mut Reader::new(input.message))?;
+        policy::set_admins(&mut Form::new(input.message));
     }
     Ok(&[])
 }
 
 /// Changes the policy or a delegation; the message is [operation, …].
 pub fn execute(input: &Input) -> Reply {
-    if input.env.parent.is_some() {
-        return Err(NESTED);
+    require(input.env.parent.is_none(), NESTED);
+    let mut r = Form::new(input.message);
+    let args = r.array();
+    let op = r.uint();
+    let with_roles = op == BEGIN && args == WITH_ROLES;
+    require(OPERANDS.get(op as usize) == Some(&args) || with_roles, UNKNOWN_OPERATION);
+    if !matches!(op, DELEGATE | REVOKE | BREAK_GLASS) {
+        require_admin(&input.env, op);
     }
-    let mut r = Reader::new(input.message);
-    let args = r.array()?;
-    let op = r.uint()?;
-    if OPERANDS.get(op as usize) != Some(&args) {
-        return Err(UNKNOWN_OPERATION);
-    }
-    if op == DELEGATE || op == REVOKE {
-        return delegation::execute(op, &input.env, &mut r);
-    }
-    require_admin(&input.env, op)?;
-    match op {
-        BEGIN => load::begin(&mut r),
+    Ok(match op {
+        BEGIN => load::begin(&mut r, with_roles),
         PUT_ENTITIES => load::put_entities(&mut r),
         PUT_RULES => load::put_rules(&mut r),
         ACTIVATE => load::activate(&input.env, &mut r),
         ABANDON => load::abandon(&input.env, &mut r),
+        DELEGATE | REVOKE => delegation::execute(op, &input.env, &mut r),
         SET_ADMINS => policy::set_admins(&mut r),
-        PUT_ENTITY..=PUT_ZONE => edit::execute(op, input.message, &mut r),
-        _ => Err(UNKNOWN_OPERATION),
-    }
+        BREAK_GLASS => glass::break_glass(&input.env, &mut r),
+        ACKNOWLEDGE => glass::acknowledge(&input.env, &mut r),
+        PUT_ENTITY..=PUT_ZONE | PUT_ROLES => edit::execute(op, input.message, &mut r),
+        _ => refuse(UNKNOWN_OPERATION),
+    })
 }
 
-/// Deletes a step of a version that is no longer needed.
+/// Deletes a step of a version that is no longer needed, or mends a glass.
 pub fn timer(input: &Input) -> Reply {
-    load::delete_step(&input.env, input.message)
+    Ok(match input.message.len() {
+        glass::ID => glass::expire(input.message),
+        _ => load::delete_step(&input.env, input.message),
+    })
 }
 
 const BEGIN: u64 = 1;
@@ -87,15 +98,17 @@ const PUT_ZONE: u64 = 10;
 const DELEGATE: u64 = 11;
 const REVOKE: u64 = 12;
 const SET_ADMINS: u64 = 13;
+const PUT_ROLES: u64 = 14;
+const BREAK_GLASS: u64 = 15;
+const ACKNOWLEDGE: u64 = 16;
 
 /// How many items the message of each operation has, itself included.
-const OPERANDS: [usize; 14] = [0, 4, 3, 3, 5, 2, 3, 4, 3, 3, 3, 7, 6, 2];
+const OPERANDS: [usize; 17] = [0, 4, 3, 3, 5, 2, 3, 4, 3, 3, 3, 7, 6, 2, 3, 3, 3];
+/// How many a begin with roles has.
+const WITH_ROLES: usize = 5;
 
 /// The contract's owner may do all; admins all but name admins.
-fn require_admin(env: &Env, op: u64) -> Result<(), postern::Abort> {
-    let caller = env.caller.ok_or(NOT_ADMIN)?;
-    if caller == env.owner || op != SET_ADMINS && policy::is_admin(caller) {
-        return Ok(());
-    }
-    Err(NOT_ADMIN)
+fn require_admin(env: &Env, op: u64) {
+    let caller = env.caller.unwrap_or(&[]);
+    require(caller == env.owner || op != SET_ADMINS && policy::is_admin(caller), NOT_ADMIN)
 }

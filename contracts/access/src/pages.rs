@@ -3,13 +3,19 @@
 //! body's length (2 bytes), its gates (4 times 2 bytes) and the body, numbers
 //! big-endian. A decision reads page 0 and only those further pages that exist.
 
-use crate::codes::TOO_LARGE;
+use crate::codes::{refuse, TOO_LARGE};
 use crate::keys::Key;
 use crate::rule;
-use postern::{state_delete, state_get_into, state_set, Abort, MAX_VALUE};
+use core::cell::Cell;
+use postern::{state_delete, state_get_into, state_set, MAX_VALUE};
 
 /// How many pages an action's rules on a type may fill.
-const MAX_PAGES: u16 = 32;
+pub const MAX_PAGES: u16 = 32;
+
+/// The pages of a list that were read, for who reads them often.
+pub type Kept = [KeptPage; MAX_PAGES as usize];
+pub type KeptPage = Cell<Option<&'static [u8]>>;
+pub const NONE: KeptPage = Cell::new(None);
 const HEADER: usize = 2;
 /// Bytes of an entry before its body.
 const PREFIX: usize = 2 + 2 * 4;
@@ -40,18 +46,18 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Whether one of the rule's gates shares a bit with `bits`.
-    #[inline]
+    #[inline(always)]
     pub fn opens(&self, gate: usize, bits: u16) -> bool {
         self.gate(gate) & bits != 0
     }
 
     /// Whether the rule has no test behind a gate.
-    #[inline]
+    #[inline(always)]
     pub fn is_open(&self, gate: usize) -> bool {
         self.gate(gate) == u16::MAX
     }
 
-    #[inline]
+    #[inline(always)]
     fn gate(&self, gate: usize) -> u16 {
         u16::from_be_bytes([self.gates[2 * gate], self.gates[2 * gate + 1]])
     }
@@ -64,7 +70,7 @@ impl<'a> Entry<'a> {
 impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Entry<'a>> {
         if self.rest.len() < PREFIX {
             return None;
@@ -99,7 +105,7 @@ impl Editor {
     }
 
     /// Appends a body to the last page of the list that `first` begins.
-    pub fn append(&mut self, first: Key, body: &[u8]) -> Result<(), Abort> {
+    pub fn append(&mut self, first: Key, body: &[u8]) {
         let mut len = self.read(&first);
         let mut last = 0;
         if len == 0 {
@@ -111,23 +117,21 @@ impl Editor {
         }
         if len + PREFIX + body.len() > MAX_VALUE {
             last += 1;
-            self.set_count(&first, last + 1)?;
+            self.set_count(&first, last + 1);
             self.buf[..HEADER].fill(0);
             len = HEADER;
         }
         let len = self.put(len, body);
         self.write(&first.with_page(last), len);
-        Ok(())
     }
 
-    fn set_count(&mut self, first: &Key, pages: u16) -> Result<(), Abort> {
+    fn set_count(&mut self, first: &Key, pages: u16) {
         if pages > MAX_PAGES {
-            return Err(TOO_LARGE);
+            refuse(TOO_LARGE);
         }
         let len = self.read(first);
         self.buf[..HEADER].copy_from_slice(&pages.to_be_bytes());
         self.write(first, len);
-        Ok(())
     }
 
     /// Writes an entry at `at` and returns where it ends.
@@ -143,7 +147,7 @@ impl Editor {
 
     /// Puts a body in the place of the one with its id. Where the page has no
     /// room for it, the rule moves to the end of the list.
-    pub fn replace(&mut self, first: Key, body: &[u8]) -> Result<(), Abort> {
+    pub fn replace(&mut self, first: Key, body: &[u8]) {
         let id = rule::body_id(body);
         if let Some((key, len, start, end)) = self.find(first, id) {
             let grown = len - (end - start) + PREFIX + body.len();
@@ -151,7 +155,7 @@ impl Editor {
                 self.buf.copy_within(end..len, start + PREFIX + body.len());
                 self.put(start, body);
                 self.write(&key, grown);
-                return Ok(());
+                return;
             }
             self.cut(&key, len, start, end);
         }

@@ -2,15 +2,18 @@
 //!
 //! The active policy (key `a`) and the head of a version that is being written
 //! (`p|version|z`) have one form: array [number, count, digest, sequence,
-//! title, zones]. In `a` the number is the version; in a head it is the
-//! version's status. Once a version is active or retired, its head is the
-//! array [status] alone.
+//! title, zones], with the table of roles behind it where there is one. In `a`
+//! the number is the version; in a head it is the version's status. Once a
+//! version is active or retired, its head is the array [status] alone.
 
+use crate::form::{Form, written};
 use crate::codes::*;
 use crate::hours;
 use crate::keys::{self, Key};
-use postern::cbor::{Reader, Writer};
-use postern::{sha256, state_get, state_set, Abort, Reply, MAX_VALUE};
+use crate::roles;
+use crate::walk::Walk;
+use postern::cbor::{Kind, Writer};
+use postern::{sha256, state_get, state_set, MAX_VALUE};
 
 pub const BUILDING: u64 = 0;
 pub const ACTIVE: u64 = 1;
@@ -20,6 +23,9 @@ pub const RETIRED: u64 = 2;
 const MAX_TITLE: usize = 128;
 /// How many accounts may administer besides the owner.
 const MAX_ADMINS: usize = 32;
+
+/// Items of a head without roles.
+pub const FIELDS: usize = 6;
 
 /// The head of a policy version.
 #[derive(Clone, Copy)]
@@ -33,54 +39,69 @@ pub struct Policy<'a> {
     /// The number that the next rule gets: rules are read back by it.
     pub sequence: u64,
     /// The policy's title.
-    pub title: &'a str,
+    pub title: &'a [u8],
     /// The zones as they are encoded.
     pub zones: &'a [u8],
+    /// The table of roles as it is encoded, empty where there is none.
+    pub roles: &'a [u8],
 }
 
 impl<'a> Policy<'a> {
-    /// Reads title and zones of a new version; its digest starts with them.
-    pub fn begin(r: &mut Reader<'a>) -> Result<Policy<'a>, Abort> {
-        let title = r.text()?;
+    /// Reads title, zones and, where they are sent, the roles of a new version;
+    /// its digest starts with them.
+    pub fn begin(r: &mut Form<'a>, with_roles: bool) -> Policy<'a> {
+        let title = r.text().as_bytes();
         if title.len() > MAX_TITLE {
-            return Err(BAD_NAME);
+            refuse(BAD_NAME);
         }
-        let zones = hours::check_zones(r)?;
-        r.done()?;
-        let mut w = Writer::new(zones.len() + MAX_TITLE + 8);
-        w.array(2).text(title).raw(zones);
-        let digest = sha256(w.finish()?);
-        Ok(Policy { number: BUILDING, count: 0, digest, sequence: 0, title, zones })
+        let zones = hours::check_zones(r);
+        let roles = if with_roles { roles::check(r) } else { &[] };
+        r.done();
+        let mut w = Writer::new(zones.len() + roles.len() + MAX_TITLE + 8);
+        w.array(2 + !roles.is_empty() as usize).text_bytes(title).raw(zones).raw(roles);
+        let digest = sha256(written(w));
+        Policy { number: BUILDING, count: 0, digest, sequence: 0, title, zones, roles }
     }
 
-    fn parse(raw: &'a [u8]) -> Result<Policy<'a>, Abort> {
-        let mut r = Reader::new(raw);
-        r.array_of(6)?;
-        let (number, count) = (r.uint()?, r.uint()?);
+    fn parse(raw: &'a [u8]) -> Policy<'a> {
+        let mut c = Walk::new(raw);
+        let fields = c.uint() as usize;
+        // The head of an active or retired version is its status alone.
+        require(fields >= FIELDS, NOT_BUILDING);
+        let (number, count) = (c.uint(), c.uint());
         let mut digest = [0; 32];
-        digest.copy_from_slice(r.bytes_of(32)?);
-        Ok(Policy { number, count, digest, sequence: r.uint()?, title: r.text()?, zones: r.raw()? })
+        digest.copy_from_slice(c.bytes());
+        let (sequence, title, zones) = (c.uint(), c.bytes(), c.raw());
+        let roles = if fields > FIELDS { c.raw() } else { &[] };
+        Policy { number, count, digest, sequence, title, zones, roles }
     }
 
     /// The active policy.
     #[inline(never)]
-    pub fn active() -> Result<Policy<'static>, Abort> {
-        Policy::parse(state_get(keys::ACTIVE).ok_or(NO_POLICY)?)
+    pub fn active() -> Policy<'static> {
+        Policy::parse(state_get(keys::ACTIVE).unwrap_or_else(|| refuse(NO_POLICY)))
+    }
+
+    /// The version of the active policy, 0 where there is none.
+    pub fn active_version() -> u64 {
+        let mut c = Walk::new(state_get(keys::ACTIVE).unwrap_or(&[]));
+        c.count();
+        c.uint()
     }
 
     /// The active policy, whose version must be the one that is named.
-    pub fn active_as(version: u32) -> Result<Policy<'static>, Abort> {
-        match Policy::active()? {
-            p if p.number == version as u64 => Ok(p),
-            _ => Err(NOT_ACTIVE),
+    pub fn active_as(version: u32) -> Policy<'static> {
+        match Policy::active() {
+            p if p.number == version as u64 => p,
+            _ => refuse(NOT_ACTIVE),
         }
     }
 
     /// A version that is being written.
     #[inline(never)]
-    pub fn building(version: u32) -> Result<Policy<'static>, Abort> {
-        let raw = state_get(Key::kind(version, keys::HEAD).bytes()).ok_or(NOT_BUILDING)?;
-        Policy::parse(raw).map_err(|_| NOT_BUILDING)
+    pub fn building(version: u32) -> Policy<'static> {
+        let raw = state_get(Key::kind(version, keys::HEAD).bytes()).unwrap_or_else(|| refuse(NOT_BUILDING));
+        Policy::parse(raw)
     }
 
     /// Takes something that was written into the running digest.
@@ -91,33 +112,31 @@ impl<'a> Policy<'a> {
         self.digest = sha256(joined);
     }
 
-    fn encode(&self) -> Result<&'static [u8], Abort> {
-        let mut w = Writer::new(self.zones.len() + 256);
-        w.array(6).uint(self.number).uint(self.count).bytes(&self.digest);
-        w.uint(self.sequence).text(self.title).raw(self.zones);
-        match w.finish()? {
-            raw if raw.len() <= MAX_VALUE => Ok(raw),
-            _ => Err(TOO_LARGE),
+    fn encode(&self) -> &'static [u8] {
+        let mut w = Writer::new(self.zones.len() + self.roles.len() + 256);
+        w.array(FIELDS + !self.roles.is_empty() as usize).uint(self.number).uint(self.count).bytes(&self.digest);
+        w.uint(self.sequence).text_bytes(self.title).raw(self.zones).raw(self.roles);
+        match written(w) {
+            raw if raw.len() <= MAX_VALUE => raw,
+            _ => refuse(TOO_LARGE),
         }
     }
 
     /// Stores the head of a version that is being written.
-    pub fn save_building(&self, version: u32) -> Result<(), Abort> {
-        state_set(Key::kind(version, keys::HEAD).bytes(), self.encode()?);
-        Ok(())
+    pub fn save_building(&self, version: u32) {
+        state_set(Key::kind(version, keys::HEAD).bytes(), self.encode());
     }
 
     /// Stores the active policy.
-    pub fn save_active(&self) -> Result<(), Abort> {
-        state_set(keys::ACTIVE, self.encode()?);
-        Ok(())
+    pub fn save_active(&self) {
+        state_set(keys::ACTIVE, self.encode());
     }
 
     /// What operations on a version answer: [version, count, digest].
-    pub fn receipt(&self, version: u32) -> Reply {
+    pub fn receipt(&self, version: u32) -> &'static [u8] {
         let mut w = Writer::new(64);
         w.array(3).uint(version as u64).uint(self.count).bytes(&self.digest);
-        Ok(w.finish()?)
+        written(w)
     }
 }
 
@@ -127,24 +146,22 @@ pub fn set_status(version: u32, status: u64) {
 }
 
 /// Replaces the admins: an array of account ids.
-pub fn set_admins(r: &mut Reader) -> Reply {
-    let raw = r.raw()?;
-    r.done()?;
-    let mut r = Reader::new(raw);
-    let count = r.array()?;
-    if count > MAX_ADMINS {
-        return Err(BAD_ADMINS);
-    }
-    for i in 0..count {
-        r.bytes_of(32).map_err(|_| BAD_ADMINS.of_item(i))?;
+#[inline(never)]
+pub fn set_admins(r: &mut Form) -> &'static [u8] {
+    let raw = r.raw();
+    r.done();
+    let mut r = Form::new(raw);
+    let count = r.array();
+    require(count <= MAX_ADMINS, BAD_ADMINS);
+    for _ in 0..count {
+        require(r.kind() == Kind::Bytes && r.bytes().len() == 32, BAD_ADMINS);
     }
     state_set(keys::ADMINS, raw);
-    Ok(&[])
+    &[]
 }
 
 /// Whether an account is an admin.
 pub fn is_admin(account: &[u8]) -> bool {
-    let mut r = Reader::new(state_get(keys::ADMINS).unwrap_or(&[0x80]));
-    let count = r.array().unwrap_or(0);
-    (0..count).any(|_| r.bytes() == Ok(account))
+    let mut c = Walk::new(state_get(keys::ADMINS).unwrap_or(&[]));
+    (0..c.count()).any(|_| c.bytes() == account)
 }

@@ -19,13 +19,14 @@
 //!
 //! The order of the fields is the order in which they are tested.
 
+use crate::form::Form;
 use crate::codes::*;
 use crate::condition::{self, Facts};
 use crate::entity::{self, Record};
 use crate::hours::{self, Standing};
 use crate::keys;
-use postern::cbor::{Cursor, Kind, Reader};
-use postern::Abort;
+use crate::walk::Walk;
+use postern::cbor::{Cursor, Kind};
 
 /// Bytes of a rule's body, and of its obligations.
 const MAX_BODY: usize = 4 << 10;
@@ -34,8 +35,14 @@ const MAX_DESCRIPTION: usize = 512;
 /// How many actions a rule names, and how many types, ids, roles or groups.
 const MAX_ACTIONS: usize = 32;
 const MAX_LIST: usize = 64;
-/// A day: how long an answer may be cached, or how stale its state may be.
+/// A day: how long an answer may be cached, how stale its state may be, and
+/// how long a broken glass stays open: for a minute at least.
 const MAX_AGE: u64 = 24 * 3600 * 1000;
+const MIN_GLASS: u64 = 60 * 1000;
+
+/// The fields of relations that are handed on.
+const RELATION_ALONG: u64 = 15;
+pub const GROUPS_ALONG: u64 = 16;
 
 /// A rule as it was written.
 #[derive(Clone, Copy)]
@@ -50,120 +57,143 @@ pub struct Written<'a> {
 }
 
 /// Reads and checks a rule; its hours must name one of the zones.
-pub fn parse<'a>(r: &mut Reader<'a>, zones: &[u8]) -> Result<Written<'a>, Abort> {
-    let raw = r.raw()?;
-    let mut r = Reader::new(raw);
-    r.array_of(2)?;
-    let (kind, actions) = parse_target(&mut r)?;
-    let body = r.raw()?;
+pub fn parse<'a>(r: &mut Form<'a>, zones: &[u8]) -> Written<'a> {
+    let raw = r.raw();
+    let mut r = Form::new(raw);
+    r.array_of(2);
+    let (kind, actions) = parse_target(&mut r);
+    let body = r.raw();
     if body.len() > MAX_BODY {
-        return Err(TOO_LARGE);
+        refuse(TOO_LARGE);
     }
-    let id = check_body(&mut Reader::new(body), zones)?;
-    Ok(Written { id, kind, actions, body, raw })
+    let id = check_body(&mut Form::new(body), zones);
+    Written { id, kind, actions, body, raw }
 }
 
 /// A stored rule, which was checked when it was written.
 pub fn stored(raw: &[u8]) -> Written {
-    let mut c = Cursor::new(raw);
+    let mut c = Walk::new(raw);
     c.uint();
-    let mut target = Cursor::new(c.raw());
+    let mut target = Walk::new(c.raw());
     let body = c.raw();
     target.uint();
+    let kind = text(target.next_bytes());
     target.uint();
-    let kind = core::str::from_utf8(target.bytes()).unwrap_or("");
-    target.uint();
-    Written { id: core::str::from_utf8(body_id(body)).unwrap_or(""), kind, actions: target.raw(), body, raw }
+    Written { id: text(body_id(body)), kind, actions: target.raw(), body, raw }
 }
 
 /// The id in a stored body, its first field.
 pub fn body_id(body: &[u8]) -> &[u8] {
-    let mut c = Cursor::new(body);
+    let mut c = Walk::new(body);
     c.uint();
-    c.uint();
-    c.bytes()
+    c.next_bytes()
 }
 
-fn parse_target<'a>(r: &mut Reader<'a>) -> Result<(&'a str, &'a [u8]), Abort> {
+fn text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or("")
+}
+
+fn parse_target<'a>(r: &mut Form<'a>) -> (&'a str, &'a [u8]) {
     let (mut kind, mut actions) = ("", &[][..]);
-    let mut fields = r.fields()?;
-    while let Some(key) = fields.next(r)? {
+    let mut fields = r.fields();
+    while let Some(key) = r.key(&mut fields) {
         match key {
-            1 => kind = keys::name(r)?,
-            2 => actions = check_actions(r)?,
-            3 if r.text()?.len() <= MAX_DESCRIPTION => {}
-            _ => return Err(BAD_RULE),
+            1 => kind = keys::name(r),
+            2 => actions = check_actions(r),
+            3 if r.text().len() <= MAX_DESCRIPTION => {}
+            _ => refuse(BAD_RULE),
         }
     }
     if kind.is_empty() || actions.is_empty() {
-        return Err(BAD_RULE);
+        refuse(BAD_RULE);
     }
-    Ok((kind, actions))
+    (kind, actions)
 }
 
 /// Checks the actions, none of which may stand twice: a rule is stored once
 /// for each.
-fn check_actions<'a>(r: &mut Reader<'a>) -> Result<&'a [u8], Abort> {
-    let raw = r.raw()?;
-    let mut list = Reader::new(raw);
-    let count = list.array()?;
+fn check_actions<'a>(r: &mut Form<'a>) -> &'a [u8] {
+    let raw = r.raw();
+    let mut list = Form::new(raw);
+    let count = list.array();
     if count == 0 || count > MAX_ACTIONS {
-        return Err(BAD_RULE);
+        refuse(BAD_RULE);
     }
     let mut seen = [""; MAX_ACTIONS];
     for i in 0..count {
-        let action = keys::name(&mut list)?;
+        let action = keys::name(&mut list);
         if seen[..i].contains(&action) {
-            return Err(BAD_RULE);
+            refuse(BAD_RULE);
         }
         seen[i] = action;
     }
-    Ok(raw)
+    raw
 }
 
-fn check_body<'a>(r: &mut Reader<'a>, zones: &[u8]) -> Result<&'a str, Abort> {
-    let (mut id, mut effect) = ("", false);
-    let mut fields = r.fields()?;
-    while let Some(key) = fields.next(r)? {
+fn check_body<'a>(r: &mut Form<'a>, zones: &[u8]) -> &'a str {
+    let (mut id, mut effect, mut permit) = ("", false, false);
+    let mut fields = r.fields();
+    while let Some(key) = r.key(&mut fields) {
         match key {
-            1 => id = keys::name(r)?,
+            1 => id = keys::name(r),
             2 => {
-                r.bool()?;
+                permit = r.bool();
                 effect = true
             }
-            3 | 5 => entity::check_names(r, MAX_LIST).map_err(|_| BAD_RULE)?,
-            4 | 6 => check_ids(r)?,
-            7 | 11 => keys::name(r).map(|_| ())?,
-            8 => entity::check_relations(r).map_err(|_| BAD_RULE)?,
-            9 => condition::check(r)?,
-            10 => hours::check(r, zones)?,
-            12 => check_obligations(r)?,
-            13 | 14 => r.uint_max(MAX_AGE).map(|_| ())?,
-            _ => return Err(BAD_RULE),
+            3 | 5 => {
+                entity::check_names(r, MAX_LIST, BAD_RULE);
+            }
+            4 | 6 => check_ids(r),
+            7 | 11 => {
+                keys::name(r);
+            }
+            8 => entity::check_relations(r, BAD_RULE),
+            9 => condition::check(r),
+            10 => hours::check(r, zones),
+            12 => check_obligations(r),
+            13 | 14 => {
+                r.uint_max(MAX_AGE);
+            }
+            RELATION_ALONG => {
+                r.array_of(3);
+                keys::name(r);
+                check_along(r);
+                check_along(r)
+            }
+            GROUPS_ALONG => {
+                r.array_of(2);
+                check_along(r);
+                entity::check_relations(r, BAD_RULE)
+            }
+            17 if r.uint_max(MAX_AGE) >= MIN_GLASS && permit => {}
+            _ => refuse(BAD_RULE),
         }
     }
     if id.is_empty() || !effect {
-        return Err(BAD_RULE);
+        refuse(BAD_RULE);
     }
-    Ok(id)
+    id
 }
 
-fn check_ids(r: &mut Reader) -> Result<(), Abort> {
-    let count = r.array()?;
+/// Checks the name of a relation, which may be empty.
+fn check_along(r: &mut Form) {
+    require(r.text().len() <= keys::MAX_NAME, BAD_RULE)
+}
+
+fn check_ids(r: &mut Form) {
+    let count = r.array();
     if count == 0 || count > MAX_LIST {
-        return Err(BAD_RULE);
+        refuse(BAD_RULE);
     }
     for _ in 0..count {
-        keys::id(r)?;
+        keys::id(r);
     }
-    Ok(())
 }
 
-fn check_obligations(r: &mut Reader) -> Result<(), Abort> {
-    if r.kind()? != Kind::Array || r.raw()?.len() > MAX_OBLIGATIONS {
-        return Err(BAD_RULE);
+fn check_obligations(r: &mut Form) {
+    if r.kind() != Kind::Array || r.raw().len() > MAX_OBLIGATIONS {
+        refuse(BAD_RULE);
     }
-    Ok(())
 }
 
 /// Bits that tell cheaply which rules cannot concern a request: one set for
@@ -216,6 +246,9 @@ pub struct Effect<'a> {
     pub ttl: u64,
     /// None: any staleness.
     pub max_staleness: Option<u64>,
+    /// How long, in ms, breaking the glass opens a permit that does not hold
+    /// without; 0 where it does.
+    pub glass: u64,
 }
 
 /// How a rule stands to a request.
@@ -238,6 +271,9 @@ pub trait Request<'a>: Facts<'a> {
     fn subject_record(&mut self) -> Record<'a>;
     /// How encoded hours stand to the time of the decision.
     fn standing(&mut self, hours: &'a [u8]) -> Standing;
+    /// Whether the encoded relation to the resource, or one of the groups, was
+    /// handed on to the subject; None where that is not known.
+    fn inherits(&mut self, key: u64, relation: &'a [u8]) -> Option<bool>;
 }
 
 /// Whether a stored body is a permit, which is its second field.
@@ -291,10 +327,15 @@ pub fn matches<'a, R: Request<'a>>(body: &'a [u8], q: &mut R) -> Match<'a> {
                 effect.ttl = c.uint();
                 true
             }
-            _ => {
+            14 => {
                 effect.max_staleness = Some(c.uint());
                 true
             }
+            17 => {
+                effect.glass = c.uint();
+                true
+            }
+            key => q.inherits(key, c.raw()).unwrap_or(!effect.permit),
         };
         if !concerned {
             return Match::No;
