@@ -58,16 +58,28 @@ func (r *replica) known() (best types.ViewAndSeq) {
 	return best
 }
 
+// ask has the others tell their views and heights when SmartBFT has started: on
+// an idle chain nothing else says that a block was decided between the sync and
+// the start.
+func (r *replica) ask() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.broadcast(&smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferRequest{
+		StateTransferRequest: &smartbftprotos.StateTransferRequest{}}})
+}
+
 // heard notes what a peer says of its view, which SmartBFT is told when it
-// asks.
+// asks, and the block that it waits for.
 func (r *replica) heard(from uint64, m *smartbftprotos.Message) bool {
 	s := m.GetStateTransferResponse()
 	if s == nil {
 		return false
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.states[from] = types.ViewAndSeq{View: s.ViewNum, Seq: s.Sequence}
+	r.spoke[from] = max(r.spoke[from], s.Sequence)
+	r.mu.Unlock()
+	poke(r.wake)
 	return true
 }
 

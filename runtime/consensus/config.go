@@ -69,6 +69,7 @@ const (
 	maxPeerQueue   = 128       // messages of one peer waiting to be handled; its stream waits beyond that
 	maxClockSkew   = 5000      // ms that a block's time may lie on either side of the voter's clock
 	stopTimeout    = 10 * time.Second
+	stuckTimeout   = 3 * time.Second // for a SmartBFT that does not go on
 )
 
 // Config is what an Engine needs. Zero values of the last group are useful.

@@ -2,8 +2,10 @@ package consensus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
@@ -25,12 +27,17 @@ func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Rec
 	poke(r.order.moved)
 	change := r.changed()
 	if change == nil {
-		r.mu.Lock()
-		r.delivered = time.Now()
-		r.mu.Unlock()
-		poke(r.wake)
+		r.returns()
 	}
 	return types.Reconfig{InLatestDecision: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}
+}
+
+// returns notes that SmartBFT's controller has come so far and has to go on now.
+func (r *replica) returns() {
+	r.mu.Lock()
+	r.returned, r.unheeded = time.Now(), time.Time{}
+	r.mu.Unlock()
+	poke(r.wake)
 }
 
 func (r *replica) commit(p *proposal, votes []types.Signature) error {
@@ -91,11 +98,10 @@ func (r *replica) remove(id abi.Hash) { _ = r.bft.Pool.RemoveRequest(requestInfo
 
 // Sync brings the ledger up to date and says where it stands.
 func (r *replica) Sync() types.SyncResponse {
-	before := r.cfg.App.Head().Height
-	if r.cfg.Syncer != nil {
-		if err := r.cfg.Syncer.Sync(r.ctx); err != nil {
-			r.log.Warn("sync failed", "err", err)
-		}
+	r.heeds(true)
+	defer r.heeds(false)
+	if err := r.cfg.sync(r.ctx, r.queue, r.unpool); err != nil {
+		r.log.Warn("sync failed", "err", err)
 	}
 	latest, sequence, err := lastDecision(r.cfg.App)
 	if err != nil {
@@ -110,14 +116,67 @@ func (r *replica) Sync() types.SyncResponse {
 	r.grows()
 	r.mu.Unlock()
 	r.awaitVote()
-	if r.cfg.App.Head().Height > before {
-		r.unpool(r.queue.prune(func(raw []byte) bool { _, _, err := r.cfg.App.CheckRelayed(raw); return err != nil }))
-		poke(r.wake)
-	}
 	r.order.restarted()
 	change := r.changed()
+	if change == nil {
+		r.returns()
+	}
 	return types.SyncResponse{Latest: latest, Reconfig: types.ReconfigSync{
 		InReplicatedDecisions: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}}
+}
+
+// heeds notes that SmartBFT syncs, as it may have been told to, or has synced.
+func (r *replica) heeds(syncing bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.syncing, r.unheeded = syncing, time.Time{}
+}
+
+// sync brings the ledger up to date. Meanwhile, and at the end, it takes out of
+// the queue what the blocks make pointless, and gives removed what of it was in
+// the pool: the lines fill with what others pass on, and what was decided here
+// without this validator would keep its clients' transactions out.
+func (c *Config) sync(ctx context.Context, q *queue, removed func([]*request)) error {
+	if c.Syncer == nil {
+		return nil
+	}
+	height := c.App.Head().Height
+	tidy := func() {
+		if h := c.App.Head().Height; h > height {
+			height = h
+			removed(q.prune(c.pointless))
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var tidies sync.WaitGroup
+	tidies.Go(func() {
+		tick := time.NewTicker(tidyEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				tidy()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	err := c.Syncer.Sync(ctx)
+	cancel()
+	tidies.Wait()
+	tidy()
+	return err
+}
+
+// tidyEvery is how often the queue is looked through while blocks are fetched.
+const tidyEvery = 500 * time.Millisecond
+
+// pointless says whether a transaction can no more stand in a block: it is
+// refused for what will not pass.
+func (c *Config) pointless(raw []byte) bool {
+	var code abi.Code
+	_, _, err := c.App.CheckRelayed(raw)
+	return errors.As(err, &code) && !code.Passing()
 }
 
 // lastDecision reads the head's block as SmartBFT's decision, empty at height

@@ -115,12 +115,10 @@ func (e *Engine) run(ctx context.Context, fail func(error)) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, signed.close()) }()
-	if e.cfg.Syncer != nil {
-		if err := e.cfg.Syncer.Sync(ctx); err != nil {
-			// When all nodes start at once nobody can answer yet. What must
-			// not be missing is found below.
-			e.cfg.Logger.Warn("starting without a sync", "err", err)
-		}
+	if err := e.catchUp(ctx); err != nil {
+		// When all nodes start at once nobody can answer yet. What must not
+		// be missing is found below.
+		e.cfg.Logger.Warn("starting without a sync", "err", err)
 	}
 	if err := e.follow(ctx, j, signed); err != nil {
 		return err
@@ -145,6 +143,7 @@ func (e *Engine) serve(ctx context.Context, r *replica, log *logger) error {
 	e.readers.Go(r.assist)
 	e.readers.Go(r.putInOrder)
 	e.open(r)
+	r.ask()
 	e.cfg.Logger.Info("consensus is up", "validator", e.cfg.ID, "validators", len(r.Nodes()), "height", e.cfg.App.Head().Height)
 	r.pump(ctx, e.wake)
 	if !errors.Is(context.Cause(ctx), errAnew) {
@@ -187,10 +186,15 @@ func (e *Engine) follow(ctx context.Context, j *journal, signed *signedFile) err
 			return context.Cause(ctx)
 		case <-time.After(followPause):
 		}
-		if err := e.cfg.Syncer.Sync(ctx); err != nil {
+		if err := e.catchUp(ctx); err != nil {
 			e.cfg.Logger.Warn("sync failed", "err", err)
 		}
 	}
+}
+
+// catchUp syncs while SmartBFT does not run.
+func (e *Engine) catchUp(ctx context.Context) error {
+	return e.cfg.sync(ctx, e.queue, func([]*request) {})
 }
 
 // followPause is between two attempts to catch up.
@@ -227,7 +231,7 @@ func (e *Engine) close(r *replica) error {
 	}()
 	patience := stopTimeout
 	if errors.Is(context.Cause(r.ctx), errHangs) {
-		patience = hangAfter // it is as good as certain that it does not stop
+		patience = stuckTimeout // it is likely that it does not stop
 	}
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()

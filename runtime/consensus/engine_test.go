@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
+
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 )
@@ -347,28 +349,96 @@ func TestNothingToPropose(t *testing.T) {
 	})
 }
 
-// When SmartBFT does not go on after a block it is started anew within seconds;
-// as long as it does, it is not.
+// When SmartBFT does not go on after a block or a sync, or does not sync when it
+// is told to, it is started anew within seconds; as long as it does, it is not.
 func TestHangs(t *testing.T) {
+	for name, hang := range map[string]func(r *replica){
+		"after a block": func(r *replica) { r.returns() },
+		"after a sync":  func(r *replica) { r.Sync() },
+		"told to sync": func(r *replica) {
+			r.mu.Lock()
+			r.unheeded = time.Now()
+			r.mu.Unlock()
+			poke(r.wake)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScripted(t, 1, 2, 3, 4)
+				running := s.engine(1).replica
+				for n := range uint64(3) {
+					s.commit(n+1, 1, 1, 2, 3, 4)
+					running.prompt()
+					elapse(2 * heedAfter)
+				}
+				if s.engine(1).replica != running {
+					t.Fatal("consensus was started anew though it went on")
+				}
+				hang(running)
+				elapse(heedAfter + time.Second)
+				if s.engine(1).replica == running {
+					t.Fatal("consensus was not started anew")
+				}
+				s.commit(4, 1, 1, 2, 3, 4)
+				s.agree()
+			})
+		})
+	}
+}
+
+// lateSync is a sync that goes on for a while after it has brought blocks, once.
+type lateSync struct {
+	*node
+	takes *atomic.Int64 // a time.Duration
+}
+
+func (s lateSync) Sync(ctx context.Context) error {
+	err := s.node.Sync(ctx)
+	elapse(time.Duration(s.takes.Swap(0)))
+	return err
+}
+
+// A validator that was behind for long has its lines full of what was decided
+// without it. It lets that go while it syncs, so that its own clients find room
+// and no leader is blamed for what is long in a block; also in the sync with
+// which SmartBFT starts anew.
+func TestSyncEmptiesTheLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newScripted(t, 1, 2, 3, 4)
-		running := s.engine(1).replica
-		for n := range uint64(3) {
-			s.commit(n+1, 1, 1, 2, 3, 4)
-			elapse(2 * hangAfter)
+		net := newNetwork(t, 4)
+		var takes atomic.Int64
+		net.nodes[4].tune = func(cfg *Config) {
+			cfg.QueueCount, cfg.PoolGas = 8, 4000
+			cfg.Syncer = lateSync{net.nodes[4], &takes}
 		}
-		if s.engine(1).replica != running {
-			t.Fatal("consensus was started anew though it went on")
+		net.startAll()
+		net.commit(1, 1, 1, 2, 3, 4)
+		net.losing(func(_, to uint64, _ *smartbftprotos.Message) bool { return to == 4 })
+		for n := range uint64(20) {
+			net.commit(n+2, 1, 1, 2, 3)
 		}
-		running.mu.Lock()
-		running.delivered = time.Now()
-		running.mu.Unlock()
-		poke(running.wake)
-		elapse(hangAfter + time.Second)
-		if s.engine(1).replica == running {
-			t.Fatal("consensus was not started anew")
+		elapse(100 * time.Millisecond)
+		late := net.engine(4)
+		raw := transaction(t, 100)
+		if _, err := late.Submit(t.Context(), raw); !errors.Is(err, abi.CodeBusy) {
+			t.Fatalf("its lines are not full: %v, %+v", err, late.Stats())
 		}
-		s.commit(4, 1, 1, 2, 3, 4)
-		s.agree()
+		net.losing(nil)
+		takes.Store(int64(4 * time.Second))
+		late.replica.fail(errAnew)
+		elapse(2 * time.Second)
+		if s := late.Stats(); s.Waiting > 0 {
+			t.Errorf("in the middle of a sync it has %+v", s)
+		}
+		if _, err := late.Submit(t.Context(), raw); err != nil {
+			t.Fatalf("in the middle of a sync: %v", err)
+		}
+		net.await(txID(t, raw), 1, 2, 3)
+		begun := time.Now()
+		net.await(txID(t, raw), 4)
+		net.commit(101, 4, 1, 2, 3, 4)
+		if took := time.Since(begun); took > 4*time.Second {
+			t.Errorf("it goes on after %v", took)
+		}
+		net.agree()
 	})
 }

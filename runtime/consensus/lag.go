@@ -64,6 +64,9 @@ func (r *replica) prompt() {
 	soon := time.Since(r.prompted) < urgeAfter
 	if !soon {
 		r.prompted = time.Now()
+		if r.unheeded.IsZero() && !r.syncing && r.returned.IsZero() {
+			r.unheeded = r.prompted // while it syncs it passes over what it is told
+		}
 	}
 	r.mu.Unlock()
 	if !soon {

@@ -89,26 +89,41 @@ func (r *replica) stalls(w *watch) (left time.Duration, waiting bool) {
 	return left, waiting
 }
 
-// hangAfter is how long SmartBFT may take to go on after a block. It has to
-// empty its pool of the block's requests, which takes milliseconds.
-const hangAfter = 3 * time.Second
+// hangAfter is how long SmartBFT may take to go on after a block or a sync. It
+// has to empty its pool of the block's requests, or to ask the others for their
+// views, and either takes milliseconds.
+const hangAfter = time.Second
+
+// heedAfter is how long SmartBFT may take to sync after it was told to. It may
+// be at a block that has to be written first.
+const heedAfter = 2 * time.Second
 
 // errHangs comes when SmartBFT's controller waits for a view that is over to
-// hear of its block: nothing can free it, nor can it be stopped.
+// hear of its block: nothing can free it, and often it cannot be stopped.
 var errHangs = fmt.Errorf("SmartBFT does not go on after a block: %w", errAnew)
 
-// hangs ends the attempt when SmartBFT does not go on after a block.
+// hangs ends the attempt when SmartBFT does not go on after a block or a sync, or
+// does not sync when it is told to: a view asks for the verification sequence as
+// well, and hides that its controller does not.
 func (r *replica) hangs() (left time.Duration, waiting bool) {
 	r.mu.Lock()
-	since := r.delivered
+	since, unheeded := r.returned, r.unheeded
 	r.mu.Unlock()
-	if since.IsZero() || len(r.Nodes()) == 1 {
+	if len(r.Nodes()) == 1 {
 		return 0, false
 	}
-	if left = time.Until(since.Add(hangAfter)); left <= 0 {
+	if !since.IsZero() {
+		left, waiting = time.Until(since.Add(hangAfter)), true
+	}
+	if !unheeded.IsZero() {
+		if until := time.Until(unheeded.Add(heedAfter)); !waiting || until < left {
+			left, waiting = until, true
+		}
+	}
+	if waiting && left <= 0 {
 		r.fail(errHangs)
 	}
-	return left, true
+	return left, waiting
 }
 
 // passAgain passes on what clients gave and no block holds yet, and says when to

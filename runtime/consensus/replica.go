@@ -66,10 +66,12 @@ type replica struct {
 	sent      sentMessage                 // the last message sent
 	outbox    outbox
 	ahead     map[ahead]*smartbftprotos.Message
-	said      lastWord      // in the last change of view
-	prompted  time.Time     // when SmartBFT was last told to sync
+	said      lastWord  // in the last change of view
+	prompted  time.Time // when SmartBFT was last told to sync
+	unheeded  time.Time // when it was first told to since it last did; zero: it has not been
+	syncing   bool
 	grown     chan struct{} // closed when the ledger grows; nil if nobody waits
-	delivered time.Time     // when Deliver returned, zero once SmartBFT went on
+	returned  time.Time     // when Deliver or Sync did, zero once SmartBFT went on
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 
@@ -81,12 +83,12 @@ func (r *replica) end(err error) {
 
 // VerificationSequence counts the changes of the validator set. SmartBFT asks
 // for it first between its two readings of the log, and then after every block
-// that was delivered.
+// that was delivered and after every sync.
 func (r *replica) VerificationSequence() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.recovery.reveal()
-	r.delivered = time.Time{}
+	r.returned = time.Time{}
 	return r.sequence
 }
 
