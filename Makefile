@@ -25,8 +25,8 @@ export CGO_ENABLED = 0
 
 .PHONY: build test check engines campaign contracts bench fuzz soak demo clean
 
-build: ## the stripped program, ./postern
-	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o postern ./cmd/postern
+build: ## the stripped programs, ./postern and ./postern-capture
+	$(GO) build -trimpath -tags urfave_cli_no_docs -ldflags '$(LDFLAGS)' -o . ./cmd/...
 
 test: ## all tests
 	$(GO) test ./...
@@ -86,4 +86,4 @@ soak: ## long campaigns: SOAKSEEDS random modules, SOAKROUNDS faults upon networ
 	CGO_ENABLED=1 $(GO) test -race -count $(SOAKCOUNT) -timeout 24h ./...
 
 clean:
-	rm -rf postern dist contracts/target sdk/rust/target
+	rm -rf postern postern-capture dist contracts/target sdk/rust/target

@@ -52,7 +52,7 @@ var layers = []layer{
 	{folder: "abi/proof", may: []string{"abi", "abi/cbor", "abi/chain"}, only: []string{"github.com/oasisprotocol/curve25519-voi", "golang.org/x/mod"}},
 	{folder: "sdk", may: []string{"abi"}, tests: []string{"net/gateway"}}, // a client is tested against a real gateway
 	{folder: "sdk/contract", may: []string{"abi"}, tests: []string{"runtime/wasm"}, only: []string{}},
-	{folder: "contracts", may: []string{"abi", "sdk"}, tests: []string{"runtime/wasm", "net/flows"}}, // contracts are run, and judge real traffic
+	{folder: "contracts", may: []string{"abi", "sdk"}, tests: []string{"runtime/wasm", "runtime/scratch", "net/flows", "net/capture", "net/senml"}}, // contracts are run, and judge real traffic
 	{folder: "storage", may: []string{"abi"}},
 	{folder: "runtime", may: []string{"abi", "storage"}, tests: []string{"contracts"}}, // the host is measured with real contracts
 	{folder: "net", may: []string{"abi"}},

@@ -25,7 +25,7 @@ the owner's.
    stolen, propose, recover       theft: the owner's word, the guardians', the way back
    transfer, accept               give it to another owner, who agrees
    evidence                       read what it sent while it was stolen
-   capture, sim                   report what a network monitor saw; act as many devices`,
+   report, sim                    tell what it measured, or a monitor saw; act as many devices`,
 		Subcommands: []*cli.Command{
 			deviceEnrolCommand(), deviceImportCommand(), deviceStatementCommand(),
 			deviceListCommand(), deviceShowCommand(),
@@ -33,7 +33,7 @@ the owner's.
 			deviceStatusCommand(), deviceReleaseCommand(), deviceRetireCommand(),
 			deviceStolenCommand(), deviceProposeCommand(), deviceRecoverCommand(),
 			deviceTransferCommand(), deviceAcceptCommand(),
-			deviceEvidenceCommand(), deviceCaptureCommand(), deviceSimCommand(),
+			deviceEvidenceCommand(), deviceReportCommand(), deviceSimCommand(),
 		},
 	}
 }

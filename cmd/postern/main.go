@@ -152,7 +152,7 @@ func withArguments(usage string, action cli.ActionFunc) cli.ActionFunc {
 	}
 	return func(c *cli.Context) error {
 		for _, arg := range c.Args().Slice() {
-			if strings.HasPrefix(arg, "-") {
+			if strings.HasPrefix(arg, "-") && arg != "-" { // that is standard input
 				return usagef("%s stands behind an argument; flags come first: %s [flags] %s", arg, c.Command.HelpName, usage)
 			}
 		}

@@ -42,7 +42,9 @@ func scriptParams() testscript.Params {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("POSTERN_HOME", env.WorkDir+"/home")
-			env.Setenv("GOCACHE", goCache())
+			for name, dir := range goFolders() {
+				env.Setenv(name, dir)
+			}
 			// Contracts that do what they are told: small ones, and one in Go.
 			root, err := filepath.Abs("../..")
 			if err != nil {
@@ -75,14 +77,16 @@ func scriptParams() testscript.Params {
 	}
 }
 
-// goCache is the build cache of the person who runs the tests: in an empty
-// home, a script that builds a contract would compile Go's library each time.
-var goCache = sync.OnceValue(func() string {
-	dir, err := exec.Command("go", "env", "GOCACHE").Output()
-	if err != nil {
-		return ""
+// goFolders are the caches of the person who runs the tests: in an empty home, a
+// script that builds something would compile Go's library and fetch modules.
+var goFolders = sync.OnceValue(func() map[string]string {
+	folders := map[string]string{}
+	for _, name := range []string{"GOCACHE", "GOMODCACHE"} {
+		if dir, err := exec.Command("go", "env", name).Output(); err == nil {
+			folders[name] = strings.TrimSpace(string(dir))
+		}
 	}
-	return strings.TrimSpace(string(dir))
+	return folders
 })
 
 type scriptNodes struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/contracts/behaviour"
+	"github.com/seed79541315/postern/net/capture"
 	"github.com/seed79541315/postern/net/flows"
 	"github.com/seed79541315/postern/runtime/wasm"
 )
@@ -22,16 +23,16 @@ var doorSite = behaviour.Site{"controller:urn:ietf:params:mud:gateway": {netip.M
 // doorFlows are the records of the door sensor's capture.
 func doorFlows(t testing.TB) []flows.Record {
 	t.Helper()
-	f, err := os.Open("../../net/flows/testdata/door_sensor.pcapng")
+	f, err := os.Open("../../net/capture/testdata/door_sensor.pcapng")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	table, err := flows.NewTable(net.HardwareAddr{0xb8, 0x06, 0x0d, 0x3b, 0x47, 0xf8})
+	table, err := capture.NewTable(net.HardwareAddr{0xb8, 0x06, 0x0d, 0x3b, 0x47, 0xf8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := flows.ReadCapture(f, func(data []byte, length int, _ time.Time) error {
+	if err := capture.ReadFile(f, func(data []byte, length int, _ time.Time) error {
 		table.Frame(data, length)
 		return nil
 	}); err != nil {

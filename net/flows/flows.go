@@ -1,14 +1,6 @@
-// Package flows makes records of a device's connections from its packets: what
-// a network monitor reports to a gateway, and a behaviour contract judges.
-//
-// The caller's duties, in order: make a Table for one device's hardware address
-// and the resolvers whose answers name addresses; give it every Ethernet frame
-// that the device sends or gets, as an access point sees them, in order; Take
-// the records now and then and report them (AppendPayload). A capture file
-// gives its frames by ReadCapture.
-//
-// A Table is one goroutine's. It never keeps a packet's payload: what is
-// remembered are addresses, ports, counts, and the names that DNS answers told.
+// Package flows holds records of a device's connections: what a network monitor
+// reports to a gateway, and a behaviour contract judges. Package capture makes
+// them from packets; other monitors write them as JSON (Record).
 package flows
 
 import (
@@ -52,8 +44,6 @@ type Record struct {
 // The protocols whose records say more.
 const (
 	icmp   = 1
-	tcp    = 6
-	udp    = 17
 	icmpv6 = 58
 )
 

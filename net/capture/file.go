@@ -1,4 +1,15 @@
-package flows
+// Package capture makes records of a device's connections from its packets. It
+// stands apart from package flows because a node has no use for packets: the
+// library that reads them takes four megabytes of memory in whatever links it.
+//
+// The caller's duties, in order: make a Table for one device's hardware address
+// and the resolvers whose answers name addresses; give it every Ethernet frame
+// that the device sends or gets, as an access point sees them, in order; Take
+// the records now and then. A capture file gives its frames by ReadFile.
+//
+// A Table is one goroutine's. It never keeps a packet's payload: what is
+// remembered are addresses, ports, counts, and the names that DNS answers told.
+package capture
 
 import (
 	"bufio"
@@ -16,10 +27,10 @@ import (
 // pcapng begins with a section header block.
 const pcapngMagic = 0x0a0d0d0a
 
-// ReadCapture gives the Ethernet frames of a capture file, pcap or pcapng, in
+// ReadFile gives the Ethernet frames of a capture file, pcap or pcapng, in
 // order: each with its length on the wire and its time. It stops at the first
 // error of frame's.
-func ReadCapture(r io.Reader, frame func(data []byte, length int, at time.Time) error) error {
+func ReadFile(r io.Reader, frame func(data []byte, length int, at time.Time) error) error {
 	source, err := openCapture(bufio.NewReader(r))
 	if err != nil {
 		return fmt.Errorf("reading a capture: %w", err)

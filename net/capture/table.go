@@ -1,4 +1,4 @@
-package flows
+package capture
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
+
+	"github.com/seed79541315/postern/net/flows"
 )
 
 // The limits of a Table. A device that exceeds them loses records of its own:
@@ -21,15 +23,21 @@ const (
 	maxName    = 253
 )
 
+// The protocols whose records say more.
+const (
+	tcp = 6
+	udp = 17
+)
+
 // Table gathers the records of one device's packets.
 type Table struct {
 	device    [6]byte
 	resolvers []netip.Addr
 	parser    *frameParser
 	// records are those since the last Take, in the order of their first packet.
-	records []Record
-	places  map[Record]int // by what tells records apart
-	begun   map[connection]Begun
+	records []flows.Record
+	places  map[flows.Record]int // by what tells records apart
+	begun   map[connection]flows.Begun
 	names   map[netip.Addr]string
 	lost    uint64
 }
@@ -49,14 +57,14 @@ func NewTable(device net.HardwareAddr, resolvers ...netip.Addr) (*Table, error) 
 	}
 	t := &Table{
 		device: [6]byte(device), resolvers: resolvers, parser: newFrameParser(),
-		places: map[Record]int{}, begun: map[connection]Begun{}, names: map[netip.Addr]string{},
+		places: map[flows.Record]int{}, begun: map[connection]flows.Begun{}, names: map[netip.Addr]string{},
 	}
 	return t, nil
 }
 
 // Take gives the records since the last Take, and how many packets belonged to
 // records that did not fit.
-func (t *Table) Take() (records []Record, lost uint64) {
+func (t *Table) Take() (records []flows.Record, lost uint64) {
 	records, lost = t.records, t.lost
 	t.records, t.lost = nil, 0
 	clear(t.places)
@@ -70,7 +78,7 @@ func (t *Table) Frame(frame []byte, length int) {
 	if !p.parse(frame) {
 		return
 	}
-	r := Record{ToDevice: [6]byte(p.ethernet.DstMAC) == t.device}
+	r := flows.Record{ToDevice: [6]byte(p.ethernet.DstMAC) == t.device}
 	if !r.ToDevice && [6]byte(p.ethernet.SrcMAC) != t.device {
 		return
 	}
@@ -87,14 +95,14 @@ func (t *Table) Frame(frame []byte, length int) {
 
 // beginning is who began a TCP connection: who sent SYN without ACK, or got it
 // with.
-func (t *Table) beginning(r *Record, syn, ack bool) Begun {
+func (t *Table) beginning(r *flows.Record, syn, ack bool) flows.Begun {
 	c := connection{r.Remote, r.RemotePort, r.LocalPort}
 	if !syn {
 		return t.begun[c]
 	}
-	who := ByDevice
+	who := flows.ByDevice
 	if r.ToDevice != ack {
-		who = ByOther
+		who = flows.ByOther
 	}
 	if len(t.begun) >= maxBegun {
 		clear(t.begun) // those that go on are of unknown beginning from here
@@ -135,7 +143,7 @@ func printable(s string) bool {
 	return true
 }
 
-func (t *Table) count(r Record, length int) {
+func (t *Table) count(r flows.Record, length int) {
 	place, ok := t.places[r]
 	if !ok {
 		if len(t.records) == MaxRecords {
@@ -185,7 +193,7 @@ func (p *frameParser) has(l gopacket.LayerType) bool {
 }
 
 // describe sets what the frame tells of its record.
-func (p *frameParser) describe(r *Record) {
+func (p *frameParser) describe(r *flows.Record) {
 	source, destination := p.addresses(r)
 	if !source.IsValid() {
 		r.Ethertype = uint16(p.ethernet.EthernetType)
@@ -203,9 +211,9 @@ func (p *frameParser) describe(r *Record) {
 	}
 	switch {
 	case p.has(layers.LayerTypeTCP):
-		r.setPorts(tcp, uint16(p.tcp.SrcPort), uint16(p.tcp.DstPort))
+		setPorts(r, tcp, uint16(p.tcp.SrcPort), uint16(p.tcp.DstPort))
 	case p.has(layers.LayerTypeUDP):
-		r.setPorts(udp, uint16(p.udp.SrcPort), uint16(p.udp.DstPort))
+		setPorts(r, udp, uint16(p.udp.SrcPort), uint16(p.udp.DstPort))
 	case p.has(layers.LayerTypeICMPv4):
 		r.ICMP = uint16(p.icmpv4.TypeCode)
 	case p.has(layers.LayerTypeICMPv6):
@@ -214,7 +222,7 @@ func (p *frameParser) describe(r *Record) {
 }
 
 // addresses are those of the IP header, invalid where there is none.
-func (p *frameParser) addresses(r *Record) (source, destination netip.Addr) {
+func (p *frameParser) addresses(r *flows.Record) (source, destination netip.Addr) {
 	switch {
 	case p.has(layers.LayerTypeIPv4):
 		r.Protocol = uint8(p.ipv4.Protocol)
@@ -228,7 +236,8 @@ func (p *frameParser) addresses(r *Record) (source, destination netip.Addr) {
 	return source.Unmap(), destination.Unmap()
 }
 
-func (r *Record) setPorts(protocol uint8, source, destination uint16) {
+// setPorts sets whose port is which.
+func setPorts(r *flows.Record, protocol uint8, source, destination uint16) {
 	r.Protocol, r.Ports = protocol, true
 	r.RemotePort, r.LocalPort = destination, source
 	if r.ToDevice {
