@@ -59,6 +59,7 @@ build_all() {
 	build access contracts/access contracts/access/access.wasm s
 	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
 	build firmware contracts/firmware contracts/firmware/firmware.wasm z z
+	build records contracts/records contracts/records/records.wasm s
 	build energy contracts/energy contracts/energy/energy.wasm s
 	build lock contracts/lock contracts/lock/lock.wasm s
 	build custody contracts/custody contracts/custody/custody.wasm z z
@@ -94,7 +95,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/custody; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/custody contracts/records; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template
