@@ -151,6 +151,7 @@ const (
 	CodeByTransaction    Code = 307
 	CodeTooStale         Code = 308
 	CodeClockUntrusted   Code = 309
+	CodeSearchOutdated   Code = 310
 
 	CodeBusy           Code = 350
 	CodeRateLimited    Code = 351
@@ -371,6 +372,7 @@ var codes = [...]codeEntry{
 	CodeUnknownKey:       {"unknown-key", "the key belongs to no account on the ledger; enrol it first"},
 	CodeByTransaction:    {"by-transaction", "this right is consumed by its use: submit the request as a transaction"},
 	CodeTooStale:         {"too-stale", "the gateway's state is older than the policy accepts"},
+	CodeSearchOutdated:   {"search-outdated", "the policy has changed since the search began; begin it again"},
 	CodeClockUntrusted:   {"clock-untrusted", "the node's clock is not synchronised: conditions on time deny, and it makes no blocks; its operator sees to the clock"},
 
 	CodeBusy:           {"busy", "the node has no capacity for this now; try again"},

@@ -29,6 +29,7 @@ type Operation uint64
 //	receipt   ReceiptRequest                                    Part of a proof.Receipt
 //	subscribe Subscription                                      {1: height}, then EventFrames
 //	evidence  {1: device id, 2: first number}                   SealedPage
+//	search    Search                                            SearchPage; unproven
 //
 // The height of a hello may be absent, and so are then the steps. The domain may
 // be empty: then it is DefaultDomain. A scan gives keys with the prefix that are
@@ -56,6 +57,7 @@ const (
 	OpReceipt   Operation = 13
 	OpSubscribe Operation = 14
 	OpEvidence  Operation = 15
+	OpSearch    Operation = 16
 )
 
 // EventHeartbeat is the longest time between two frames of a subscription, in

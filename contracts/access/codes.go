@@ -43,7 +43,7 @@ const (
 	CodeOwnAlarm         Code = 29
 	CodeNotSubject       Code = 30
 	CodeNoReason         Code = 31
-	CodeChanged          Code = 32
+	CodeChanged          Code = abi.AbortSearchOutdated
 )
 
 var codeTexts = map[Code]string{

@@ -63,6 +63,8 @@ type Config struct {
 	Account abi.Hash           // the gateway's account, proved in hello
 	Node    Node
 	Logger  *slog.Logger // nil: none
+	// Searcher answers searches; nil: the operation is not known.
+	Searcher Searcher
 
 	// ResetKey lets clients of an earlier process learn at once that their
 	// connection is gone (RFC 9000 section 10.3). Keep it over restarts; with

@@ -91,6 +91,7 @@ var handlers = [opCount + 1]func(st *stream, body []byte, standing abi.Standing)
 	abi.OpReceipt:   (*stream).receipt,
 	abi.OpSubscribe: (*stream).subscribe,
 	abi.OpEvidence:  (*stream).evidence,
+	abi.OpSearch:    (*stream).search,
 }
 
 // failed turns an error of the Node into a code; the operator sees the cause.

@@ -28,7 +28,7 @@ type RequestCount struct {
 }
 
 // opCount is one above the highest operation.
-const opCount = abi.OpEvidence + 1
+const opCount = abi.OpSearch + 1
 
 type counters struct {
 	connections, streams                atomic.Int64

@@ -26,6 +26,14 @@ func (s *Server) serveDiscovery(w http.ResponseWriter, r *http.Request, rt *rout
 	b = appendString(b, point+evaluationPath)
 	b = append(b, `,"access_evaluations_endpoint":`...)
 	b = appendString(b, point+evaluationsPath)
+	if s.search != nil {
+		b = append(b, `,"search_subject_endpoint":`...)
+		b = appendString(b, point+searchSubjectPath)
+		b = append(b, `,"search_action_endpoint":`...)
+		b = appendString(b, point+searchActionPath)
+		b = append(b, `,"search_resource_endpoint":`...)
+		b = appendString(b, point+searchResourcePath)
+	}
 	writeJSON(w, http.StatusOK, append(b, '}'))
 }
 

@@ -74,6 +74,8 @@ func findPoint(path string, discovery bool) route {
 		rt.label, rt.post, rt.serve = path, true, (*Server).serveEvaluation
 	case !discovery && path == evaluationsPath:
 		rt.label, rt.post, rt.serve = path, true, (*Server).serveEvaluations
+	case !discovery && searched[path] != 0:
+		rt.label, rt.post, rt.serve = path, true, (*Server).serveSearch
 	default:
 		return lostRoute
 	}

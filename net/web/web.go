@@ -3,8 +3,12 @@
 //
 //	POST /access/v1/evaluation                         one decision of the default domain
 //	POST /access/v1/evaluations                        up to abi.MaxBatch decisions
+//	POST /access/v1/search/subject                     who may do it; see Config.Search
+//	POST /access/v1/search/resource                    what it may be done to
+//	POST /access/v1/search/action                      what may be done
 //	POST /domains/NAME/access/v1/evaluation            the same of the domain NAME
 //	POST /domains/NAME/access/v1/evaluations
+//	POST /domains/NAME/access/v1/search/…
 //	GET  /.well-known/authzen-configuration            where these endpoints are
 //	GET  /.well-known/authzen-configuration/domains/NAME
 //	GET  /healthz                                      200 while the process serves
@@ -41,6 +45,14 @@
 //
 // A decision is true only if the node permitted with no code and its
 // obligations have a JSON form; everything else is false.
+//
+// A search is {"results": [{"type", "id"} or {"name"} …], "page": {"next_token",
+// "count", "properties": {"height"}}}. The next page is asked for by the same
+// search with {"page": {"token": next_token}}; an empty next_token is the end. A
+// page holds at most page.limit results, and never more than
+// abi.MaxSearchLimit; it may hold fewer, or none, and not be the last. A token is
+// good for the same search of the same caller on this node, until the policy
+// changes.
 //
 // Anything else is {"error": {"code", "number", "message", "field"}}: a code
 // of package abi, a stable text, and, where one field is to blame, its path.
@@ -151,6 +163,8 @@ type Config struct {
 	Certificate tls.Certificate
 	// Node answers. Required.
 	Node Node
+	// Search is what the search endpoints ask; nil: they do not exist.
+	Search Search
 	// Events is what /events serves; nil: /events does not exist.
 	Events Events
 	// Metrics is what /metrics serves; nil: /metrics does not exist.
@@ -200,6 +214,7 @@ func (c *Config) validateBaseURL() error {
 // Server is the HTTPS service of one node.
 type Server struct {
 	node      Node
+	search    Search // nil: none
 	events    Events // nil: none
 	followers followers
 	closing   chan struct{} // closed when Run ends
@@ -225,6 +240,7 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		node:   c.Node,
+		search: c.Search,
 		events: c.Events, followers: followers{of: map[abi.Hash]int{}}, closing: make(chan struct{}),
 		log:     log,
 		base:    strings.TrimSuffix(c.BaseURL, "/"),

@@ -51,7 +51,7 @@ type link struct {
 // slow says which operations may take long to answer.
 func slow(op abi.Operation) bool {
 	switch op {
-	case abi.OpSubmit, abi.OpQuery, abi.OpScan, abi.OpBlock, abi.OpReport, abi.OpReceipt:
+	case abi.OpSubmit, abi.OpQuery, abi.OpScan, abi.OpBlock, abi.OpReport, abi.OpReceipt, abi.OpSearch:
 		return true
 	}
 	return false

@@ -51,5 +51,5 @@ pub const TOO_MANY_ALARMS: &Why = &Why { code: 28, text: "too many alarms wait t
 pub const OWN_ALARM: &Why = &Why { code: 29, text: "nobody acknowledges an alarm about themselves" };
 pub const NOT_SUBJECT: &Why = &Why { code: 30, text: "the caller is neither the subject nor an enforcement point" };
 pub const NO_REASON: &Why = &Why { code: 31, text: "the reason is empty or too long" };
-pub const CHANGED: &Why = &Why { code: 32, text: "the policy has changed since the search began" };
+pub const CHANGED: &Why = &Why { code: 0xfffe, text: "the policy has changed since the search began" };
 pub const NO_POLICY: &Why = &Why { code: 0xffff, text: "no policy is active" };

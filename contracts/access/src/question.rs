@@ -30,7 +30,6 @@ impl<'a> Text<'a> {
     #[inline(never)]
     fn read(r: &mut Form<'a>) -> Text<'a> {
         let (raw, bytes) = r.text_item();
-        require(!bytes.is_empty(), BAD_REQUEST);
         Text { raw, bytes }
     }
 
