@@ -50,8 +50,9 @@ fn arm(env: &Env) -> Result<(), Abort> {
         waiting += 1;
     }
     if waiting < MAX_ARMED {
-        ARMED.set(&earliest, &());
-        postern::schedule_message(earliest, &earliest);
+        let at = earliest.max(env.time + 1); // what is due already, with the next block
+        ARMED.set(&at, &());
+        postern::schedule_message(at, &at);
     }
     Ok(())
 }

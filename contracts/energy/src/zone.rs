@@ -39,7 +39,7 @@ pub fn local(time: i64) -> Result<i64, Abort> {
             offset = Some(minutes);
         }
     }
-    Ok(time + offset.ok_or(NO_OFFSET)? * MINUTE)
+    Ok(time.saturating_add(offset.ok_or(NO_OFFSET)? * MINUTE))
 }
 
 /// The local day's number since 1970.
