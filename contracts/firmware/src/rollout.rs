@@ -269,7 +269,7 @@ pub fn reaches(id: &Id, release: &Release, device: &Hash, record: &Device) -> Re
 
 // Which of a hundred shares a device is in. Each release draws anew, so that
 // it is not always the same devices that go first.
-fn share(manifest: &Hash, device: &Hash) -> u64 {
+pub fn share(manifest: &Hash, device: &Hash) -> u64 {
     let mut both = [0; 64];
     both[..32].copy_from_slice(manifest.0);
     both[32..].copy_from_slice(device.0);
