@@ -22,6 +22,14 @@ const PACK: u8 = 3;
 const UNPACK: u8 = 4;
 const TRANSFORM: u8 = 5;
 
+// What an event holds, and where it comes from.
+struct Content {
+    id: Digest,
+    bytes: Bytes<'static>,
+    sealed: bool,
+    document: Option<Digest>,
+}
+
 /// Begins a document of so many events.
 #[inline(never)]
 pub fn document(call: &Call, id: Digest, header: Bytes<'static>, sealed: bool, count: u32) -> Reply {
@@ -45,7 +53,10 @@ pub fn take(call: &Call, content: Bytes<'static>, sealed: bool, effect: u8, list
     let number = match KNOWN.get(id.0)? {
         Some(_) if place.is_none() => return Err(TAKEN_IN),
         Some(number) => number,
-        None => take_new(call, id, content, sealed, effect, &lists)?,
+        None => {
+            let document = place.map(|place| place.0);
+            take_new(call, Content { id, bytes: content, sealed, document }, effect, &lists)?
+        }
     };
     if let Some((document, index)) = place {
         put(call, document, index, number)?;
@@ -54,24 +65,25 @@ pub fn take(call: &Call, content: Bytes<'static>, sealed: bool, effect: u8, list
 }
 
 #[inline(never)]
-fn take_new(call: &Call, id: Digest, content: Bytes<'static>, sealed: bool, effect: u8, lists: &Lists) -> Result<u64, Abort> {
+fn take_new(call: &Call, content: Content, effect: u8, lists: &Lists) -> Result<u64, Abort> {
     let number = next(EVENT_COUNT)?;
     apply(&Call { event: Some(number), ..*call }, effect, lists)?;
     let event = Event {
-        id,
+        id: content.id,
         effect,
         by: call.sender()?,
         time: call.time(),
         transaction: call.transaction(),
-        sealed,
+        sealed: content.sealed,
         container: lists.container,
         items: (lists.items.len() + lists.inputs.len() + lists.outputs.len()) as u32,
         lists: Digest::keep(&sha256(encode(lists))),
+        document: content.document,
     };
     EVENTS.set(&number, &event);
-    CONTENTS.set(&number, &content);
-    KNOWN.set(id.0, &number);
-    tell("taken-in", &[&number, &id, &effect]);
+    CONTENTS.set(&number, &content.bytes);
+    KNOWN.set(content.id.0, &number);
+    tell("taken-in", &[&number, &content.id, &effect]);
     Ok(number)
 }
 

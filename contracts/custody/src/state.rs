@@ -179,6 +179,8 @@ record! {
         /// How many items it was about, and SHA-256 of the message's lists.
         8 => pub items: u32,
         9 => pub lists: Digest,
+        /// The document that it came with.
+        10 => pub document: Option<Digest>,
     }
 }
 
