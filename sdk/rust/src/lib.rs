@@ -52,7 +52,8 @@
 //! | state | [`Item`], [`Map`] |
 //! | refusing | [`Abort`], [`refusals!`], [`ensure!`], [`Checked`] |
 //! | who calls | [`Env`], [`Role`], [`Device`] |
-//! | events, other contracts, timers | [`Topic`], [`Contract`], [`schedule_message`] |
+//! | events, other contracts, timers | [`Topic`], [`Contract`], [`schedule_message`], [`Alarm`] |
+//! | ids without copies, pages of answers | [`Id`], [`Rows`] |
 //! | decisions | [`DecisionRequest`], [`Verdict`] |
 //! | behaviour | [`Observation`], [`Judgement`], [`local_get`], [`local_set`] |
 //! | bytes | [`cbor`], [`Encode`], [`Decode`], [`buffer`], `state_get` … `abort` |
@@ -64,6 +65,7 @@
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![deny(missing_docs)]
 
+mod alarm;
 mod arena;
 pub mod cbor;
 mod codec;
@@ -78,14 +80,19 @@ mod fake_sha256;
 mod host;
 #[cfg(test)]
 mod hostile_tests;
+mod id;
 mod input;
 mod math;
 mod observation;
 #[cfg(target_arch = "wasm32")]
 mod panic;
+#[cfg(test)]
+mod parts_tests;
 mod role;
+mod rows;
 pub mod storage;
 
+pub use alarm::Alarm;
 pub use arena::buffer;
 pub use codec::{decode, done, encode, reply, Bytes, Decode, Encode, Hash, List, Raw, Text};
 pub use contract::{code, schedule_message, Code, Contract, Topic};
@@ -93,10 +100,12 @@ pub use decision::{Action, DecisionRequest, Entity, Properties, Verdict};
 pub use device::{Device, Status};
 pub use entry::{Abort, Reply, Why, CORRUPT, MALFORMED, MISSING, NOT_PERMITTED, NO_POLICY, OVERFLOW};
 pub use host::*;
+pub use id::Id;
 pub use input::{Context, Env, Input};
 pub use math::Checked;
 pub use observation::{Denial, Flow, Items, Judgement, Level, Measurement, Observation, ObservationKind, Silence};
 pub use role::Role;
+pub use rows::Rows;
 pub use storage::{Item, Map};
 
 #[doc(hidden)]
