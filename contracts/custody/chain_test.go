@@ -25,6 +25,8 @@ var (
 	thief   = abi.Hash{9}
 )
 
+var start = time.UnixMilli(wasmtest.Start)
+
 // chain is the contract with one party that may make and bring in.
 type chain struct {
 	*wasmtest.Chain
@@ -52,7 +54,7 @@ func newChain(tb testing.TB, engine wasm.Engine) *chain {
 // call is a message by the schema's names.
 func (c *chain) call(text string) []byte {
 	c.tb.Helper()
-	b, err := c.names.Call([]byte(text), time.UnixMilli(wasmtest.Start))
+	b, err := c.names.Call([]byte(text), start)
 	if err != nil {
 		c.tb.Fatalf("%s: %v", text, err)
 	}

@@ -1,0 +1,91 @@
+package custody_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/runtime/wasm"
+)
+
+// fill makes so many items.
+func (c *chain) fill(n int) {
+	for from := 0; from < n; from += 50 {
+		var things []string
+		for i := from; i < min(from+50, n); i++ {
+			things = append(things, fmt.Sprintf(`{"id": "urn:epc:id:sgtin:0614141.107346.%d", "class": "urn:epc:idpat:sgtin:0614141.107346.*", "lot": "L%d"}`, i, i%1000))
+		}
+		c.Execute(c.call(`{"make": {"things": [` + strings.Join(things, ",") + `]}}`))
+	}
+}
+
+// prepared is a chain with n items beside those that calls are about.
+func prepared(tb testing.TB, n int) *chain {
+	c := newChain(tb, wasm.EngineAuto)
+	c.fill(n)
+	c.Execute(c.call(`{"make": {"things": [{"id": "pallet", "class": "urn:epc:idpat:sgtin:0614141.107346.*", "lot": "L7"}, {"id": "case"}, {"id": "item"}, {"id": "apple"}]}}`))
+	c.Execute(c.call(`{"pack": {"container": "case", "items": ["item"]}}`))
+	c.Execute(c.call(`{"pack": {"container": "pallet", "items": ["case"]}}`))
+	c.Execute(c.call(fmt.Sprintf(`{"expect": {"item": "item", "receiver": "%x", "place": "dock", "due": "now+1h", "missing": "now+2h"}}`, carrier)))
+	c.Execute(c.call(fmt.Sprintf(`{"offer": {"item": "pallet", "to": "%x", "expiry": "now+1h"}}`, carrier)))
+	return c
+}
+
+// The main calls by name: who sends them, and what.
+var mainCalls = []struct{ name, message string }{
+	{"accept", `{"accept": {"item": "pallet", "offer": 1}}`},
+	{"offer", fmt.Sprintf(`{"offer": {"item": "apple", "to": "%x", "expiry": "now+1h"}}`, carrier)},
+	{"make", `{"make": {"things": [{"id": "pear"}]}}`},
+	{"expect", fmt.Sprintf(`{"expect": {"item": "apple", "receiver": "%x", "place": "dock", "due": "now+30m", "missing": "now+2h"}}`, carrier)},
+}
+
+func (c *chain) sender(call string) {
+	c.As(maker)
+	if call == "accept" {
+		c.As(carrier)
+	}
+}
+
+// What calls cost does not grow with what there is.
+func TestCallsCostTheSameAmongMany(t *testing.T) {
+	gas := map[string][]uint64{}
+	for _, n := range []int{10, 10_000} {
+		c := prepared(t, n)
+		for _, call := range mainCalls {
+			c.sender(call.name)
+			c.Execute(c.call(call.message))
+			gas[call.name] = append(gas[call.name], c.Gas)
+		}
+		c.Query(c.questionOfItem())
+		gas["item"] = append(gas["item"], c.Gas)
+	}
+	for name, g := range gas {
+		if g[1]*2 > g[0]*3 {
+			t.Errorf("%s: %d units among 10, %d among 10,000", name, g[0], g[1])
+		}
+	}
+}
+
+func (c *chain) questionOfItem() []byte {
+	c.tb.Helper()
+	b, err := c.names.Ask([]byte(`{"item": {"item": "item"}}`), start)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return b
+}
+
+// BenchmarkMain measures the main calls among few items and many.
+func BenchmarkMain(b *testing.B) {
+	for _, n := range []int{10, 100_000} {
+		c := prepared(b, n)
+		for _, call := range mainCalls {
+			b.Run(fmt.Sprintf("%s/items=%d", call.name, n), func(b *testing.B) {
+				c.sender(call.name)
+				c.Bench(b, abi.EntryExecute, c.call(call.message))
+			})
+		}
+		b.Run(fmt.Sprintf("ask/items=%d", n), func(b *testing.B) { c.Bench(b, abi.EntryQuery, c.questionOfItem()) })
+	}
+}
