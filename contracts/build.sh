@@ -65,6 +65,7 @@ build_all() {
 	build custody contracts/custody contracts/custody/custody.wasm z z
 	build custody contracts/custody contracts/custody/custody.wasm z z
 	build attendance contracts/attendance contracts/attendance/attendance.wasm s
+	build guardian contracts/guardian contracts/guardian/guardian.wasm s
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
 
@@ -96,7 +97,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/custody contracts/records contracts/attendance; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/custody contracts/records contracts/attendance contracts/guardian; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template

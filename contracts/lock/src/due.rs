@@ -40,16 +40,13 @@ pub fn rang(at: i64) {
     TIMERS.delete(&at);
 }
 
-/// The first lock that is due at a time, and its day.
-pub fn first(time: i64) -> Result<Option<(i64, Hash)>, Abort> {
-    let first = DUE.iter().next().transpose()?;
-    Ok(first.map(|(key, ())| key).filter(|key| key.0 <= time))
+/// The locks that are due at a time, with their days, in order.
+pub fn over(time: i64) -> impl Iterator<Item = Result<(i64, Hash), Abort>> {
+    let keys = DUE.iter().map(|row| row.map(|(key, ())| key));
+    keys.take_while(move |key| key.map_or(true, |key| key.0 <= time))
 }
 
-/// Has a timer go on in the next block, if something is still due.
-pub fn soon(time: i64) -> Result<(), Abort> {
-    if first(time)?.is_some() {
-        arm(time + 1);
-    }
-    Ok(())
+/// Has a timer go on in the next block.
+pub fn soon(time: i64) {
+    arm(time + 1);
 }

@@ -9,7 +9,7 @@ use postern::{done, record, Abort, Bytes, Checked, Hash, Reply, Topic};
 const WITH_ENTRY: u32 = 2;
 /// Locks that one timer looks at, and entries that it deletes of each: 128
 /// entries take 7 of a transaction's 20 million gas.
-const SWEPT_LOCKS: u32 = 8;
+const SWEPT_LOCKS: usize = 8;
 const SWEPT_ENTRIES: u32 = 16;
 
 record! {
@@ -71,18 +71,24 @@ pub fn requeue(id: &Hash, mut lock: Lock, time: i64) -> Result<Lock, Abort> {
 
 /// Deletes what is over of some locks. A timer does it, and anybody may.
 pub fn sweep(time: i64) -> Reply {
-    for _ in 0..SWEPT_LOCKS {
-        let (day, id) = match due::first(time)? {
-            Some(found) => found,
-            None => return done(),
-        };
-        let mut lock = LOCKS.load(&id)?;
+    let mut more = false;
+    for (i, due) in due::over(time).enumerate() {
+        let (day, id) = due?;
+        if i == SWEPT_LOCKS {
+            more = true;
+            break;
+        }
         due::rang(day);
+        let mut lock = LOCKS.load(&id)?;
         if expire(&id, &mut lock, time, SWEPT_ENTRIES)? {
             lock = requeue(&id, lock, time)?;
+        } else {
+            more = true;
         }
         LOCKS.set(&id, &lock);
     }
-    due::soon(time)?;
+    if more {
+        due::soon(time);
+    }
     done()
 }

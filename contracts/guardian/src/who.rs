@@ -1,0 +1,58 @@
+//! Who sends, and what part the sender has in a case.
+
+use crate::circle::{self, Circle};
+use crate::codes::*;
+use postern::{ensure, Abort, Env, Hash, Role};
+
+/// The sender of a transaction.
+pub struct Sender {
+    pub id: Hash,
+    pub time: i64,
+    pub is_authority: bool,
+    pub is_gateway: bool,
+    pub is_device: bool,
+}
+
+/// What part the sender has.
+pub enum Part {
+    Owner,
+    /// A guardian, by the place in the circle.
+    Guardian(usize, Circle),
+    Authority,
+}
+
+impl Sender {
+    pub fn of(env: &Env) -> Result<Sender, Abort> {
+        Ok(Sender {
+            id: env.caller()?,
+            time: env.time,
+            is_authority: env.has_role(Role::AUTHORITY),
+            is_gateway: env.has_role(Role::GATEWAY),
+            is_device: env.device.is_some(),
+        })
+    }
+
+    /// The sender's part in an owner's matters. An owner whose key is frozen
+    /// has none.
+    #[inline(never)]
+    pub fn part(&self, owner: &Hash) -> Result<Part, Abort> {
+        let circle = circle::current(owner, self.time)?;
+        if self.id == *owner {
+            ensure!(!circle.map_or(false, |c| c.is_frozen(self.time)), FROZEN);
+            return Ok(Part::Owner);
+        }
+        if let Some(circle) = circle {
+            if let Some(place) = circle.place(&self.id) {
+                return Ok(Part::Guardian(place, circle));
+            }
+        }
+        ensure!(self.is_authority, NOT_PARTY);
+        Ok(Part::Authority)
+    }
+
+    /// Refuses all but authorities.
+    pub fn require_authority(&self) -> Result<(), Abort> {
+        ensure!(self.is_authority, NOT_AUTHORITY);
+        Ok(())
+    }
+}
