@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed79541315/postern/abi"
-	"github.com/seed79541315/postern/abi/cbor"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/contracts"
 	"github.com/seed79541315/postern/runtime/wasm"
@@ -24,20 +22,22 @@ func contractCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			contractNewCommand(), contractBuildCommand(), contractCheckCommand(), contractInspectCommand(), contractTestCommand(), contractBenchCommand(),
 			{
-				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|access|behaviour",
-				Description: `"access" and "behaviour" are the standard contracts that come with this program.
-The command waits until the contract is active.
+				Name: "deploy", Usage: "upload a module and make a contract of it", ArgsUsage: "FILE|STANDARD",
+				Description: `STANDARD is the name of a contract that comes with this program (postern contract
+standard lists them); of these --init takes the names of the schema. The command
+waits until the contract is active.
 
-Example:
+Examples:
 
-   postern contract deploy --name doors --domain default access`,
+   postern contract deploy --name doors --domain default access
+   postern contract deploy --name counter --init '{"start": 2}' counter.wasm`,
 				Flags: withConnect(
 					&cli.StringFlag{Name: "name", Usage: "the contract's `NAME`"},
 					&cli.StringFlag{Name: "domain", Usage: "bind this policy `DOMAIN` to it"},
 					&cli.BoolFlag{Name: "rebind", Usage: "take the domain from the contract that has it"},
 					&cli.StringFlag{Name: "init", Usage: "init message as `JSON`"},
 					&cli.StringFlag{Name: "init-hex", Usage: "init message in `HEX`"},
-					noteFlag,
+					schemaFlag, noteFlag,
 				),
 				Action: contractDeploy,
 			},
@@ -47,23 +47,10 @@ Example:
 				Description: "Example:\n\n   postern contract bind doors default",
 				Flags:       withConnect(), Action: contractBind,
 			},
+			contractStandardCommand(),
 			{Name: "list", Usage: "list contracts (unproven)", Description: example("postern contract list"), Flags: withConnect(), Action: contractList},
 			{Name: "show", Usage: "show a contract, its proof checked", ArgsUsage: "NAME", Description: example("postern contract show access"), Flags: withConnect(), Action: contractShow},
-			{
-				Name: "call", Usage: "run a contract's execute by transaction", ArgsUsage: "NAME [MESSAGE-JSON]",
-				Description: "JSON becomes canonical CBOR; numbers must be exact. Example:\n\n   postern contract call counter '{\"add\": 2}'",
-				Flags:       withConnect(&cli.StringFlag{Name: "hex", Usage: "the message in `HEX` instead of JSON"}),
-				Action:      contractCall,
-			},
-			{
-				Name: "query", Usage: "ask a contract's query on one node (unproven)", ArgsUsage: "NAME [MESSAGE-JSON]",
-				Description: `The result is shown as JSON, in which bytes are base64url; with --json it is the
-CBOR itself in hex. Example:
-
-   postern contract query counter '{"get": true}'`,
-				Flags:  withConnect(&cli.StringFlag{Name: "hex", Usage: "the message in `HEX` instead of JSON"}),
-				Action: contractQuery,
-			},
+			contractCallCommand(), contractQueryCommand(),
 		},
 	}
 }
@@ -82,27 +69,6 @@ func moduleBytes(arg string) ([]byte, error) {
 	return os.ReadFile(arg)
 }
 
-// message builds a contract's message from --hex or from JSON.
-func message(c *cli.Context, hexText, jsonText string) ([]byte, error) {
-	switch {
-	case hexText != "" && jsonText != "":
-		return nil, usagef("give the message as JSON or in hex, not both")
-	case hexText != "":
-		b, err := hex.DecodeString(hexText)
-		if err != nil {
-			return nil, usagef("the message is not hexadecimal: %v", err)
-		}
-		return b, nil
-	case jsonText != "":
-		b, err := cbor.AppendJSON(nil, []byte(jsonText))
-		if err != nil {
-			return nil, usagef("the message: %v", err)
-		}
-		return b, nil
-	}
-	return nil, nil
-}
-
 func contractDeploy(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("name one module: postern contract deploy --name NAME FILE")
@@ -117,7 +83,7 @@ func contractDeploy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	init, err := message(c, c.String("init-hex"), c.String("init"))
+	init, err := initMessage(c, blob)
 	if err != nil {
 		return err
 	}
@@ -266,65 +232,4 @@ func showContract(ctx context.Context, cl *client.Client, out output, name strin
 	}
 	return out.show(v, "contract  %s\nstatus    %s\nversion   %s\ncode      %s\nowner     %s\ndeployed  in block %d\nproved    at height %d",
 		v.Name, strings.TrimSpace(v.Status+" "+v.Failure), version, v.Code, v.Owner, v.Height, height)
-}
-
-func contractCall(c *cli.Context) error {
-	if c.NArg() < 1 || c.NArg() > 2 {
-		return usagef("name a contract and its message")
-	}
-	msg, err := message(c, c.String("hex"), c.Args().Get(1))
-	if err != nil {
-		return err
-	}
-	args := chain.Call{Contract: c.Args().First(), Message: msg}
-	return onNode(c, func(ctx context.Context, cl *client.Client) error {
-		res, err := transact(ctx, cl, chain.OpCall, &args)
-		if err != nil {
-			return err
-		}
-		return printer(c).show(res, "done in block %d, gas %d%s", res.Height, res.Gas, effectText(&res, "result  ", "event   "))
-	})
-}
-
-// effectText tells what a transaction returned and what events came of it, a
-// line each behind its label.
-func effectText(t *txOutput, result, event string) string {
-	var b strings.Builder
-	if len(t.Result) > 0 {
-		b.WriteString("\n" + result + readable(t.Result))
-	}
-	for _, e := range t.Events {
-		b.WriteString(strings.TrimRight("\n"+event+e.Contract+" "+e.Topic+" "+readable(e.Data), " "))
-	}
-	return b.String()
-}
-
-func contractQuery(c *cli.Context) error {
-	if c.NArg() < 1 || c.NArg() > 2 {
-		return usagef("name a contract and its message")
-	}
-	msg, err := message(c, c.String("hex"), c.Args().Get(1))
-	if err != nil {
-		return err
-	}
-	return onNode(c, func(ctx context.Context, cl *client.Client) error {
-		res, err := cl.Query(ctx, c.Args().First(), msg)
-		if err != nil {
-			return err
-		}
-		v := struct {
-			Result   hexBytes `json:"result"`
-			Height   uint64   `json:"height"`
-			Unproven bool     `json:"unproven"`
-		}{res.Unproven, res.Height, true}
-		return printer(c).show(v, "%s", readable(res.Unproven))
-	})
-}
-
-// readable shows CBOR as JSON and anything else in hex.
-func readable(b []byte) string {
-	if text, err := cbor.AppendAsJSON(nil, b); err == nil {
-		return string(text)
-	}
-	return hex.EncodeToString(b)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"time"
 	"unicode"
@@ -36,6 +37,7 @@ Examples:
 				&cli.StringFlag{Name: "topic", Usage: "only with this topic: `TEXT`, or hex:DIGITS"},
 				&cli.Uint64Flag{Name: "after", Usage: "begin behind this `HEIGHT`; 0 is the whole chain, as far as it is kept"},
 				&cli.IntFlag{Name: "count", Usage: "end after `N` events"},
+				schemaFlag,
 			),
 			Action: eventsTail,
 		}},
@@ -57,12 +59,16 @@ func eventsTail(c *cli.Context) error {
 		height := c.Uint64("after")
 		after = &height
 	}
+	names, err := wordsOf(c, cl)
+	if err != nil {
+		return err
+	}
 	out, seen := printer(c), 0
 	for e, err := range cl.Subscribe(filter, after).Events(c.Context) {
 		if err != nil {
 			return fmt.Errorf("following the events: %w", err)
 		}
-		if err := showEvent(out, e); err != nil {
+		if err := showEvent(c.Context, out, e, names); err != nil {
 			return err
 		}
 		if seen++; seen == c.Int("count") {
@@ -123,6 +129,8 @@ type tailedEvent struct {
 	Time     time.Time     `json:"time"`
 	Data     hexBytes      `json:"data,omitempty"`
 	Notice   *noticeOutput `json:"notice,omitempty"`
+
+	Value json.RawMessage `json:"value,omitempty"` // the data in the names of the contract's schema
 }
 
 // noticeOutput is what the ledger itself tells.
@@ -135,14 +143,15 @@ type noticeOutput struct {
 	Number  uint64   `json:"number,omitempty"`
 }
 
-func showEvent(out output, e *abi.EventFrame) error {
+func showEvent(ctx context.Context, out output, e *abi.EventFrame, names *words) error {
 	v := tailedEvent{Height: e.Height, Index: e.Index, ID: hexOf(e.ID), Contract: e.Contract, Topic: topicText(e.Topic), Time: time.UnixMilli(e.Time).UTC()}
-	from, what := e.Contract, readable(e.Data)
+	from, what := e.Contract, ""
 	if n, err := chain.ParseNotice(e.Data); e.Contract == "" && err == nil {
 		v.Notice = newNoticeOutput(&n)
 		from, what = "ledger", noticeText(string(e.Topic), &n)
 	} else {
-		v.Data = e.Data
+		v.Data, v.Value = e.Data, valueOf(e.Data, eventType(names.of(ctx, e.Contract), v.Topic))
+		what = shown(v.Value, v.Data)
 	}
 	return out.show(v, "%d.%d  %s  %s  %s  %s", e.Height, e.Index, v.Time.Format(time.RFC3339), from, v.Topic, what)
 }

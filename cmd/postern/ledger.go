@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/abi/schema"
 	"github.com/seed79541315/postern/sdk/client"
 )
 
@@ -24,18 +26,25 @@ type txOutput struct {
 	Gas    uint64        `json:"gas"`
 	Result hexBytes      `json:"result,omitempty"`
 	Events []eventOutput `json:"events,omitempty"`
+
+	// What a contract's schema says of it, where one is known.
+	AbortName  string          `json:"abort_name,omitempty"`
+	AbortAbout string          `json:"abort_about,omitempty"`
+	Value      json.RawMessage `json:"value,omitempty"` // the result
 }
 
 type eventOutput struct {
 	Contract string   `json:"contract"`
 	Topic    string   `json:"topic"`
 	Data     hexBytes `json:"data"`
+
+	Value json.RawMessage `json:"value,omitempty"` // the data in the schema's names
 }
 
 func txOf(id abi.Hash, height uint64, o *chain.Outcome) txOutput {
 	t := txOutput{Tx: hexOf(id), Height: height, Code: o.Code.Name(), Abort: o.Abort, Gas: o.Gas, Result: o.Result}
 	for _, e := range o.Events {
-		t.Events = append(t.Events, eventOutput{e.Contract, string(e.Topic), e.Data})
+		t.Events = append(t.Events, eventOutput{Contract: e.Contract, Topic: string(e.Topic), Data: e.Data})
 	}
 	return t
 }
@@ -96,6 +105,9 @@ type txShowOutput struct {
 	Op     string   `json:"op"`
 	Sender hexBytes `json:"sender_key"`
 	Bytes  int      `json:"bytes"`
+
+	Contract string          `json:"contract,omitempty"` // that is called
+	Message  json.RawMessage `json:"message,omitempty"`  // in the names of its schema, where one is known
 }
 
 func showTx(ctx context.Context, cl *client.Client, out output, id abi.Hash) error {
@@ -111,16 +123,43 @@ func showTx(ctx context.Context, cl *client.Client, out output, id abi.Hash) err
 	if err != nil {
 		return err
 	}
-	v := txShowOutput{txOf(id, res.Height, &o), tx.Op.String(), tx.Key(), len(res.Tx)}
+	v := txShowOutput{txOutput: txOf(id, res.Height, &o), Op: tx.Op.String(), Sender: tx.Key(), Bytes: len(res.Tx)}
 	if tx.Tick != 0 {
 		v.Op = "tick"
 	}
+	nameTx(ctx, cl, &v, tx)
 	outcome := o.Code.Error()
 	if o.Code == abi.CodeAborted {
 		outcome += fmt.Sprintf(": %d", o.Abort)
 	}
+	if v.AbortName != "" {
+		outcome += fmt.Sprintf(" %s: %s", v.AbortName, v.AbortAbout)
+	}
+	operation := v.Op
+	if v.Message != nil {
+		operation += fmt.Sprintf(" %s %s", v.Contract, v.Message)
+	}
 	return out.show(v, "transaction  %s\noperation    %s, %d bytes\nsigned by    %s\nblock        %d\noutcome      %s\ngas          %d%s",
-		v.Tx, v.Op, v.Bytes, v.Sender, v.Height, outcome, v.Gas, effectText(&v.txOutput, "result       ", "event        "))
+		v.Tx, operation, v.Bytes, v.Sender, v.Height, outcome, v.Gas, effectText(&v.txOutput, "result       ", "event        "))
+}
+
+// nameTx gives a call its contract's words, as far as they are known.
+func nameTx(ctx context.Context, cl *client.Client, v *txShowOutput, tx *chain.Tx) {
+	var contract string
+	var message []byte
+	if call, err := chain.ParseCall(tx.Args); tx.Op == chain.OpCall && err == nil {
+		contract, message = call.Contract, call.Message
+	}
+	w := &words{cl: cl, known: map[string]*schema.Schema{}}
+	w.name(ctx, &v.txOutput, contract, message)
+	if v.Contract = contract; contract == "" {
+		return
+	}
+	if o := called(w.of(ctx, contract), message); o != nil {
+		if text, err := o.JSON(message); err == nil {
+			v.Message = text
+		}
+	}
 }
 
 func blockCommand() *cli.Command {

@@ -68,7 +68,8 @@ type errorOutput struct {
 	Error struct {
 		Code    string   `json:"code,omitempty"` // the name in docs/errors.md
 		Number  abi.Code `json:"number,omitempty"`
-		Abort   *uint16  `json:"abort,omitempty"` // the contract's own code
+		Abort   *uint16  `json:"abort,omitempty"`      // the contract's own code
+		Name    string   `json:"abort_name,omitempty"` // the name of that, where a schema gives one
 		Message string   `json:"message"`
 	} `json:"error"`
 }
@@ -86,6 +87,9 @@ func complain(w io.Writer, asJSON bool, err error) {
 	}
 	if own, ok := client.AbortOf(err); ok {
 		v.Error.Abort = &own
+	}
+	if code, ok := isNamed(err); ok {
+		v.Error.Name = code.Name
 	}
 	_ = json.NewEncoder(w).Encode(v) // there is nobody else to tell
 }

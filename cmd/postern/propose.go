@@ -181,7 +181,7 @@ func proposeDeploy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	begin, err := message(c, c.String("init-hex"), c.String("init"))
+	begin, err := initMessage(c, blob)
 	if err != nil {
 		return err
 	}

@@ -84,8 +84,8 @@ type play struct {
 	about    string
 	script   *scratch.Script
 	contract *contracts.Contract // nil where it deploys by name only
-	files    fs.FS  // where the script lies
-	folder   string // of the files that it names, beside it
+	files    fs.FS               // where the script lies
+	folder   string              // of the files that it names, beside it
 }
 
 // playOf finds the scenario that a command names.

@@ -87,7 +87,7 @@ func prepareUpgrade(c *cli.Context, then func(context.Context, *client.Client, o
 	if err != nil {
 		return err
 	}
-	migrate, err := message(c, c.String("migrate-hex"), c.String("migrate"))
+	migrate, err := message(c.String("migrate-hex"), c.String("migrate"))
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func contractRollback(c *cli.Context) error {
 		return usagef("name one contract: postern contract rollback [--to VERSION] NAME")
 	}
 	name := c.Args().First()
-	msg, err := message(c, c.String("message-hex"), c.String("message"))
+	msg, err := message(c.String("message-hex"), c.String("message"))
 	if err != nil {
 		return err
 	}
