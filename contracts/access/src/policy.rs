@@ -55,7 +55,7 @@ impl<'a> Policy<'a> {
             refuse(BAD_NAME);
         }
         let zones = hours::check_zones(r);
-        let roles = if with_roles { roles::check(r) } else { &[] };
+        let roles = if with_roles { roles::check_any(r) } else { &[] };
         r.done();
         let mut w = Writer::new(zones.len() + roles.len() + MAX_TITLE + 8);
         w.array(2 + !roles.is_empty() as usize).text_bytes(title).raw(zones).raw(roles);

@@ -7,7 +7,7 @@ use crate::codes::*;
 use crate::entity::check_names;
 use crate::keys;
 use crate::walk::Walk;
-use postern::cbor::{Writer};
+use postern::cbor::{Kind, Writer};
 
 /// Rows of a table, and roles that all its rows imply together: they bound
 /// what a decision may have to look through.
@@ -15,6 +15,14 @@ const MAX_ROWS: usize = 64;
 const MAX_IMPLIED: usize = 128;
 /// Roles that a subject can come to: an entity's own and all that are implied.
 const MAX_HELD: usize = crate::entity::MAX_ROLES + MAX_IMPLIED;
+
+/// Checks a table, or null for none.
+pub fn check_any<'a>(r: &mut Form<'a>) -> &'a [u8] {
+    match r.kind() {
+        Kind::Null => &r.raw()[1..],
+        _ => check(r),
+    }
+}
 
 /// Checks a table and returns its encoding; an empty one is no bytes.
 pub fn check<'a>(r: &mut Form<'a>) -> &'a [u8] {
