@@ -222,6 +222,10 @@ func (f *fleet) tell(i int, height uint64) (*contents, error) {
 		if err == nil {
 			c.state, err = readState(ctx, cl)
 		}
+		if isCode(err, abi.CodeRateLimited) { // blocks came again and again
+			<-time.After(100 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -34,6 +34,20 @@ func (j *judged) judgedDevice() *key.Key {
 	return device
 }
 
+// answered waits until the gateway has answered on a connection: from then on it is
+// one of the device's that the gateway knows.
+func (j *judged) answered(conn *quic.Conn) {
+	j.t.Helper()
+	stream, err := conn.OpenStreamSync(j.t.Context())
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	if _, err := stream.Write(make([]byte, 64)); err != nil {
+		j.t.Fatal(err)
+	}
+	_, _ = stream.Read(make([]byte, 1)) // what was written is no request, and is refused
+}
+
 // executed says whether a block above a height holds a transaction of an operation.
 func (j *judged) executed(op chain.Op, after uint64) bool {
 	for height := after + 1; height <= j.node.ledger.Head().Height; height++ {
@@ -62,6 +76,7 @@ func TestIsolationReachesTheDevice(t *testing.T) {
 	defer func() { j.stop() }()
 	device := j.judgedDevice()
 	watching := (&connected{node: j.node}).connect(t, device)
+	j.answered(watching)
 	bundle, err := readBundle(j.home.path("bundle.json"))
 	if err != nil {
 		t.Fatal(err)
