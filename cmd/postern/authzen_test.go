@@ -263,6 +263,8 @@ func TestAuthZENCertification(t *testing.T) {
 		})
 	}
 	t.Run("semantics", func(t *testing.T) { n.semantics(t) })
+	t.Run("search", func(t *testing.T) { n.searches(t) })
+	t.Run("discovery", func(t *testing.T) { n.discovers(t) })
 }
 
 // semantics asks permit, deny, permit under each of the three semantics.

@@ -186,7 +186,7 @@ func (c collector) peers(put put) {
 func operationName(op abi.Operation) string {
 	names := map[abi.Operation]string{abi.OpHello: "hello", abi.OpDecide: "decide", abi.OpBatch: "batch", abi.OpSubmit: "submit", abi.OpStatus: "status",
 		abi.OpProve: "prove", abi.OpQuery: "query", abi.OpScan: "scan", abi.OpBlock: "block", abi.OpTx: "tx", abi.OpSteps: "steps",
-		abi.OpReport: "report", abi.OpReceipt: "receipt", abi.OpSubscribe: "subscribe", abi.OpEvidence: "evidence"}
+		abi.OpReport: "report", abi.OpReceipt: "receipt", abi.OpSubscribe: "subscribe", abi.OpEvidence: "evidence", abi.OpSearch: "search"}
 	if name, ok := names[op]; ok {
 		return name
 	}

@@ -58,6 +58,7 @@ type node struct {
 	webhooks  *webhook.Sender // nil where none are
 	sealer    *sealer
 	evidence  *evidenceTimes
+	searches  *searchSeal
 	spool     *spool.Spool
 	ledger    *ledger.Ledger
 	snapshots *ledger.Snapshots

@@ -33,8 +33,9 @@ func (n *node) openPorts(cfg config) error {
 	if err != nil {
 		return errors.Join(err, conn.Close())
 	}
+	n.searches = newSearchSeal()
 	n.gateway, err = gateway.New(gateway.Config{
-		Conn: conn, Key: n.key.Private(), Account: n.account, ResetKey: reset, Node: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
+		Conn: conn, Key: n.key.Private(), Account: n.account, ResetKey: reset, Node: service{n}, Searcher: service{n}, RequestRate: cfg.RequestRate, Logger: n.log,
 		Certificates: certificateModes[cfg.Certificates], Anchors: anchors, Attack: n.behaviour.Attack,
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func (n *node) openWeb(cfg config) error {
 		gatherer = registry
 	}
 	n.web, err = web.New(web.Config{
-		Listener: listener, Certificate: cert, Node: service{n}, Events: service{n}, Metrics: gatherer, ServeMetrics: cfg.Metric == "all", Logger: n.log,
+		Listener: listener, Certificate: cert, Node: service{n}, Search: service{n}, Events: service{n}, Metrics: gatherer, ServeMetrics: cfg.Metric == "all", Logger: n.log,
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening HTTPS: %w", err), listener.Close())
