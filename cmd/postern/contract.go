@@ -57,11 +57,8 @@ Examples:
 
 // moduleBytes reads a module, or takes a standard contract by its name.
 func moduleBytes(arg string) ([]byte, error) {
-	switch arg {
-	case "access":
-		return contracts.Access, nil
-	case "behaviour":
-		return contracts.Behaviour, nil
+	if standard, ok := contracts.Named(arg); ok {
+		return standard.Wasm, nil
 	}
 	if info, err := os.Stat(arg); err == nil && info.IsDir() {
 		return nil, usagef("%s is a folder; build the project in it with postern contract build, then name its .wasm file", arg)
