@@ -13,6 +13,7 @@ import (
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/contracts"
+	"github.com/seed79541315/postern/contracts/access"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/sdk/key"
 )
@@ -91,8 +92,33 @@ func dev(c *cli.Context) error {
 			return err
 		}
 		v := n.readyOutput(token)
-		return out.show(v, "%s\ntoken   %s\n\ntry: postern decide --home %s --subject user:ann --action open --resource door:1\nstop with Ctrl-C", n.readyText(), token, shellWord(string(h)))
+		return out.show(v, "%s\ntoken   %s\n\ntry: postern decide --home %s %s\nstop with Ctrl-C", n.readyText(), token, shellWord(string(h)), questionOf(policy))
 	})
+}
+
+// questionOf is a question that a policy has something to say to, as decide takes
+// it; without a policy one that the policy of a new chain permits.
+func questionOf(policy []byte) string {
+	subject, action, resource := "user:ann", "open", access.Ref{Type: "door", ID: "1"}
+	d, err := access.ParseDocument(policy)
+	if policy != nil && err == nil {
+		i := max(0, slices.IndexFunc(d.Rules, func(r access.Rule) bool { return r.Permit }))
+		if len(d.Rules) > 0 {
+			action, resource = d.Rules[i].Actions[0], access.Ref{Type: d.Rules[i].ResourceType, ID: "1"}
+			if ids := d.Rules[i].ResourceIDs; len(ids) > 0 {
+				resource.ID = ids[0]
+			}
+		}
+		for _, e := range slices.Backward(d.Entities) {
+			switch e.Type {
+			case resource.Type:
+				resource.ID = e.ID
+			case "user":
+				subject = "user:" + e.ID
+			}
+		}
+	}
+	return fmt.Sprintf("--subject %s --action %s --resource %s", shellWord(subject), shellWord(action), shellWord(resource.Type+":"+resource.ID))
 }
 
 // devHome makes the home of a development chain if there is none. On a chain

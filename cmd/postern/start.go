@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,5 +153,5 @@ func (n *node) readyOutput(token string) readyOutput {
 func (n *node) readyText() string {
 	v := n.readyOutput("")
 	return fmt.Sprintf("chain   %s %s\nheight  %d\nrole    %s\nquic    %s\nweb     %s\npeer    %s\nhome    %s",
-		n.genesis.Name, v.Chain, v.Height, v.Role, v.Quic, v.Web, v.Peer, v.Home)
+		n.genesis.Name, v.Chain, v.Height, v.Role, v.Quic, cmp.Or(v.Web, "off"), cmp.Or(v.Peer, "off"), v.Home)
 }
