@@ -94,6 +94,7 @@ type Rule struct {
 	Least, Most *Decimal
 	Change      *Decimal            // most that the value may change in a minute
 	Texts       []string            // that may be told
+	Stays       bool                // any text may be told in place of Texts, but the one before stays
 	Next        map[string][]string // which of them may follow each; nil for any
 	Bool        *bool               // what must be told
 	Weight      uint64              // in place of that of the kind of finding

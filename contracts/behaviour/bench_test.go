@@ -76,13 +76,56 @@ func BenchmarkFlows(b *testing.B) {
 	}
 }
 
-func benchmarkFlows(b *testing.B, engine wasm.Engine, entries, batch int) {
-	c := newChain(b, engine)
+// crowd is a chain where so many devices are bound, and as many profiles loaded.
+func crowd(tb testing.TB, n int) *chain {
+	c := newChain(tb, wasm.EngineCompiler)
+	for i := range n {
+		id := abi.Hash{0xff, byte(i), byte(i >> 8), byte(i >> 16)}
+		c.env.state["b"+string(id[:])] = []byte("it")
+		c.env.state[fmt.Sprintf("aprofile-%d", i)] = make([]byte, 300)
+	}
+	return c
+}
+
+// What judging a flow costs does not grow with devices and profiles.
+func TestGasStays(t *testing.T) {
+	var gas [2]uint64
+	for i, n := range []int{10, 10_000} {
+		c := crowd(t, n)
+		c.load(&behaviour.Profile{MUD: parsedMUD(t, 1000)}, 0)
+		c.observe(abi.ObserveFlows, flows.AppendPayload(nil, largeFlows(64, 1000)))
+		gas[i] = c.used
+	}
+	if gas[1]*2 > gas[0]*3 {
+		t.Errorf("%d gas among 10 devices, %d among 10,000", gas[0], gas[1])
+	}
+}
+
+func parsedMUD(tb testing.TB, entries int) *behaviour.MUD {
+	tb.Helper()
 	m, err := behaviour.ParseMUD(largeMUD(entries))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
-	c.load(&behaviour.Profile{MUD: m}, 0)
+	return m
+}
+
+// BenchmarkMain judges flows by a description of 1,000 entries while few and many
+// devices are bound, and as many profiles loaded.
+func BenchmarkMain(b *testing.B) {
+	for _, n := range []int{10, 100_000} {
+		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
+			benchmarkFlowsOn(b, crowd(b, n), 1000, 64)
+		})
+	}
+}
+
+func benchmarkFlows(b *testing.B, engine wasm.Engine, entries, batch int) {
+	benchmarkFlowsOn(b, newChain(b, engine), entries, batch)
+}
+
+func benchmarkFlowsOn(b *testing.B, c *chain, entries, batch int) {
+	c.load(&behaviour.Profile{MUD: parsedMUD(b, entries)}, 0)
 	j := c.observe(abi.ObserveFlows, flows.AppendPayload(nil, largeFlows(batch, entries)))
 	if len(j.Findings) != batch/10 {
 		b.Fatalf("%+v", j)

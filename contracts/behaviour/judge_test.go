@@ -180,6 +180,27 @@ func TestTheft(t *testing.T) {
 	}
 }
 
+// A network or place that need not be listed: the one before must stay, and a
+// new one is told once.
+func TestWhatStays(t *testing.T) {
+	c := withProfile(t, `{"telemetry": [{"name": "network", "stays": true, "theft": true, "weight": 50}]}`)
+	for i, step := range []struct {
+		network string
+		want    abi.Level
+	}{
+		{"home", abi.LevelFine}, {"home", abi.LevelFine}, {"elsewhere", abi.LevelSuspectedStolen},
+		{"elsewhere", abi.LevelFine}, {"home", abi.LevelSuspectedStolen}, {"", abi.LevelSuspectedStolen},
+	} {
+		j := c.observe(abi.ObserveTelemetry, telemetry(t, fmt.Sprintf(`[{"n":"a:network","vs":%q}]`, step.network)))
+		if j.Level != step.want {
+			t.Errorf("%d: %+v, want %v", i, j, step.want)
+		}
+	}
+	if j := c.observe(abi.ObserveTelemetry, telemetry(t, `[{"n":"network","v":1}]`)); j.ReasonID != "sign-of-theft" {
+		t.Errorf("a number: %+v", j)
+	}
+}
+
 func TestRates(t *testing.T) {
 	c := withProfile(t, `{"reports_per_minute": 6, "bytes_per_hour": 10000, "mud": `+string(largeMUD(4))+`}`)
 	report := telemetry(t, `[{"n":"x","v":1}]`)

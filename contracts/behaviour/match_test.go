@@ -299,6 +299,7 @@ func TestMistakesNameTheirPath(t *testing.T) {
 		`{"telemetry":[{"name":""}]}`:                                                       ".telemetry[0].name: want 1 to 64",
 		`{"telemetry":[{"name":"t","min":2,"max":1.9}]}`:                                    ".telemetry[0]: max is below min",
 		`{"telemetry":[{"name":"t","min":1e40}]}`:                                           ".telemetry[0].min: 1e40",
+		`{"telemetry":[{"name":"t","states":["a"],"stays":true}]}`:                          ".telemetry[0].stays: states are listed",
 		`{"telemetry":[{"name":"t","next":{}}]}`:                                            ".telemetry[0].next: there are no states",
 		`{"telemetry":[{"name":"t","states":["a"],"next":{"a":["b"]}}]}`:                    `.next: "b" is none`,
 		`{"telemetry":[{"name":"t","max":1,"mx":2}]}`:                                       ".telemetry[0].mx: not known",

@@ -3,6 +3,7 @@ package behaviour
 import (
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -282,7 +283,12 @@ func (r *Rule) append(b []byte) ([]byte, error) {
 // appendTexts appends the texts, and for each the places of those that may
 // follow it.
 func (r *Rule) appendTexts(b []byte) ([]byte, error) {
-	if len(r.Texts) == 0 {
+	switch {
+	case r.Stays && len(r.Texts) > 0:
+		return nil, errors.New("texts that stay are not listed")
+	case r.Stays:
+		return cbor.AppendNull(cbor.AppendArray(b, 0)), nil
+	case len(r.Texts) == 0:
 		return cbor.AppendNull(cbor.AppendNull(b)), nil
 	}
 	b = appendTexts(b, r.Texts)

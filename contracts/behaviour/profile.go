@@ -107,6 +107,7 @@ func parseRule(n node) Rule {
 			r.Next = map[string][]string{}
 			n.members(func(state string, member node) { r.Next[state] = member.texts() })
 		},
+		"stays":  func(n node) { r.Stays = n.bool() },
 		"is":     func(n node) { v := n.bool(); r.Bool = &v },
 		"weight": func(n node) { r.Weight = n.atLeastOne(MaxWeight) },
 		"theft":  func(n node) { r.Theft = n.bool() },
@@ -135,6 +136,9 @@ func (r *Rule) check(n node) {
 	}
 	if len(r.Texts) > MaxTexts {
 		n.get("states").fail("more than %d", MaxTexts)
+	}
+	if r.Stays && len(r.Texts) > 0 {
+		n.get("stays").fail("states are listed")
 	}
 	if r.Next != nil && len(r.Texts) == 0 {
 		n.get("next").fail("there are no states")

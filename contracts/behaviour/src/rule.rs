@@ -6,8 +6,9 @@
 //! ```
 //!
 //! name: the record's name or what it ends in, after one of - : . / _; least,
-//! most and change: numbers; texts: the texts that may be told; next: for each of
-//! them the texts, by their place, that may follow it; bool: what must be told;
+//! most and change: numbers; texts: the texts that may be told, or an empty array
+//! where any may, but the one before must stay; next: for each of them the texts,
+//! by their place, that may follow it; bool: what must be told;
 //! weight: what breaking it adds to the score, 0 for what the kind of finding
 //! does; theft: it is a sign of theft.
 
@@ -56,8 +57,16 @@ impl<'a> Rule<'a> {
         (0..c.uint()).find(|_| c.bytes() == text)
     }
 
+    /// Whether any text may be told, but the one before must stay.
+    pub fn stays(&self) -> bool {
+        self.texts == Some(&[0x80])
+    }
+
     /// Whether the text at one place may follow that at another.
     pub fn follows(&self, before: u64, after: u64) -> bool {
+        if before == after || self.stays() {
+            return before == after;
+        }
         let mut c = match self.next {
             Some(next) => Cursor::new(next),
             None => return true,
@@ -156,7 +165,7 @@ fn optional<'a, T>(r: &mut Reader<'a>, read: impl Fn(&mut Reader<'a>) -> Result<
 
 fn check_texts(r: &mut Reader) -> Result<usize, Abort> {
     let count = r.array()?;
-    if count == 0 || count > MAX_TEXTS {
+    if count > MAX_TEXTS {
         return Err(BAD_RULE);
     }
     for _ in 0..count {

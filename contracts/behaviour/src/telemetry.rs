@@ -63,10 +63,11 @@ fn state(rule: &Rule, place: usize, m: &Measurement, record: &mut Record) -> Opt
     };
     let told = match rule.place(text.as_bytes()) {
         Some(told) => told,
+        None if rule.stays() => id(text, 0),
         None => return Some((Finding::UnexpectedState, "is none of those expected")),
     };
     let before = record.follow(Tracked { id: id(m.name, place), time: record.time, place: told, ..Tracked::default() });
-    let follows = before.map_or(true, |before| before.place == told || rule.follows(before.place, told));
+    let follows = before.map_or(true, |before| rule.follows(before.place, told));
     Some((Finding::UnexpectedState, "may not follow the one before")).filter(|_| !follows)
 }
 
