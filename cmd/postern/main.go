@@ -116,7 +116,7 @@ Shell completion: source <(postern completion bash)`,
 		Commands: []*cli.Command{
 			initCommand(), genesisCommand(), regenesisCommand(), startCommand(), backupCommand(), restoreCommand(), devCommand(), demoCommand(), scenarioCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
 			keyCommand(), accountCommand(), validatorCommand(), contractCommand(), policyCommand(), profileCommand(), firmwareCommand(), recordsCommand(), deviceCommand(), manufacturerCommand(), blacklistCommand(), platformCommand(),
-			decideCommand(), searchCommand(), eventsCommand(), webhookCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
+			decideCommand(), searchCommand(), eventsCommand(), webhookCommand(), spoolCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			logCommand(), receiptCommand(), explainCommand(), statusCommand(), completionCommand(), versionCommand(),
 		},
 		OnUsageError:   onUsageError,

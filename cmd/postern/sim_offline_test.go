@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/chain"
+	"github.com/seed79541315/postern/runtime/spool"
 	"github.com/seed79541315/postern/sdk/client"
 	"github.com/seed79541315/postern/sdk/key"
 )
@@ -116,8 +117,9 @@ func TestOfflineGateway(t *testing.T) {
 		}
 		s.air.partition()
 		elapse(2 * time.Minute)
-		if kept := gateway.node.spool.Len(); kept != 0 || q.Len() != 0 || len(gateway.node.spool.Refusals()) != 0 {
-			t.Errorf("after the heal the gateway keeps %d, the device %d; refused: %v", kept, q.Len(), gateway.node.spool.Refusals())
+		refused, err := spool.ReadRefusals(gateway.node.home.path(spoolDir))
+		if kept := gateway.node.spool.Len(); kept != 0 || q.Len() != 0 || len(refused) != 0 || err != nil {
+			t.Errorf("after the heal the gateway keeps %d, the device %d; refused: %v", kept, q.Len(), refused)
 		}
 		s.mustAnswer(cl, "vault", true)
 		s.await(s.nodes[0].node.ledger.Head().Height, healed)

@@ -14,7 +14,7 @@ import (
 // open by then.
 func (n *node) openSpool() (err error) {
 	n.spool, err = spool.Open(spool.Config{
-		Dir: n.home.path("spool"), Check: n.ledger.Check, Submit: n.submit, Wait: n.ledger.Wait, Online: n.online, Logger: n.log,
+		Dir: n.home.path(spoolDir), Check: n.ledger.Check, Submit: n.submit, Wait: n.ledger.Wait, Online: n.online, Logger: n.log,
 	})
 	return err
 }

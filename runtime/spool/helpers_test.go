@@ -185,6 +185,28 @@ func (w *world) run(d time.Duration) {
 	}
 }
 
+// refusals are those that the spool knows; as many have to be on the disk.
+func (w *world) refusals() []Refusal {
+	w.t.Helper()
+	list, err := readRefused(w.disk, w.refusedDir())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil || len(list) != len(w.refused) {
+		w.t.Errorf("%d refusals on the disk, %d known: %v", len(list), len(w.refused), err)
+	}
+	return slices.Clone(w.refused)
+}
+
+// refusals are those of a folder on the machine's disk.
+func refusals(t *testing.T, dir string) []Refusal {
+	t.Helper()
+	list, err := ReadRefusals(dir)
+	if err != nil {
+		t.Error(err)
+	}
+	return list
+}
+
 func (w *world) heal() { w.ledger.set(func() { w.ledger.online = true }) }
 
 // elapse lets virtual time pass, and so has to stand in a synctest bubble, whose

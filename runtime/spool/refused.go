@@ -2,6 +2,8 @@ package spool
 
 import (
 	"cmp"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -27,14 +29,19 @@ type Refusal struct {
 	file string
 }
 
-// Refusals lists what was refused, oldest first: the newest 256.
-func (s *Spool) Refusals() []Refusal {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.refused)
+// ReadRefusals lists what was refused, oldest first: the newest 256. It reads the
+// spool's folder, beside a running node or without one.
+func ReadRefusals(dir string) ([]Refusal, error) {
+	list, err := readRefused(disk.OS{}, refusedDir(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // no node has run there yet
+	}
+	return list, err
 }
 
-func (s *Spool) refusedDir() string { return filepath.Join(s.cfg.Dir, "refused") }
+func refusedDir(dir string) string { return filepath.Join(dir, "refused") }
+
+func (s *Spool) refusedDir() string { return refusedDir(s.cfg.Dir) }
 
 // refuse takes a transaction out of its lane and puts its file among the refused.
 // A crash before leaves it in the lane: it is refused again.
@@ -67,23 +74,31 @@ func (s *Spool) removeRefused(list []Refusal) error {
 	return nil
 }
 
-// recoverRefused reads the refusals of earlier runs.
-func (s *Spool) recoverRefused() error {
-	files, err := s.disk.List(s.refusedDir())
+// readRefused reads the files of refusals, oldest first.
+func readRefused(d disk.Disk, dir string) (list []Refusal, err error) {
+	files, err := d.List(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, f := range files {
 		code, height, l, sequence, ok := parseRefusedName(f.Name)
-		raw, err := disk.ReadFile(s.disk, filepath.Join(s.refusedDir(), f.Name), abi.MaxTransaction)
+		raw, err := disk.ReadFile(d, filepath.Join(dir, f.Name), abi.MaxTransaction)
 		if err != nil || !ok {
 			continue // nothing depends on it
 		}
 		if t, err := chain.ParseTx(raw); err == nil {
-			s.refused = append(s.refused, Refusal{ID: t.ID, Sender: l.key, Lane: l.number, Sequence: sequence, Code: code, Height: height, Time: f.Time, file: f.Name})
+			list = append(list, Refusal{ID: t.ID, Sender: l.key, Lane: l.number, Sequence: sequence, Code: code, Height: height, Time: f.Time, file: f.Name})
 		}
 	}
-	slices.SortStableFunc(s.refused, func(a, b Refusal) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence)) })
+	slices.SortStableFunc(list, func(a, b Refusal) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Sequence, b.Sequence)) })
+	return list, nil
+}
+
+// recoverRefused takes up the refusals of earlier runs.
+func (s *Spool) recoverRefused() (err error) {
+	if s.refused, err = readRefused(s.disk, s.refusedDir()); err != nil {
+		return err
+	}
 	if n := len(s.refused) - maxRefused; n > 0 {
 		err = s.removeRefused(s.refused[:n])
 		s.refused = slices.Delete(s.refused, 0, n)

@@ -133,7 +133,7 @@ func TestRefusalsAreKeptAndReported(t *testing.T) {
 		w.heal()
 		w.run(time.Minute)
 		w.reopen(w.ledger.config())
-		list := w.Refusals()
+		list := w.refusals()
 		if len(list) != 1 || list[0].Code != abi.CodeKeyNotCurrent || list[0].Sequence != 1 || list[0].Height != 0 ||
 			list[0].Sender != chain.AccountID(chaintest.Key(1).Public()) {
 			t.Errorf("%+v", list)
@@ -146,7 +146,7 @@ func TestRefusalsAreKeptAndReported(t *testing.T) {
 		if s := w.Stats(); s.Kept != 0 || s.Bytes != 0 || s.Taken != 0 || s.Refused != 1 {
 			t.Errorf("since it was opened: %+v", s)
 		}
-		if list = w.Refusals(); len(list) != 2 || list[1].Code != abi.CodeNotPermitted || list[1].Height == 0 || w.Len() != 0 {
+		if list = w.refusals(); len(list) != 2 || list[1].Code != abi.CodeNotPermitted || list[1].Height == 0 || w.Len() != 0 {
 			t.Errorf("%+v, %d are kept", list, w.Len())
 		}
 	})
@@ -161,7 +161,7 @@ func TestOnlyTheNewestRefusalsAreKept(t *testing.T) {
 		w.heal()
 		w.run(time.Minute)
 		for range 2 {
-			list := w.Refusals()
+			list := w.refusals()
 			if len(list) != maxRefused || list[0].Sequence != 21 || len(w.disk.Paths()) != maxRefused {
 				t.Errorf("%d refusals from %d on, %d files", len(list), list[0].Sequence, len(w.disk.Paths()))
 			}
@@ -178,7 +178,7 @@ func TestWhatIsTooOldIsGivenUp(t *testing.T) {
 		w.reopen(w.ledger.config())
 		w.heal()
 		w.run(time.Minute)
-		if list := w.Refusals(); len(list) != 1 || list[0].Code != abi.CodeExpired || !slices.Equal(w.ledger.executed(), []string{"1.1.2"}) {
+		if list := w.refusals(); len(list) != 1 || list[0].Code != abi.CodeExpired || !slices.Equal(w.ledger.executed(), []string{"1.1.2"}) {
 			t.Errorf("%+v, executed %v", list, w.ledger.executed())
 		}
 	})
@@ -198,7 +198,7 @@ func TestWhatCameByAnotherWay(t *testing.T) {
 		w.heal()
 		w.run(time.Minute)
 		inOrder(t, w.ledger.executed())
-		if list := w.Refusals(); len(list) != 1 || list[0].Code != abi.CodeOutOfSequence || w.Len() != 0 {
+		if list := w.refusals(); len(list) != 1 || list[0].Code != abi.CodeOutOfSequence || w.Len() != 0 {
 			t.Errorf("%+v, %d are kept", list, w.Len())
 		}
 	})
@@ -405,11 +405,11 @@ func TestOnARealDisk(t *testing.T) {
 	if err := s.Run(ctx); err != nil {
 		t.Error(err)
 	}
-	if done := l.executed(); !slices.Equal(done, []string{"1.1.1", "1.1.3"}) || len(s.Refusals()) != 1 {
-		t.Errorf("executed %v, refused %v", done, s.Refusals())
+	if done := l.executed(); !slices.Equal(done, []string{"1.1.1", "1.1.3"}) || len(refusals(t, cfg.Dir)) != 1 {
+		t.Errorf("executed %v, refused %v", done, refusals(t, cfg.Dir))
 	}
-	if s, err = Open(cfg); err != nil || len(s.Refusals()) != 1 {
-		t.Errorf("after another start: %v, %v", s.Refusals(), err)
+	if s, err = Open(cfg); err != nil || len(s.refused) != 1 || len(refusals(t, cfg.Dir)) != 1 {
+		t.Errorf("after another start: %v, %v", s.refused, err)
 	}
 }
 
