@@ -60,11 +60,11 @@ build_all() {
 	build behaviour contracts/behaviour contracts/behaviour/behaviour.wasm s
 	build firmware contracts/firmware contracts/firmware/firmware.wasm z z
 	build records contracts/records contracts/records/records.wasm s
+	build attendance contracts/attendance contracts/attendance/attendance.wasm s
 	build energy contracts/energy contracts/energy/energy.wasm s
 	build lock contracts/lock contracts/lock/lock.wasm s
 	build custody contracts/custody contracts/custody/custody.wasm z z
-	build custody contracts/custody contracts/custody/custody.wasm z z
-	build attendance contracts/attendance contracts/attendance/attendance.wasm s
+	build sharing contracts/sharing contracts/sharing/sharing.wasm z z
 	build guardian contracts/guardian contracts/guardian/guardian.wasm s
 	build conformance sdk/rust/conformance sdk/rust/testdata/conformance.wasm
 }
@@ -97,7 +97,7 @@ build_template() {
 # Only the SDK has examples in its docs; looking for them takes seconds each.
 run_tests() {
 	(cd sdk/rust && cargo_here test --locked)
-	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/custody contracts/records contracts/attendance contracts/guardian; do
+	for dir in sdk/rust/conformance contracts/access contracts/behaviour contracts/firmware contracts/energy contracts/lock contracts/custody contracts/records contracts/sharing contracts/attendance contracts/guardian; do
 		(cd "$dir" && cargo_here test --locked --lib)
 	done
 	lay_out_template
