@@ -33,7 +33,7 @@ postern::refusals! {
     pub GUEST_INACTIVE = 21, "the guest is a device that is suspended, quarantined, stolen or retired";
     pub BAD_NOTE = 22, "the note is not as long as the lock's recipients need";
     pub BAD_REPORT = 23, "a lock cannot report an entry of this kind, or a battery above 100";
-    pub BAD_PAGE = 24, "a page has 1 to 64 rows, one of entries 1 to 32";
+    pub BAD_PAGE = 24, "a page has 1 to 64 rows";
 }
 
 /// Reasons of decisions.

@@ -8,7 +8,7 @@
 use crate::codes::reason::*;
 use crate::right::{Standing, RIGHTS};
 use crate::state::{is_active, Lock, ACCOUNT, CARD, LOCKS};
-use postern::{Abort, Context, DecisionRequest, Device, Hash, Reply, Status, Verdict};
+use postern::{Abort, Context, DecisionRequest, Device, Id, Reply, Status, Verdict};
 
 pub fn decide(c: &Context) -> Reply {
     let q: DecisionRequest = c.parse_message()?;
@@ -21,39 +21,39 @@ fn answer(q: &DecisionRequest<'static>) -> Result<Verdict<'static>, Abort> {
         Some(id) if q.resource.kind == "lock" && (unlocks || q.action.name == "lock") => id,
         _ => return Ok(Verdict::deny(NOT_FOR_LOCKS)),
     };
-    let (kind, guest) = match guest_of(q, &id) {
+    let (kind, guest) = match guest_of(q, id) {
         Some(guest) => guest,
         None => return Ok(Verdict::deny(NOT_FOR_LOCKS)),
     };
-    let lock = match ready(&id)? {
+    let lock = match ready(id)? {
         Ok(lock) => lock,
         Err(reason) => return Ok(Verdict::deny(reason)),
     };
-    if kind == ACCOUNT && !is_active(&guest) {
+    if kind == ACCOUNT && !is_active(guest) {
         return Ok(Verdict::deny(GUEST_INACTIVE));
     }
-    right_of(&lock, &id, kind, &guest, unlocks)
+    right_of(&lock, id, kind, guest, unlocks)
 }
 
 /// Who wants to enter.
-fn guest_of(q: &DecisionRequest<'static>, lock: &Hash) -> Option<(u8, Hash)> {
+fn guest_of(q: &DecisionRequest<'static>, lock: Id) -> Option<(u8, Id)> {
     let id = hash_of(q.subject.id)?;
     match q.subject.kind {
         "card" => Some((CARD, id)),
         "account" => Some((ACCOUNT, id)),
-        "device" if id == *lock => Some((CARD, hash_of(q.context.get("card")?)?)),
+        "device" if id == lock => Some((CARD, hash_of(q.context.get("card")?)?)),
         "device" => Some((ACCOUNT, id)),
         _ => None,
     }
 }
 
 /// The lock, or why it opens to nobody.
-fn ready(id: &Hash) -> Result<Result<Lock, u64>, Abort> {
-    let (lock, device) = match (LOCKS.get(id)?, Device::get(id)) {
+fn ready(id: Id) -> Result<Result<Lock, u64>, Abort> {
+    let (lock, device) = match (LOCKS.get(&id)?, Device::get(id.0)) {
         (Some(lock), Some(device)) => (lock, device),
         _ => return Ok(Err(UNKNOWN_LOCK)),
     };
-    Ok(if device.owner() != lock.owner {
+    Ok(if device.owner() != *lock.owner.0 {
         Err(UNKNOWN_LOCK)
     } else if device.status() != Status::Active {
         Err(LOCK_INACTIVE)
@@ -63,12 +63,12 @@ fn ready(id: &Hash) -> Result<Result<Lock, u64>, Abort> {
 }
 
 /// What is counted is used by a transaction, and only to unlock.
-fn right_of(lock: &Lock, id: &Hash, kind: u8, guest: &Hash, unlocks: bool) -> Result<Verdict<'static>, Abort> {
+fn right_of(lock: &Lock, id: Id, kind: u8, guest: Id, unlocks: bool) -> Result<Verdict<'static>, Abort> {
     let permit = |reason| Verdict { max_staleness: Some(lock.staleness), ..Verdict::permit(reason) };
-    if kind == ACCOUNT && *guest == lock.owner {
+    if kind == ACCOUNT && guest == lock.owner {
         return Ok(permit(OWNER));
     }
-    let right = match RIGHTS.get(&(*id, kind, *guest))? {
+    let right = match RIGHTS.get(&(id, kind, guest))? {
         Some(right) => right,
         None => return Ok(Verdict::deny(NO_RIGHT)),
     };
@@ -80,7 +80,7 @@ fn right_of(lock: &Lock, id: &Hash, kind: u8, guest: &Hash, unlocks: bool) -> Re
 }
 
 /// An id from its 64 lower-case hexadecimal digits.
-fn hash_of(text: &str) -> Option<Hash> {
+fn hash_of(text: &str) -> Option<Id> {
     let mut id = [0; 32];
     if text.len() != 64 {
         return None;
@@ -88,7 +88,7 @@ fn hash_of(text: &str) -> Option<Hash> {
     for (byte, pair) in id.iter_mut().zip(text.as_bytes().chunks(2)) {
         *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
-    Some(id)
+    Some(Id::keep(&id))
 }
 
 fn digit(c: u8) -> Option<u8> {

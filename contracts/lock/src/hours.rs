@@ -6,14 +6,14 @@
 //! into the next day and belong to the day on which they start.
 
 use crate::codes::*;
-use postern::{ensure, record, Abort, Hash, List, Map};
+use postern::{ensure, record, Abort, Id, List, Map};
 
 /// Start in seconds since 1970, offset in seconds east of Greenwich.
 pub type Step = (i64, i64);
 /// Days as bits, Monday the lowest; from and to in minutes of the day.
 pub type Window = (u8, u16, u16);
 
-pub const ZONES: Map<Hash, Zone> = Map::new("zone/");
+pub const ZONES: Map<Id, Zone> = Map::new("zone/");
 
 /// Eighty years with two changes each, in 2 KiB.
 const MAX_STEPS: usize = 160;
@@ -67,8 +67,8 @@ pub fn check(windows: &List<'static, Window>) -> Result<(), Abort> {
 
 /// Whether one of the windows is open at a lock at a time in ms; None where
 /// nobody knows.
-pub fn open(windows: &List<'static, Window>, lock: &Hash, now: i64) -> Result<Option<bool>, Abort> {
-    let local = ZONES.get(lock)?.and_then(|zone| zone.local(now));
+pub fn open(windows: &List<'static, Window>, lock: Id, now: i64) -> Result<Option<bool>, Abort> {
+    let local = ZONES.get(&lock)?.and_then(|zone| zone.local(now));
     Ok(local.map(|seconds| windows.iter().flatten().any(|window| holds(window, seconds))))
 }
 

@@ -3,7 +3,7 @@
 use crate::codes::*;
 use crate::hours::{self, Window, ZONES};
 use crate::state::{Lock, Seat, ACCOUNT, CARD};
-use postern::{ensure, record, Abort, Hash, List, Map};
+use postern::{ensure, record, Abort, Id, List, Map};
 
 pub const RIGHTS: Map<Seat, Right> = Map::new("right/");
 
@@ -33,7 +33,7 @@ record! {
     /// A right.
     pub struct Right {
         /// Who gave it.
-        1 => pub by: Hash,
+        1 => pub by: Id,
         /// Its number among the lock's.
         2 => pub number: u64,
         /// The number of the resident's right under which it was given.
@@ -89,7 +89,7 @@ impl Terms {
     }
 
     /// Refuses terms that could never hold or contradict one another.
-    pub fn check(&self, kind: u8, lock: &Hash, time: i64) -> Result<(), Abort> {
+    pub fn check(&self, kind: u8, lock: Id, time: i64) -> Result<(), Abort> {
         let until = self.until.unwrap_or(time + 1);
         ensure!(until > time && until > self.from.unwrap_or(i64::MIN), BAD_TERMS);
         ensure!(until - time <= MAX_AHEAD && self.from.unwrap_or(time) <= time + MAX_AHEAD, BAD_TERMS);
@@ -97,7 +97,7 @@ impl Terms {
         ensure!(!self.is_resident() || kind == ACCOUNT && self.uses.is_none(), BAD_TERMS);
         if let Some(windows) = &self.windows {
             hours::check(windows)?;
-            ensure!(ZONES.has(lock), NO_ZONE);
+            ensure!(ZONES.has(&lock), NO_ZONE);
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Terms {
         ends && own.from.map_or(true, |start| self.from.unwrap_or(time) >= start)
     }
 
-    fn standing(&self, lock: &Hash, now: Option<i64>) -> Result<Standing, Abort> {
+    fn standing(&self, lock: Id, now: Option<i64>) -> Result<Standing, Abort> {
         if self.from.is_none() && self.until.is_none() && self.windows.is_none() {
             return Ok(Standing::Holds);
         }
@@ -138,7 +138,7 @@ impl Terms {
 impl Right {
     /// On whose word it stands, which is nobody's once the lock has another
     /// owner, or the resident who gave it not the same right any more.
-    pub fn giver(&self, id: &Hash, lock: &Lock) -> Result<Giver, Abort> {
+    pub fn giver(&self, id: Id, lock: &Lock) -> Result<Giver, Abort> {
         if self.number < lock.first_right {
             return Ok(Giver::Gone);
         }
@@ -146,14 +146,14 @@ impl Right {
             Some(under) => under,
             None => return Ok(Giver::Owner),
         };
-        let own = RIGHTS.get(&(*id, ACCOUNT, self.by))?;
+        let own = RIGHTS.get(&(id, ACCOUNT, self.by))?;
         let stands = |own: &Right| lock.delegation && own.number == under;
         Ok(own.filter(stands).map_or(Giver::Gone, Giver::Resident))
     }
 
     /// How it stands at a time, None where the time is not known. A right that
     /// a resident gave holds only while the resident's own does.
-    pub fn standing(&self, id: &Hash, lock: &Lock, now: Option<i64>) -> Result<Standing, Abort> {
+    pub fn standing(&self, id: Id, lock: &Lock, now: Option<i64>) -> Result<Standing, Abort> {
         let above = match self.giver(id, lock)? {
             Giver::Gone => return Ok(Standing::Void),
             Giver::Owner => Standing::Holds,

@@ -1,14 +1,15 @@
 //! How a lock works: its owner's choice.
 
 use crate::codes::*;
+use crate::due;
 use crate::history;
 use crate::hours::{Step, Zone, ZONES};
 use crate::state::{require_owner, Lock, LOCKS};
-use postern::{done, ensure, Abort, Env, Hash, List, Reply, Topic};
+use postern::{done, ensure, Abort, Env, Id, List, Reply, Topic};
 
-const LOCK_SET: Topic<(Hash, Hash)> = Topic::new("lock-set");
+const LOCK_SET: Topic<(Id, Id)> = Topic::new("lock-set");
 
-/// Retention in ms: a day to a year, so that timers of at most 367 days wait.
+/// Retention in ms: a day to a year. Nobody needs to know longer who came.
 const RETENTION: core::ops::RangeInclusive<i64> = DAY..=366 * DAY;
 const DAY: i64 = 24 * 3600 * 1000;
 /// A gateway that is an hour behind cannot know of a revocation.
@@ -21,7 +22,7 @@ pub struct Wanted {
     pub delegation: bool,
     pub retention: i64,
     pub staleness: u64,
-    pub recipients: List<'static, Hash>,
+    pub recipients: List<'static, Id>,
 }
 
 impl Wanted {
@@ -37,12 +38,12 @@ impl Wanted {
 }
 
 /// Numbers go on and history stays under a new owner, but no right does.
-pub fn set_lock(env: &Env, caller: &Hash, id: &Hash, wanted: Wanted) -> Reply {
+pub fn set_lock(env: &Env, caller: Id, id: Id, wanted: Wanted) -> Reply {
     require_owner(caller, id)?;
     wanted.check()?;
     let Wanted { delegation, retention, staleness, recipients } = wanted;
-    let owner = *caller;
-    let lock = match LOCKS.get(id)? {
+    let owner = caller;
+    let lock = match LOCKS.get(&id)? {
         Some(former) => Lock {
             first_right: if former.owner == owner { former.first_right } else { former.next_right },
             ..Lock { owner, delegation, retention, staleness, recipients, ..former }
@@ -60,15 +61,17 @@ pub fn set_lock(env: &Env, caller: &Hash, id: &Hash, wanted: Wanted) -> Reply {
             due: None,
         },
     };
-    LOCKS.set(id, &history::requeue(id, lock, env.time)?);
-    LOCK_SET.emit(&(*id, *caller));
+    let lock = history::requeue(id, lock, env.time)?;
+    due::arm(env, lock.due)?;
+    LOCKS.set(&id, &lock);
+    LOCK_SET.emit(&(id, caller));
     done()
 }
 
-pub fn set_zone(caller: &Hash, id: &Hash, until: i64, steps: List<'static, Step>) -> Reply {
+pub fn set_zone(caller: Id, id: Id, until: i64, steps: List<'static, Step>) -> Reply {
     require_owner(caller, id)?;
     let zone = Zone { until, steps };
     zone.check()?;
-    ZONES.set(id, &zone);
+    ZONES.set(&id, &zone);
     done()
 }
