@@ -16,7 +16,7 @@ import (
 // files are the modules, schemas and scenarios of all standard contracts, and
 // the scenarios that join several.
 //
-//go:embed */*.wasm */schema.json */scenario.steps */scenario
+//go:embed */*.wasm */schema.json */scenario.steps */scenario scenarios
 var files embed.FS
 
 // Contract is a standard contract, as it comes with the program.

@@ -180,19 +180,21 @@ func deedText(r *scratch.StepReport) string {
 			words[i] = cmp.Or(strings.TrimPrefix(w, "@"), r.Contract)
 		}
 		return fmt.Sprintf("%s is bound to %s", r.Who, strings.Join(words[2:], ", "))
+	case "write":
+		return fmt.Sprintf("the file %s is written", words[1])
 	case "at":
 		return "from here on at node " + words[1]
 	case "run":
 		return "$ postern " + strings.Join(words[1:], " ")
 	}
-	return plain
+	return shorten(plain)
 }
 
 // cameText is what came of a step that holds.
 func cameText(r *scratch.StepReport) string {
 	text := shorten(r.Outcome)
 	if r.Verb == "run" && r.Printed != "" {
-		text = strings.ReplaceAll(strings.TrimSpace(r.Printed), "\n", "\n      ")
+		text = strings.ReplaceAll(longHex.ReplaceAllStringFunc(strings.TrimSpace(r.Printed), brief), "\n", "\n      ")
 	}
 	if r.Height != 0 {
 		text += fmt.Sprintf(" (block %d, %d gas, %d ms)", r.Height, r.Gas, r.Took.Milliseconds())
@@ -200,10 +202,16 @@ func cameText(r *scratch.StepReport) string {
 	return text
 }
 
+// longHex are digests, keys and bytes that nobody reads.
+var longHex = regexp.MustCompile(`\b[0-9a-f]{40,}\b`)
+
+func brief(digits string) string { return digits[:8] + "…" }
+
 // maxShown is how much of a value a line for people holds, in runes.
 const maxShown = 240
 
 func shorten(text string) string {
+	text = longHex.ReplaceAllStringFunc(text, brief)
 	if runes := []rune(text); len(runes) > maxShown {
 		return string(runes[:maxShown]) + "…"
 	}

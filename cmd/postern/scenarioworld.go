@@ -334,6 +334,14 @@ func (w *nodeWorld) At(node int) error {
 	return nil
 }
 
+func (w *nodeWorld) Write(file, text string) error {
+	path := filepath.Join(w.dir, file)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o600)
+}
+
 // Run runs this program as a process of its own, with the node's home.
 func (w *nodeWorld) Run(ctx context.Context, args []string) (*scratch.Came, error) {
 	cmd := exec.CommandContext(ctx, w.program, args...)
@@ -348,5 +356,19 @@ func (w *nodeWorld) Run(ctx context.Context, args []string) (*scratch.Came, erro
 		got.Exit = exit.ExitCode()
 		err = nil
 	}
-	return got, err
+	if err != nil {
+		return nil, err
+	}
+	return got, w.catchUp(ctx)
+}
+
+// catchUp takes note of the blocks that a command may have made.
+func (w *nodeWorld) catchUp(ctx context.Context) error {
+	cl, err := w.client(ctx, scratch.Operator)
+	if err != nil {
+		return err
+	}
+	s, err := cl.Status(ctx)
+	w.height = max(w.height, s.Height)
+	return err
 }

@@ -101,11 +101,16 @@ func (d *done) has(p part) (have string, ok bool) {
 // part is a value within the result, or within an event's data.
 func (d *done) part(topic, path string) (any, error) {
 	text := ""
-	if topic == "" {
+	switch {
+	case topic == "stdout":
+		text = d.came.Printed
+	case topic == "" && d.came.Verdict != "":
+		text = fmt.Sprintf(`{"decision":%q,"record":%d,"reason":%q}`, d.came.Verdict, d.came.Record, d.reason())
+	case topic == "":
 		text = show(d.came.Result, d.returned)
 	}
 	for i := range d.came.Events {
-		if e := &d.came.Events[i]; topic != "" && string(e.Topic) == topic {
+		if e := &d.came.Events[i]; topic != "" && topic != "stdout" && string(e.Topic) == topic {
 			text = show(e.Data, d.events(e).event(topic))
 			break
 		}

@@ -192,9 +192,13 @@ func (m *memory) At(node int) error {
 	return fmt.Errorf("there is no node %d: a chain in memory has one", node)
 }
 
+func (m *memory) Write(string, string) error { return errNoCommands }
+
 func (m *memory) Run(context.Context, []string) (*Came, error) {
-	return nil, errors.New("commands need a node: play the script with postern scenario run")
+	return nil, errNoCommands
 }
+
+var errNoCommands = errors.New("commands need a node: play the script with postern scenario run")
 
 // cameOf tells a refusal, which may be what is expected, from a fault.
 func cameOf(err error) (*Came, error) {
@@ -211,7 +215,7 @@ func outcome(o chain.Outcome) *Came {
 
 // CameOf is what comes of a decision.
 func CameOf(a *abi.Answer) *Came {
-	c := &Came{Code: a.Code, Verdict: "deny", Reason: a.Reason, ReasonID: a.ReasonID, Obligations: a.Obligations}
+	c := &Came{Code: a.Code, Verdict: "deny", Reason: a.Reason, ReasonID: a.ReasonID, Obligations: a.Obligations, Record: a.Record}
 	if a.Permit {
 		c.Verdict = "permit"
 	}

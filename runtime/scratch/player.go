@@ -131,6 +131,9 @@ func (p *Player) reference(name string) (string, error) {
 	if rest, ok := strings.CutPrefix(name, "now"); ok && (rest == "" || rest[0] == '+' || rest[0] == '-') {
 		return p.moment(rest)
 	}
+	if rest, ok := strings.CutPrefix(name, "hour"); ok && (rest == "" || rest[0] == '+' || rest[0] == '-') {
+		return p.hour(rest)
+	}
 	if name == "chain" {
 		id := p.World.Chain()
 		return hex.EncodeToString(id[:]), nil
@@ -159,17 +162,29 @@ func (p *Player) reference(name string) (string, error) {
 	return "", fmt.Errorf("%q is nothing that a person has: key, file or serial", what)
 }
 
-// moment is a time so long after the world's clock, or before it.
+// moment is a time in ms so long after the world's clock, or before it.
 func (p *Player) moment(offset string) (string, error) {
-	ms := p.World.Now()
-	if offset != "" {
-		d, err := time.ParseDuration(offset)
-		if err != nil {
-			return "", fmt.Errorf("%q is no duration, such as 90s, 15m or 1h30m", offset)
-		}
-		ms += d.Milliseconds()
+	at, err := p.after(offset)
+	return strconv.FormatInt(at.UnixMilli(), 10), err
+}
+
+// hour is the hour in UTC of a time so long after the world's clock, as policies
+// write hours.
+func (p *Player) hour(offset string) (string, error) {
+	at, err := p.after(offset)
+	return at.Format("15") + ":00", err
+}
+
+func (p *Player) after(offset string) (time.Time, error) {
+	now := time.UnixMilli(p.World.Now()).UTC()
+	if offset == "" {
+		return now, nil
 	}
-	return strconv.FormatInt(ms, 10), nil
+	d, err := time.ParseDuration(offset)
+	if err != nil {
+		return now, fmt.Errorf("%q is no duration, such as 90s, 15m or 1h30m", offset)
+	}
+	return now.Add(d), nil
 }
 
 // contract is the name of a contract that may be left out.
@@ -220,6 +235,8 @@ func (p *Player) do(ctx context.Context, st *step) (d *done, err error) {
 		d.came, err = &Came{}, p.World.At(st.number)
 	case "wait":
 		d.came, err = p.World.Wait(ctx, st.wait.Milliseconds())
+	case "write":
+		d.came, err = &Came{}, p.World.Write(st.file, st.value)
 	case "run":
 		d.came, err = p.World.Run(ctx, st.args)
 	default:

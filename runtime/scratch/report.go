@@ -2,7 +2,7 @@ package scratch
 
 import (
 	"encoding/hex"
-	"strings"
+	"regexp"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
@@ -86,17 +86,21 @@ func (d *done) report(p *Player, st *step) *StepReport {
 	return r
 }
 
+var idText = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
 // withNames puts the names of people and devices in place of their ids.
 func (p *Player) withNames(text string) string {
-	if len(text) < 64 {
-		return text
-	}
-	var pairs []string
-	for _, name := range p.people {
-		if k, err := p.World.Key(name); err == nil {
-			id := chain.AccountID(k.Public())
-			pairs = append(pairs, hex.EncodeToString(id[:]), name)
+	return idText.ReplaceAllStringFunc(text, func(id string) string {
+		for _, name := range p.people {
+			if k, err := p.World.Key(name); err == nil && idOf(k) == id {
+				return name
+			}
 		}
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+		return id
+	})
+}
+
+func idOf(k chain.Signer) string {
+	id := chain.AccountID(k.Public())
+	return hex.EncodeToString(id[:])
 }

@@ -34,6 +34,7 @@ import (
 //	sign NAME WHO [@NAME TYPE] VALUE name a signature over bytes
 //	hash NAME [@NAME TYPE] VALUE     name the SHA-256 of bytes
 //	run COMMAND ...                  run the program's own command line
+//	write FILE TEXT                  make a file for commands
 //
 //	  ok                             it was done; holds if nothing else is said
 //	  CODE                           it failed so: out-of-gas, not-permitted ...
@@ -47,8 +48,10 @@ import (
 //	  event TOPIC [VALUE]            the events, all of them in order
 //	  no events
 //	  gas < N                        units that contracts used, timers' too
-//	  save NAME PATH                 name a part of what it returned
+//	  save NAME PATH                 name a part of what it returned; of a decision
+//	                                 decision, reason and record
 //	  save NAME event TOPIC PATH     name a part of an event
+//	  save NAME stdout PATH          name a part of the JSON that a command printed
 //	  stdout REGEXP                  run: it printed that
 //	  stderr REGEXP                  run: it complained so
 //	  fails                          run: it ended with another code than 0
@@ -62,7 +65,8 @@ import (
 //	${NAME.key}   a person's public key       ${NAME.file}  the file of their key
 //	${NAME.serial} a device's serial
 //	${@NAME}      a contract's name on the chain, ${@} of the one under test
-//	${now+90s}    a time in ms since 1970     ${chain}      the chain's id
+//	${now+90s}    a time in ms since 1970     ${hour+12h}   an hour in UTC: 21:00
+//	${chain}      the chain's id
 //
 // A line that ends with a backslash goes on in the next.
 type Script struct {

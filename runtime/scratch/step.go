@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,7 @@ var verbs = map[string]func(*step, string) error{
 	"sign":    (*step).parseSign,
 	"hash":    (*step).parseHash,
 	"run":     (*step).parseRun,
+	"write":   (*step).parseWrite,
 }
 
 // parseStep reads a step whose references are put in.
@@ -287,6 +289,13 @@ func (s *step) parseRun(rest string) (err error) {
 		err = errors.New("name a command")
 	}
 	return err
+}
+
+func (s *step) parseWrite(rest string) error {
+	if s.file, s.value = cut(rest); s.value == "" || !filepath.IsLocal(s.file) {
+		return errors.New("write write FILE TEXT, with a file of the script's own")
+	}
+	return nil
 }
 
 // fields splits a command line at its spaces; what stands in single quotes is

@@ -149,10 +149,12 @@ func (w *wants) save(rest string) error {
 	switch {
 	case len(words) == 2:
 		w.saves = append(w.saves, save{words[0], "", words[1]})
+	case len(words) == 3 && words[1] == "stdout":
+		w.saves = append(w.saves, save{words[0], words[1], words[2]})
 	case len(words) == 4 && words[1] == "event":
 		w.saves = append(w.saves, save{words[0], words[2], words[3]})
 	default:
-		return errors.New("write save NAME PATH, or save NAME event TOPIC PATH; . is the whole")
+		return errors.New("write save NAME PATH, save NAME stdout PATH or save NAME event TOPIC PATH; . is the whole")
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ type World interface {
 	Wait(ctx context.Context, ms int64) (*Came, error)
 	// At says to which node, from 1 on, people talk from here on.
 	At(node int) error
+	// Write makes a file where commands run.
+	Write(file, text string) error
 	// Run runs a command of the program.
 	Run(ctx context.Context, args []string) (*Came, error)
 }
@@ -61,6 +63,7 @@ type Came struct {
 	Reason      uint64
 	ReasonID    string
 	Obligations []byte
+	Record      uint64 // of a decision in its gateway's log, 0 where there is none
 	Result      []byte
 	Events      []chain.Event
 	Gas         uint64
