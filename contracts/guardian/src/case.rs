@@ -7,21 +7,21 @@ use crate::due;
 use crate::rules;
 use crate::state::*;
 use crate::who::{Part, Sender};
-use postern::{device_set_status, ensure, Abort, Checked, Device, Hash, Reply};
+use postern::{device_set_status, ensure, Abort, Checked, Device, Id, Reply};
 
 /// What the ledger shows as the reason of the device's status.
 const REASON: &str = "a case of theft or loss is open";
 
 /// Begins a case and returns its number.
-pub fn open(who: &Sender, device: &Hash, kind: u8, reason: Hash) -> Reply {
-    let owner = Device::get(device).ok_or(NOT_PARTY)?.owner();
-    let part = who.part(&owner)?;
+pub fn open(who: &Sender, device: Id, kind: u8, reason: Id) -> Reply {
+    let owner = Id::keep(&Device::get(device.0).ok_or(NOT_PARTY)?.owner());
+    let part = who.part(owner)?;
     ensure!(kind <= LOST, BAD_KIND);
-    ensure!(!OPEN.has(device), BUSY);
+    ensure!(!OPEN.has(&device), BUSY);
     let number = NEXT.get()?.unwrap_or(1);
     NEXT.set(&number.plus(1)?);
     let mut case = Case {
-        device: *device,
+        device,
         owner,
         kind,
         state: PROPOSED,
@@ -35,7 +35,7 @@ pub fn open(who: &Sender, device: &Hash, kind: u8, reason: Hash) -> Reply {
         revision: 0,
         acts: 0,
     };
-    OPEN.set(device, &number);
+    OPEN.set(&device, &number);
     OF.set(&(owner, number), &());
     let act = Act { digest: Some(reason), ..act(who.time, Some(who.id)) };
     case.add(number, Deed::Proposed, act)?;
@@ -47,7 +47,7 @@ pub fn open(who: &Sender, device: &Hash, kind: u8, reason: Hash) -> Reply {
 /// Supports a case that was proposed.
 pub fn second(who: &Sender, number: u64) -> Reply {
     let mut case = Case::load(number)?;
-    let part = who.part(&case.owner)?;
+    let part = who.part(case.owner)?;
     ensure!(case.state == PROPOSED, WRONG_STATE);
     if matches!(part, Part::Owner) {
         case.by_others = false;
@@ -63,12 +63,12 @@ fn agree(who: &Sender, part: Part, number: u64, case: &mut Case) -> Result<(), A
         if !vote(case, place, &circle)? {
             case.add(number, Deed::Voted, act(who.time, Some(who.id)))?;
             let due = who.time.plus(rules::get()?.patience)?;
-            return due::set_case(number, case, Some(case.due.unwrap_or(due)));
+            return due::set_case(&who.env, number, case, case.due.unwrap_or(due));
         }
     }
     case.turn(OPENED);
-    due::set_case(number, case, None)?;
-    case.status = hold(&case.device, case.kind);
+    due::clear_case(number, case);
+    case.status = hold(case.device, case.kind);
     case.add(number, Deed::Opened, act(who.time, Some(who.id)))
 }
 
@@ -87,19 +87,19 @@ pub fn vote(case: &mut Case, place: usize, circle: &Circle) -> Result<bool, Abor
 /// Sets the gravest status of the kind that the ledger lets this contract set,
 /// and returns the one that the device has then. A contract of the owner's may
 /// say stolen, one that is bound to the device quarantined, others nothing.
-pub fn hold(device: &Hash, kind: u8) -> u8 {
+pub fn hold(device: Id, kind: u8) -> u8 {
     for &status in statuses(kind) {
-        if device_set_status(device, status, REASON).is_ok() {
+        if device_set_status(device.0, status, REASON).is_ok() {
             break;
         }
     }
-    Device::get(device).map_or(0, |d| d.status() as u8)
+    Device::get(device.0).map_or(0, |d| d.status() as u8)
 }
 
 /// Ends a case. The ledger's status stays: people end it, with a reason.
 pub fn close(number: u64, case: &mut Case, state: u8) -> Result<(), Abort> {
     case.turn(state);
-    due::set_case(number, case, None)?;
+    due::clear_case(number, case);
     OPEN.delete(&case.device);
     Ok(())
 }

@@ -7,14 +7,14 @@ use crate::codes::*;
 use crate::due;
 use crate::rules;
 use crate::who::Sender;
-use postern::{done, ensure, record, Abort, Checked, Device, Hash, List, Map, Reply, Topic};
+use postern::{done, ensure, record, Abort, Checked, Device, Id, List, Map, Reply, Topic};
 
-pub const CIRCLES: Map<Hash, Circle> = Map::new("circle/");
+pub const CIRCLES: Map<Id, Circle> = Map::new("circle/");
 
-const SET: Topic<(Hash, u32)> = Topic::new("circle-set");
-const CHANGES: Topic<(Hash, i64)> = Topic::new("circle-changes");
-const FROZE: Topic<(Hash, i64)> = Topic::new("circle-frozen");
-const THAWED: Topic<(Hash, Hash)> = Topic::new("circle-thawed");
+const SET: Topic<(Id, u32)> = Topic::new("circle-set");
+const CHANGES: Topic<(Id, i64)> = Topic::new("circle-changes");
+const FROZE: Topic<(Id, i64)> = Topic::new("circle-frozen");
+const THAWED: Topic<(Id, Id)> = Topic::new("circle-thawed");
 
 /// One bit each in a byte of votes.
 const MAX_MEMBERS: usize = 8;
@@ -22,7 +22,7 @@ const MAX_MEMBERS: usize = 8;
 record! {
     /// Guardians.
     pub struct Circle {
-        1 => pub members: List<'static, Hash>,
+        1 => pub members: List<'static, Id>,
         /// How many of them must agree.
         2 => pub threshold: u8,
         /// Counts changes: votes of an earlier one are void.
@@ -40,7 +40,7 @@ record! {
 record! {
     /// A change of guardians.
     pub struct Change {
-        1 => pub members: List<'static, Hash>,
+        1 => pub members: List<'static, Id>,
         2 => pub threshold: u8,
         3 => pub due: i64,
     }
@@ -48,13 +48,13 @@ record! {
 
 impl Circle {
     #[inline(never)]
-    fn save(&self, owner: &Hash) {
-        CIRCLES.set(owner, self);
+    fn save(&self, owner: Id) {
+        CIRCLES.set(&owner, self);
     }
 
     /// A member's place.
-    pub fn place(&self, id: &Hash) -> Option<usize> {
-        self.members.iter().position(|member| member == Ok(*id))
+    pub fn place(&self, id: Id) -> Option<usize> {
+        self.members.iter().position(|member| member == Ok(id))
     }
 
     /// Whether the owner's key is frozen.
@@ -70,14 +70,14 @@ impl Circle {
 
 /// An owner's circle, after the change whose time has come.
 #[inline(never)]
-pub fn current(owner: &Hash, time: i64) -> Result<Option<Circle>, Abort> {
-    match CIRCLES.get(owner)? {
+pub fn current(owner: Id, time: i64) -> Result<Option<Circle>, Abort> {
+    match CIRCLES.get(&owner)? {
         Some(circle) => settle(owner, circle, time).map(Some),
         None => Ok(None),
     }
 }
 
-fn settle(owner: &Hash, circle: Circle, time: i64) -> Result<Circle, Abort> {
+fn settle(owner: Id, circle: Circle, time: i64) -> Result<Circle, Abort> {
     let next = match circle.next {
         Some(next) if next.due <= time => next,
         _ => return Ok(circle),
@@ -87,13 +87,13 @@ fn settle(owner: &Hash, circle: Circle, time: i64) -> Result<Circle, Abort> {
     let Change { members, threshold, .. } = next;
     let settled = Circle { members, threshold, revision, votes: 0, next: None, ..circle };
     settled.save(owner);
-    SET.emit(&(*owner, revision));
+    SET.emit(&(owner, revision));
     Ok(settled)
 }
 
 /// Names the sender's guardians.
-pub fn name(who: &Sender, members: List<'static, Hash>, threshold: u8) -> Reply {
-    let owner = &who.id;
+pub fn name(who: &Sender, members: List<'static, Id>, threshold: u8) -> Reply {
+    let owner = who.id;
     ensure!(!who.is_device, NOT_PARTY);
     let circle = current(owner, who.time)?;
     ensure!(!circle.map_or(false, |c| c.is_frozen(who.time)), FROZEN);
@@ -107,37 +107,37 @@ pub fn name(who: &Sender, members: List<'static, Hash>, threshold: u8) -> Reply 
     }
     let due = who.time.plus(rules::get()?.change)?;
     Circle { next: Some(Change { members, threshold, due }), ..circle }.save(owner);
-    due::add_circle(owner, due);
-    CHANGES.emit(&(*owner, due));
+    due::add_circle(&who.env, owner, due)?;
+    CHANGES.emit(&(owner, due));
     done()
 }
 
-fn check(owner: &Hash, members: &List<'static, Hash>, threshold: u8) -> Result<(), Abort> {
+fn check(owner: Id, members: &List<'static, Id>, threshold: u8) -> Result<(), Abort> {
     let count = members.len();
     ensure!(count <= MAX_MEMBERS && threshold as usize <= count, BAD_CIRCLE);
     ensure!(threshold > 0 || count == 0, BAD_CIRCLE);
     for (i, member) in members.iter().enumerate() {
         let member = member?;
         let again = members.iter().take(i).any(|other| other == Ok(member));
-        ensure!(member != *owner && !again && Device::get(&member).is_none(), BAD_CIRCLE.of_item(i));
+        ensure!(member != owner && !again && Device::get(member.0).is_none(), BAD_CIRCLE.of_item(i));
     }
     Ok(())
 }
 
 /// The first guardians, or the first after none.
-fn begin(owner: &Hash, former: Option<Circle>, members: List<'static, Hash>, threshold: u8) -> Reply {
+fn begin(owner: Id, former: Option<Circle>, members: List<'static, Id>, threshold: u8) -> Reply {
     let revision = former.map_or(0, |circle| circle.revision).plus(1)?;
     let fresh = Circle { members, threshold, revision, frozen: None, votes: 0, votes_until: 0, next: None };
     fresh.save(owner);
-    SET.emit(&(*owner, revision));
+    SET.emit(&(owner, revision));
     done()
 }
 
 /// A guardian's vote to freeze the owner's key; more votes while it is frozen
 /// freeze it longer.
-pub fn freeze(who: &Sender, owner: &Hash) -> Reply {
+pub fn freeze(who: &Sender, owner: Id) -> Reply {
     let mut circle = current(owner, who.time)?.ok_or(NOT_GUARDIAN)?;
-    let place = circle.place(&who.id).ok_or(NOT_GUARDIAN)?;
+    let place = circle.place(who.id).ok_or(NOT_GUARDIAN)?;
     let rules = rules::get()?;
     if who.time >= circle.votes_until {
         circle.votes = 0;
@@ -153,18 +153,18 @@ pub fn freeze(who: &Sender, owner: &Hash) -> Reply {
         circle.frozen = Some(until);
         circle.votes = 0;
         circle.votes_until = 0;
-        FROZE.emit(&(*owner, until));
+        FROZE.emit(&(owner, until));
     }
     circle.save(owner);
     done()
 }
 
 /// An authority ends a freeze, such as one by guardians who conspire.
-pub fn thaw(who: &Sender, owner: &Hash) -> Reply {
+pub fn thaw(who: &Sender, owner: Id) -> Reply {
     who.require_authority()?;
-    ensure!(who.id != *owner, OWN_CASE);
+    ensure!(who.id != owner, OWN_CASE);
     let circle = current(owner, who.time)?.filter(|c| c.is_frozen(who.time)).ok_or(NOT_FROZEN)?;
     Circle { frozen: None, ..circle }.save(owner);
-    THAWED.emit(&(*owner, who.id));
+    THAWED.emit(&(owner, who.id));
     done()
 }

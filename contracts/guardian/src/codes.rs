@@ -30,5 +30,5 @@ postern::refusals! {
     pub MARK_TAKEN = 18, "another device has this mark";
     pub TOO_MANY_MARKS = 19, "a device has at most 4 marks";
     pub NO_MARK = 20, "nobody has this mark";
-    pub BAD_PAGE = 21, "a page has 1 to 64 rows, one of a case's history 1 to 12";
+    pub BAD_PAGE = 21, "a page has 1 to 64 rows";
 }

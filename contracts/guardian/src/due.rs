@@ -1,90 +1,83 @@
-//! What happens by itself, by the hour. A timer is set for each hour that
-//! occurs: spans are at most 30 days, so at most 722 of the 1,024 that a
-//! contract may have wait at a time, however many cases there are. A change of
-//! guardians counts from its own ms on, told or not; a case goes on when its
-//! timer runs, at the full hour behind its time.
+//! What happens by itself: to cases, and to circles that change. A change of
+//! guardians counts from its time on, told or not; a case goes on when its timer
+//! runs, a moment later.
 
 use crate::case::close;
 use crate::circle;
 use crate::state::*;
-use postern::{done, schedule_message, Abort, Hash, Map, Reply};
+use postern::{done, Abort, Alarm, Env, Id, Map, Reply};
 
 const DUE: Map<(i64, u64), ()> = Map::new("due/");
-const TURNS: Map<(i64, Hash), ()> = Map::new("turn/");
-const TIMERS: Map<i64, ()> = Map::new("timer/");
+const TURNS: Map<(i64, Id), ()> = Map::new("turn/");
+const ALARM: Alarm = Alarm::new("timer/");
 
-const HOUR: i64 = 3600 * 1000;
 /// Cases, and circles, that one timer looks at: a case takes about 300,000 of a
 /// transaction's 20 million gas.
 const SWEPT: usize = 16;
 
-/// The first full hour at or after a time.
-fn hour_of(time: i64) -> i64 {
-    time.saturating_add(HOUR - 1).div_euclid(HOUR) * HOUR
+/// A timer runs.
+pub fn rang(env: &Env) -> Result<(), Abort> {
+    ALARM.rang(env)
 }
 
-fn arm(at: i64) {
-    if !TIMERS.has(&at) {
-        TIMERS.set(&at, &());
-        schedule_message(at, &at);
-    }
-}
-
-/// The timer of an hour has rung, or was lost.
-pub fn rang(at: i64) {
-    TIMERS.delete(&at);
-}
-
-/// Says when something is due in a case.
+/// Says when something is due in a case, in the place of what was.
 #[inline(never)]
-pub fn set_case(number: u64, case: &mut Case, due: Option<i64>) -> Result<(), Abort> {
-    if let Some(former) = case.due {
-        DUE.delete(&(hour_of(former), number));
+pub fn set_case(env: &Env, number: u64, case: &mut Case, due: i64) -> Result<(), Abort> {
+    clear_case(number, case);
+    case.due = Some(due);
+    DUE.set(&(due, number), &());
+    ALARM.arm(env, due, &())
+}
+
+/// Nothing is due in a case any more.
+#[inline(never)]
+pub fn clear_case(number: u64, case: &mut Case) {
+    if let Some(former) = case.due.take() {
+        DUE.delete(&(former, number));
     }
-    if let Some(due) = due {
-        DUE.set(&(hour_of(due), number), &());
-        arm(hour_of(due));
-    }
-    case.due = due;
-    Ok(())
 }
 
 /// Says when a change of guardians takes effect.
-pub fn add_circle(owner: &Hash, due: i64) {
-    TURNS.set(&(hour_of(due), *owner), &());
-    arm(hour_of(due));
+pub fn add_circle(env: &Env, owner: Id, due: i64) -> Result<(), Abort> {
+    TURNS.set(&(due, owner), &());
+    ALARM.arm(env, due, &())
 }
 
 /// A change of guardians waits no more.
-pub fn forget_circle(owner: &Hash, due: i64) {
-    TURNS.delete(&(hour_of(due), *owner));
+pub fn forget_circle(owner: Id, due: i64) {
+    TURNS.delete(&(due, owner));
 }
 
 /// Does what is due. A timer does it, and anybody may.
-pub fn sweep(time: i64) -> Reply {
-    let mut more = false;
-    for (i, row) in DUE.iter().enumerate() {
-        let ((hour, number), ()) = row?;
-        if hour > time || i == SWEPT {
-            more |= hour <= time;
-            break;
-        }
-        rang(hour);
-        ripen(number, time)?;
-    }
-    for (i, row) in TURNS.iter().enumerate() {
-        let ((hour, owner), ()) = row?;
-        if hour > time || i == SWEPT {
-            more |= hour <= time;
-            break;
-        }
-        rang(hour);
-        circle::current(&owner, time)?;
-    }
-    if more {
-        arm(time + 1);
+pub fn sweep(env: &Env) -> Reply {
+    let next = sweep_cases(env.time)?.into_iter().chain(sweep_circles(env.time)?).min();
+    if let Some(due) = next {
+        ALARM.arm(env, due, &())?;
     }
     done()
+}
+
+/// Returns when the next is due.
+fn sweep_cases(time: i64) -> Result<Option<i64>, Abort> {
+    for (i, entry) in DUE.iter().enumerate() {
+        let ((due, number), ()) = entry?;
+        if due > time || i == SWEPT {
+            return Ok(Some(due));
+        }
+        ripen(number, time)?;
+    }
+    Ok(None)
+}
+
+fn sweep_circles(time: i64) -> Result<Option<i64>, Abort> {
+    for (i, entry) in TURNS.iter().enumerate() {
+        let ((due, owner), ()) = entry?;
+        if due > time || i == SWEPT {
+            return Ok(Some(due));
+        }
+        circle::current(owner, time)?;
+    }
+    Ok(None)
 }
 
 fn ripen(number: u64, time: i64) -> Result<(), Abort> {
@@ -99,14 +92,14 @@ fn ripen(number: u64, time: i64) -> Result<(), Abort> {
             close(number, &mut case, RECOVERED)?;
             case.add(number, Deed::Recovered, by_time)?;
         }
-        CONTESTED if !circle::current(&case.owner, time)?.map_or(false, |c| c.is_frozen(time)) => {
+        CONTESTED if !circle::current(case.owner, time)?.map_or(false, |c| c.is_frozen(time)) => {
             close(number, &mut case, DISMISSED)?;
             case.add(number, Deed::Dismissed, by_time)?;
         }
         _ => {
             case.turn(OPENED);
             case.finder = None;
-            set_case(number, &mut case, None)?;
+            clear_case(number, &mut case);
             case.add(number, Deed::Lapsed, by_time)?;
         }
     }

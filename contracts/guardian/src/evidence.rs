@@ -7,10 +7,10 @@ use crate::due;
 use crate::rules;
 use crate::state::*;
 use crate::who::Sender;
-use postern::{done, ensure, Abort, Bytes, Checked, Hash, Map, Reply};
+use postern::{done, ensure, Abort, Bytes, Checked, Id, Map, Reply};
 
-const SEEN: Map<(u64, Hash, Hash), ()> = Map::new("seen/");
-const COUNTS: Map<(u64, Hash), u32> = Map::new("count/");
+const SEEN: Map<(u64, Id, Id), ()> = Map::new("seen/");
+const COUNTS: Map<(u64, Id), u32> = Map::new("count/");
 
 /// Kinds of evidence.
 pub const DOCUMENT: u8 = 0;
@@ -24,7 +24,7 @@ const MAX_KNOWN: u32 = 64;
 const MAX_STRANGERS: u32 = 4;
 
 /// Adds evidence to a case that is not closed.
-pub fn add(who: &Sender, number: u64, kind: u8, digest: Hash, sealed: Bytes<'static>) -> Reply {
+pub fn add(who: &Sender, number: u64, kind: u8, digest: Id, sealed: Bytes<'static>) -> Reply {
     let mut case = Case::load(number)?;
     let deed = match kind {
         DOCUMENT => Deed::Evidence,
@@ -38,13 +38,13 @@ pub fn add(who: &Sender, number: u64, kind: u8, digest: Hash, sealed: Bytes<'sta
 
 /// Says that the device was found. The owner or guardians confirm it; until
 /// then nothing else changes.
-pub fn found(who: &Sender, number: u64, digest: Hash, sealed: Bytes<'static>) -> Reply {
+pub fn found(who: &Sender, number: u64, digest: Id, sealed: Bytes<'static>) -> Reply {
     let mut case = Case::load(number)?;
     ensure!(case.state == OPENED, WRONG_STATE);
     take(who, number, &mut case, Deed::Found, digest, sealed)?;
     case.turn(FOUND);
     case.finder = Some(who.id);
-    due::set_case(number, &mut case, Some(who.time.plus(rules::get()?.patience)?))?;
+    due::set_case(&who.env, number, &mut case, who.time.plus(rules::get()?.patience)?)?;
     case.save(number);
     done()
 }
@@ -54,7 +54,7 @@ fn take(
     number: u64,
     case: &mut Case,
     deed: Deed,
-    digest: Hash,
+    digest: Id,
     sealed: Bytes<'static>,
 ) -> Result<(), Abort> {
     ensure!(!case.is_closed(), WRONG_STATE);
@@ -64,15 +64,15 @@ fn take(
     let key = (number, who.id, digest);
     ensure!(!SEEN.has(&key), REPLAYED);
     let given = COUNTS.get(&(number, who.id))?.unwrap_or(0);
-    ensure!(given < most(who, &case.owner), TOO_MUCH);
+    ensure!(given < most(who, case.owner), TOO_MUCH);
     SEEN.set(&key, &());
     COUNTS.set(&(number, who.id), &(given + 1));
     let sealed = Some(sealed).filter(|s| !s.0.is_empty());
     case.add(number, deed, Act { digest: Some(digest), sealed, ..act(who.time, Some(who.id)) })
 }
 
-fn most(who: &Sender, owner: &Hash) -> u32 {
-    let known = who.is_gateway || who.is_device || who.id == *owner || who.part(owner).is_ok();
+fn most(who: &Sender, owner: Id) -> u32 {
+    let known = who.is_gateway || who.is_device || who.id == owner || who.part(owner).is_ok();
     if known {
         MAX_KNOWN
     } else {

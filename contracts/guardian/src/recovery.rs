@@ -12,7 +12,7 @@ use postern::{done, ensure, Checked, Reply};
 /// Agrees that the device is back. Whoever found it has said so already.
 pub fn confirm(who: &Sender, number: u64) -> Reply {
     let mut case = Case::load(number)?;
-    let part = who.part(&case.owner)?;
+    let part = who.part(case.owner)?;
     ensure!(case.state == OPENED || case.state == FOUND, WRONG_STATE);
     let enough = match part {
         Part::Owner => true,
@@ -25,7 +25,7 @@ pub fn confirm(who: &Sender, number: u64) -> Reply {
     let by = act(who.time, Some(who.id));
     if enough {
         case.turn(RECOVERING);
-        due::set_case(number, &mut case, Some(who.time.plus(rules::get()?.cooling)?))?;
+        due::set_case(&who.env, number, &mut case, who.time.plus(rules::get()?.cooling)?)?;
         case.add(number, Deed::Confirmed, by)?;
     } else {
         case.add(number, Deed::Voted, by)?;
@@ -37,11 +37,11 @@ pub fn confirm(who: &Sender, number: u64) -> Reply {
 /// Any one party's word that it is not back: the case is as open as before.
 pub fn object(who: &Sender, number: u64) -> Reply {
     let mut case = Case::load(number)?;
-    who.part(&case.owner)?;
+    who.part(case.owner)?;
     ensure!(case.state == FOUND || case.state == RECOVERING, WRONG_STATE);
     case.turn(OPENED);
     case.finder = None;
-    due::set_case(number, &mut case, None)?;
+    due::clear_case(number, &mut case);
     case.add(number, Deed::Objected, act(who.time, Some(who.id)))?;
     case.save(number);
     done()

@@ -7,8 +7,8 @@ use postern::{done, ensure, record, Abort, Item, Reply};
 const RULES: Item<Rules> = Item::new("rules");
 
 const HOUR: i64 = 3600 * 1000;
-/// Timers of at most 722 hours wait at a time, of the 1,024 that a contract may
-/// have.
+/// People need an hour to notice anything, and a month is as long as a thief
+/// should be able to keep an owner waiting, or guardians one another.
 const SPANS: core::ops::RangeInclusive<i64> = HOUR..=30 * 24 * HOUR;
 
 record! {

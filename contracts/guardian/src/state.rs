@@ -13,18 +13,18 @@
 //! circle/ owner                  guardians
 //! mark/   mark                   whose hardware it is, or who listed it
 //! marks/  device | mark          the same by device
-//! due/    hour | number          cases on which something is due
-//! turn/   hour | owner           circles that change
-//! timer/  hour                   a timer is set for that hour
+//! due/    time | number          cases on which something is due
+//! turn/   time | owner           circles that change
+//! timer/  time                   a timer is set
 //! ```
 
 use crate::codes::*;
-use postern::{record, Abort, Bytes, Checked, Hash, Item, Map, Status};
+use postern::{record, Abort, Bytes, Checked, Id, Item, Map, Status};
 
 pub const NEXT: Item<u64> = Item::new("next");
 pub const CASES: Map<u64, Case> = Map::new("case/");
-pub const OPEN: Map<Hash, u64> = Map::new("open/");
-pub const OF: Map<(Hash, u64), ()> = Map::new("of/");
+pub const OPEN: Map<Id, u64> = Map::new("open/");
+pub const OF: Map<(Id, u64), ()> = Map::new("of/");
 pub const ACTS: Map<(u64, u32), Act> = Map::new("act/");
 
 /// Kinds of cases.
@@ -45,20 +45,20 @@ pub const EXPIRED: u8 = 7;
 record! {
     /// A case.
     pub struct Case {
-        1 => pub device: Hash,
+        1 => pub device: Id,
         /// The device's owner when it began: who buys it has no say.
-        2 => pub owner: Hash,
+        2 => pub owner: Id,
         3 => pub kind: u8,
         4 => pub state: u8,
         /// Who began it.
-        5 => pub opener: Hash,
+        5 => pub opener: Id,
         /// Whether guardians or an authority did, so that the owner may contest.
         6 => pub by_others: bool,
         7 => pub at: i64,
         /// What the ledger says of the device since.
         8 => pub status: u8,
         /// Who says that it was found.
-        9 => pub finder: Option<Hash>,
+        9 => pub finder: Option<Id>,
         /// When something happens by itself.
         10 => pub due: Option<i64>,
         /// Which guardians agree, as bits, and in which revision of the circle.
@@ -99,10 +99,10 @@ record! {
     pub struct Act {
         1 => pub at: i64,
         /// Who did it; absent where time did.
-        2 => pub by: Option<Hash>,
+        2 => pub by: Option<Id>,
         3 => pub deed: u8,
         /// Salted: of evidence, of a reason.
-        4 => pub digest: Option<Hash>,
+        4 => pub digest: Option<Id>,
         /// Readable by whom the sender chose.
         5 => pub sealed: Option<Bytes<'static>>,
     }
@@ -112,9 +112,9 @@ record! {
     /// What every event of a case tells.
     pub struct Told {
         1 => pub case: u64,
-        2 => pub device: Hash,
+        2 => pub device: Id,
         3 => pub act: u32,
-        4 => pub by: Option<Hash>,
+        4 => pub by: Option<Id>,
         5 => pub sealed: Option<Bytes<'static>>,
     }
 }
@@ -156,7 +156,7 @@ impl Case {
 }
 
 /// What an act has in any case.
-pub fn act(at: i64, by: Option<Hash>) -> Act {
+pub fn act(at: i64, by: Option<Id>) -> Act {
     Act { at, by, deed: 0, digest: None, sealed: None }
 }
 

@@ -2,12 +2,14 @@
 
 use crate::circle::{self, Circle};
 use crate::codes::*;
-use postern::{ensure, Abort, Env, Hash, Role};
+use postern::{ensure, Abort, Env, Id, Role};
 
 /// The sender of a transaction.
 pub struct Sender {
-    pub id: Hash,
+    pub id: Id,
     pub time: i64,
+    /// What the host vouches for.
+    pub env: Env<'static>,
     pub is_authority: bool,
     pub is_gateway: bool,
     pub is_device: bool,
@@ -22,10 +24,11 @@ pub enum Part {
 }
 
 impl Sender {
-    pub fn of(env: &Env) -> Result<Sender, Abort> {
+    pub fn of(env: &Env<'static>) -> Result<Sender, Abort> {
         Ok(Sender {
-            id: env.caller()?,
+            id: env.caller.and_then(Id::of).ok_or(NOT_DIRECT)?,
             time: env.time,
+            env: *env,
             is_authority: env.has_role(Role::AUTHORITY),
             is_gateway: env.has_role(Role::GATEWAY),
             is_device: env.device.is_some(),
@@ -35,14 +38,14 @@ impl Sender {
     /// The sender's part in an owner's matters. An owner whose key is frozen
     /// has none.
     #[inline(never)]
-    pub fn part(&self, owner: &Hash) -> Result<Part, Abort> {
+    pub fn part(&self, owner: Id) -> Result<Part, Abort> {
         let circle = circle::current(owner, self.time)?;
-        if self.id == *owner {
+        if self.id == owner {
             ensure!(!circle.map_or(false, |c| c.is_frozen(self.time)), FROZEN);
             return Ok(Part::Owner);
         }
         if let Some(circle) = circle {
-            if let Some(place) = circle.place(&self.id) {
+            if let Some(place) = circle.place(self.id) {
                 return Ok(Part::Guardian(place, circle));
             }
         }
