@@ -141,20 +141,53 @@ func (w *nodeWorld) Transact(ctx context.Context, who string, op chain.Op, args 
 	if err != nil {
 		return cameBy(err)
 	}
-	done, err := cl.Transact(ctx, op, args, 0)
-	if errors.Is(err, abi.CodeUnknownKey) { // of whom the ledger would say the same
+	raw, err := cl.Sign(op, args, 0)
+	if err != nil {
+		return nil, err
+	}
+	done, err := cl.SubmitWait(ctx, raw)
+	if done != nil {
+		return w.committed(done.Height, &done.Outcome), nil
+	}
+	switch {
+	case isCode(err, abi.CodeUnknownKey): // of whom the ledger would say the same
 		err = abi.CodeUnknownAccount
+	case isCode(err, abi.CodeDeviceInactive):
+		return w.overtaken(ctx, raw)
 	}
-	if done == nil {
-		return cameBy(err)
-	}
-	return w.committed(done), nil
+	return cameBy(err)
 }
 
-func (w *nodeWorld) committed(done *client.Committed) *scratch.Came {
-	w.height = max(w.height, done.Height)
-	o := &done.Outcome
-	return &scratch.Came{Code: o.Code, Abort: o.Abort, Result: o.Result, Events: o.Events, Gas: o.Gas, Height: done.Height}
+func (w *nodeWorld) committed(height uint64, o *chain.Outcome) *scratch.Came {
+	w.height = max(w.height, height)
+	return &scratch.Came{Code: o.Code, Abort: o.Abort, Result: o.Result, Events: o.Events, Gas: o.Gas, Height: height}
+}
+
+// overtakenTimeout is how long is asked for a transaction that may have ended
+// its sender's connection.
+const overtakenTimeout = time.Second
+
+// overtaken is what came of a transaction whose sender the gateway turned away:
+// because of what the transaction did, or before it took it.
+func (w *nodeWorld) overtaken(ctx context.Context, raw []byte) (*scratch.Came, error) {
+	tx, err := chain.ParseTx(raw)
+	if err != nil {
+		return nil, err
+	}
+	cl, err := w.client(ctx, scratch.Operator)
+	if err != nil {
+		return nil, err
+	}
+	for began := time.Now(); time.Since(began) < overtakenTimeout; {
+		if t, err := cl.Tx(ctx, tx.ID); err == nil && t.Height != 0 {
+			o, err := chain.ParseOutcome(t.Outcome)
+			return w.committed(t.Height, &o), err
+		}
+		if err := pauseFor(ctx, pollEvery); err != nil {
+			return nil, err
+		}
+	}
+	return &scratch.Came{Code: abi.CodeDeviceInactive}, nil
 }
 
 // cameBy tells a refusal, which may be what is expected, from a fault.
