@@ -5,13 +5,12 @@
 //! is proposed, when it is approved and again as long as it is shown to its
 //! device: a limit that is lowered holds for what was approved before.
 
-use crate::id::Id;
 use crate::codes::*;
 use crate::expiry;
 use crate::limit::{self, Limit, DEVICES};
 use crate::message::Action;
 use crate::operator::{self, Operator};
-use postern::{done, ensure, record, reply, Abort, Env, Item, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Env, Id, Item, Map, Reply, Topic};
 
 pub const COMMANDS: Map<u64, Command> = Map::new("command/");
 /// The open commands of each device.

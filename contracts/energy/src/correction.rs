@@ -1,13 +1,12 @@
 //! Corrections of what a meter told, by two persons: energy added to a day or
 //! taken from it, and where the counter goes on after a meter was exchanged.
 
-use crate::id::Id;
 use crate::codes::*;
 use crate::message::Reason;
 use crate::meter::{DAYS, METERS, RULES};
 use crate::operator::{self, Operator};
 use crate::zone;
-use postern::{done, ensure, record, reply, Abort, Checked, Env, Item, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Checked, Env, Id, Item, Map, Reply, Topic};
 
 pub const CORRECTIONS: Map<u64, Correction> = Map::new("correction/");
 const LAST: Item<u64> = Item::new("last-correction");

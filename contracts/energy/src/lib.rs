@@ -13,7 +13,6 @@ mod codes;
 mod command;
 mod correction;
 mod expiry;
-mod id;
 mod limit;
 mod message;
 mod meter;
@@ -24,9 +23,8 @@ mod tests;
 mod zone;
 
 use codes::*;
-use id::Id;
 use message::Command;
-use postern::{ensure, Abort, Context, Env, Reply};
+use postern::{ensure, Abort, Context, Env, Id, Reply};
 
 pub use expiry::timer;
 pub use query::query;

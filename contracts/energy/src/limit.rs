@@ -1,11 +1,10 @@
 //! Devices, and what they may be told: a limit for each kind and action, which a
 //! device's own replaces.
 
-use crate::id::Id;
 use crate::codes::*;
 use crate::message::{Action, Kind};
 use crate::zone;
-use postern::{done, ensure, record, Abort, Device, List, Map, Reply, Status, Text};
+use postern::{done, ensure, record, Abort, Device, Id, List, Map, Reply, Status, Text};
 
 pub const DEVICES: Map<Id, Registered> = Map::new("device/");
 const OF_KIND: Map<(&'static str, &'static str), Limit> = Map::new("kind/");

@@ -1,9 +1,8 @@
 //! What transactions and queries may ask.
 
-use crate::id::Id;
 use crate::limit::Limit;
 use crate::meter::{MeterRule, Reading};
-use postern::{choice, List, Text};
+use postern::{choice, Id, List, Text};
 
 /// An action, such as "switch" or "charge".
 pub type Action = Text<'static, 24>;

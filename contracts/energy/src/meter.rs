@@ -2,11 +2,10 @@
 //! themselves stay in their transactions; the state holds the last one, a sum for
 //! each day and the newest doubts.
 
-use crate::id::Id;
 use crate::codes::*;
 use crate::limit::require_active;
 use crate::zone;
-use postern::{done, ensure, record, reply, Abort, Checked, Env, List, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Checked, Env, Id, List, Map, Reply, Topic};
 
 pub const RULES: Map<Id, MeterRule> = Map::new("rule/");
 pub const METERS: Map<Id, Meter> = Map::new("meter/");

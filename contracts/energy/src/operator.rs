@@ -1,9 +1,8 @@
 //! Operators, each the key of a person, and the emergency stop.
 
-use crate::id::Id;
 use crate::codes::*;
 use crate::message::Reason;
-use postern::{done, ensure, record, reply, Abort, Device, Env, Item, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Device, Env, Id, Item, Map, Reply, Topic};
 
 /// Whose account it is: a pseudonym that the owner chose. Two accounts of one
 /// person bear the same, so that nobody approves with a second key.

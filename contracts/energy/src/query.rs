@@ -3,18 +3,14 @@
 
 use crate::codes::*;
 use crate::command::{self, COMMANDS, OPEN};
-use crate::id::Id;
 use crate::limit;
 use crate::message::Question;
 use crate::meter::{Day, DAYS};
 use crate::operator::PERSONS;
-use postern::cbor::Writer;
-use postern::{ensure, record, reply, Context, Encode, Item, Map, Raw, Reply, MAX_RESULT};
+use postern::{ensure, record, reply, Context, Id, Item, Map, Raw, Reply, Rows};
 
 /// Rows of an answer.
 const MAX_ROWS: u8 = 64;
-/// Bytes beyond an answer's that the last row may take before it is left out.
-const MAX_ROW: usize = 1 << 10;
 /// Days of a total: a leap year's.
 const MAX_DAYS: u32 = 366;
 
@@ -57,46 +53,10 @@ pub fn query(c: &Context) -> Reply {
     }
 }
 
-/// The rows of an answer: as many as were asked for, and fit.
-struct Rows {
-    w: Writer,
-    count: usize,
-    left: u8,
-    end: usize,
-}
-
-impl Rows {
-    fn new(limit: u8) -> Rows {
-        Rows { w: Writer::new(MAX_RESULT + MAX_ROW), count: 0, left: limit.min(MAX_ROWS), end: 0 }
-    }
-
-    /// Appends a row, and tells whether more may follow.
-    #[inline(never)]
-    fn add(&mut self, row: &dyn Encode) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        row.encode(&mut self.w);
-        if self.w.len() > MAX_RESULT - 8 {
-            return false;
-        }
-        self.end = self.w.len();
-        self.count += 1;
-        self.left -= 1;
-        self.left > 0
-    }
-
-    fn reply(self) -> Reply {
-        let mut w = Writer::new(self.end + 8);
-        w.array(self.count).raw(&self.w.finish()?[..self.end]);
-        Ok(w.finish()?)
-    }
-}
-
 /// The open commands of a device; those that it may carry out, where a time is
 /// given.
 fn commands(device: Id, after: Option<u64>, limit: u8, now: Option<i64>) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in OPEN.iter_of(&device) {
         let number = entry?.0 .1;
         if Some(number) <= after {
@@ -115,7 +75,7 @@ fn commands(device: Id, after: Option<u64>, limit: u8, now: Option<i64>) -> Repl
 }
 
 fn operators(after: Option<Id>, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in PERSONS.iter_from(&after.unwrap_or(Id(&[0; 32]))) {
         let row = entry?;
         if Some(row.0) != after && !rows.add(&row) {
@@ -126,7 +86,7 @@ fn operators(after: Option<Id>, limit: u8) -> Reply {
 }
 
 fn flags(meter: Id, after: Option<u8>, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in STORED_FLAGS.iter_of(&meter) {
         let ((_, slot), flag) = entry?;
         if Some(slot) > after && !rows.add(&(slot, flag)) {
@@ -137,7 +97,7 @@ fn flags(meter: Id, after: Option<u8>, limit: u8) -> Reply {
 }
 
 fn days(meter: Id, from: u32, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in STORED_DAYS.iter_from(&(meter, from)) {
         let ((of, day), sum) = entry?;
         if of != meter || !rows.add(&(day, sum)) {

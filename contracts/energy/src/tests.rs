@@ -2,13 +2,12 @@
 //! scripts under tests/ ask.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::limit::Limit;
 use crate::message::{Command, Question};
 use crate::meter::{self, Day, Flag, Meter, MeterRule, Reading};
 use crate::{command, entries, operator};
 use postern::fake::{self, Deployed, DeviceRecord, NOTHING};
-use postern::{decode, encode, Abort, Hash, List, Status, Text, MALFORMED};
+use postern::{decode, encode, Abort, Hash, Id, List, MALFORMED, Status, Text};
 
 const OWNER: Hash = [1; 32];
 const ANNA: Hash = [0xa1; 32];
@@ -277,7 +276,7 @@ fn a_lost_timer_is_replaced() {
     fake::advance(2 * HOUR);
     assert!(pending(&it, &INVERTER).is_empty());
     propose(&it, ANNA, charge(2));
-    assert!(fake::advance(1).iter().all(Result::is_ok));
+    assert!(fake::advance(HOUR).iter().all(Result::is_ok));
     assert_eq!(state(&it, lost), command::EXPIRED_STATE);
 }
 
