@@ -1,9 +1,8 @@
 //! Who may see whose record: asked by those that hold the real names.
 
-use crate::id::Id;
 use crate::pupil::PUPILS;
 use crate::school;
-use postern::{Abort, Context, DecisionRequest, Env, Reply, Verdict};
+use postern::{Abort, Context, DecisionRequest, Env, Id, Reply, Verdict};
 
 /// Reasons of decisions.
 pub const PARENT: u64 = 1;

@@ -1,19 +1,17 @@
 //! Who is missing. Of each class one entry in an index tells when to look next:
-//! some minutes after one of its hours began. A few timers wait for the earliest,
-//! and one looks after a bounded number of pupils.
+//! some minutes after one of its hours began. A timer looks after a bounded number
+//! of pupils.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::message::{Class, Tick};
 use crate::presence::{self, Day, DAYS};
 use crate::pupil::{Pupil, MEMBERS, PUPILS};
 use crate::school::{self, ClassRecord, Term, CLASSES, TERM};
 use crate::zone;
-use postern::{done, Abort, Env, List, Map, Reply, Topic};
+use postern::{done, Abort, Alarm, Env, Id, List, Map, Reply, Topic};
 
 const DUE: Map<(i64, &'static str), ()> = Map::new("due/");
-/// The times for which a timer waits.
-const ARMED: Map<i64, ()> = Map::new("armed/");
+const ALARM: Alarm = Alarm::new("armed/");
 /// The last pupil that was looked after, where a class was too large for a timer.
 const CURSORS: Map<&'static str, Id> = Map::new("cursor/");
 
@@ -23,10 +21,9 @@ const MISSED_EVENT: Topic<(Class, i64)> = Topic::new("alarm-missed");
 
 /// Pupils that one timer looks after: each may write an entry and be an event.
 const STEP: usize = 32;
-/// Classes of one timer: each is a scan, of which a call has eight.
+/// Classes of one timer: each is a scan, of which a call has eight, and four go
+/// to the index and the alarm.
 const MAX_CLASSES: usize = 4;
-/// Timers at a time. One that comes too late only tells it late.
-const MAX_ARMED: usize = 8;
 
 /// When a class's next alarm is due.
 fn due(class: &ClassRecord) -> Option<i64> {
@@ -81,35 +78,17 @@ fn first_hour(class: &ClassRecord, after: i64) -> Result<Option<(i64, u8)>, Abor
     Ok(best)
 }
 
-/// Makes sure that a timer waits for the earliest alarm.
+/// Has a timer wait for the earliest alarm.
 pub fn arm(env: &Env) -> Result<(), Abort> {
-    let earliest = match DUE.iter().next() {
-        Some(entry) => entry?.0 .0,
-        None => return Ok(()),
-    };
-    let mut waiting = 0;
-    for entry in ARMED.iter().take(2 * MAX_ARMED) {
-        let at = entry?.0;
-        if at < env.time {
-            ARMED.delete(&at); // it runs with this block or was lost
-            continue;
-        }
-        if at <= earliest.max(env.time + 1) {
-            return Ok(());
-        }
-        waiting += 1;
+    match DUE.iter().next() {
+        Some(entry) => ALARM.arm(env, entry?.0 .0, &Tick::Alarm),
+        None => Ok(()),
     }
-    if waiting < MAX_ARMED {
-        let at = earliest.max(env.time + 1); // what is due already, with the next block
-        ARMED.set(&at, &());
-        postern::schedule_message(at, &Tick::Alarm { at });
-    }
-    Ok(())
 }
 
 /// Looks after the classes whose time has come.
-pub fn ring(env: &Env, at: i64) -> Reply {
-    ARMED.delete(&at);
+pub fn ring(env: &Env) -> Reply {
+    ALARM.rang(env)?;
     let mut left = STEP;
     for entry in DUE.iter().take(MAX_CLASSES) {
         let ((due, name), ()) = entry?;

@@ -3,12 +3,11 @@
 //! another way.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::message::Class;
 use crate::pupil::{self, Pupil, PUPILS};
 use crate::reward;
 use crate::school::{self, CLASSES};
-use postern::{done, ensure, record, reply, Abort, Env, Item, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Env, Id, Item, Map, Reply, Topic};
 
 /// By term, class and number.
 pub const HOMEWORK: Map<(u32, &'static str, u32), Homework> = Map::new("homework/");

@@ -14,7 +14,6 @@ mod access;
 mod alarm;
 mod codes;
 mod homework;
-mod id;
 mod message;
 mod presence;
 mod pupil;
@@ -27,9 +26,8 @@ mod tests;
 mod zone;
 
 use codes::*;
-use id::Id;
 use message::{Command, Tick};
-use postern::{ensure, Abort, Context, Env, Reply};
+use postern::{ensure, Abort, Context, Env, Id, Reply};
 
 pub use access::decide;
 pub use query::query;
@@ -91,7 +89,7 @@ fn arrange(env: &Env, m: Command) -> Reply {
 
 fn timer(c: &Context) -> Reply {
     match c.parse_message()? {
-        Tick::Alarm { at } => alarm::ring(&c.env, at),
+        Tick::Alarm => alarm::ring(&c.env),
         Tick::Forget { term } => retention::step(&c.env, term),
     }
 }

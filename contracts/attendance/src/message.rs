@@ -1,7 +1,6 @@
 //! What transactions, timers and queries may ask.
 
-use crate::id::Id;
-use postern::{choice, Bytes, List, Text};
+use postern::{choice, Bytes, Id, List, Text};
 
 /// A class, such as "5b".
 pub type Class = Text<'static, 16>;
@@ -39,8 +38,8 @@ choice! {
 choice! {
     /// What timers do.
     pub enum Tick {
-        /// Looks who is missing; at is what the timer waited for.
-        1 => Alarm { at: i64 },
+        /// Looks who is missing.
+        1 => Alarm,
         /// Forgets some more of a term.
         2 => Forget { term: u32 },
     }

@@ -3,11 +3,10 @@
 
 use crate::alarm::ARRIVED_EVENT;
 use crate::codes::*;
-use crate::id::Id;
 use crate::pupil::{self, Pupil, PUPILS};
 use crate::school::{self, Term};
 use crate::zone;
-use postern::{done, ensure, record, reply, Abort, Bytes, Env, List, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Bytes, Env, Id, List, Map, Reply, Topic};
 
 /// By term, pupil and day.
 pub const DAYS: Map<(u32, Id, u32), Day> = Map::new("day/");

@@ -2,10 +2,9 @@
 //! belongs to which, the school keeps to itself.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::message::Class;
 use crate::school::CLASSES;
-use postern::{done, ensure, record, Abort, List, Map, Reply, Topic};
+use postern::{done, ensure, record, Abort, Id, List, Map, Reply, Topic};
 
 pub const PUPILS: Map<Id, Pupil> = Map::new("pupil/");
 pub const MEMBERS: Map<(&'static str, Id), ()> = Map::new("member/");

@@ -2,17 +2,13 @@
 //! state.
 
 use crate::access;
-use crate::id::Id;
 use crate::message::{Class, Question};
 use crate::pupil::MEMBERS;
 use crate::school::TEACHERS;
-use postern::cbor::Writer;
-use postern::{reply, Context, Encode, Item, Map, Raw, Reply, MAX_RESULT};
+use postern::{reply, Context, Id, Item, Map, Raw, Reply, Rows};
 
 /// Rows of an answer.
 const MAX_ROWS: u8 = 64;
-/// Bytes beyond an answer's that the last row may take before it is left out.
-const MAX_ROW: usize = 2 << 10;
 
 /// What is stored is answered as it is stored, under the same prefixes.
 const TERM: Item<Raw> = Item::new("term");
@@ -41,45 +37,9 @@ pub fn query(c: &Context) -> Reply {
     }
 }
 
-/// The rows of an answer: as many as were asked for, and fit.
-struct Rows {
-    w: Writer,
-    count: usize,
-    left: u8,
-    end: usize,
-}
-
-impl Rows {
-    fn new(limit: u8) -> Rows {
-        Rows { w: Writer::new(MAX_RESULT + MAX_ROW), count: 0, left: limit.min(MAX_ROWS), end: 0 }
-    }
-
-    /// Appends a row, and tells whether more may follow.
-    #[inline(never)]
-    fn add(&mut self, row: &dyn Encode) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        row.encode(&mut self.w);
-        if self.w.len() > MAX_RESULT - 8 {
-            return false;
-        }
-        self.end = self.w.len();
-        self.count += 1;
-        self.left -= 1;
-        self.left > 0
-    }
-
-    fn reply(self) -> Reply {
-        let mut w = Writer::new(self.end + 8);
-        w.array(self.count).raw(&self.w.finish()?[..self.end]);
-        Ok(w.finish()?)
-    }
-}
-
 /// The accounts or pupils of a class.
 fn accounts(map: &Map<(&'static str, Id), ()>, class: Class, after: Option<Id>, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in map.iter_from(&(class.as_str(), after.unwrap_or(Id(&[0; 32])))) {
         let ((of, id), ()) = entry?;
         if of != class.as_str() || (Some(id) != after && !rows.add(&id)) {
@@ -90,7 +50,7 @@ fn accounts(map: &Map<(&'static str, Id), ()>, class: Class, after: Option<Id>, 
 }
 
 fn entries(prefix: &'static str, start: (u32, Id, u32), limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in OfPupil::new(prefix).iter_from(&start) {
         let ((term, pupil, number), value) = entry?;
         if (term, pupil) != (start.0, start.1) || !rows.add(&(number, value)) {
@@ -101,7 +61,7 @@ fn entries(prefix: &'static str, start: (u32, Id, u32), limit: u8) -> Reply {
 }
 
 fn homework(term: u32, class: Class, from: u32, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in HOMEWORK.iter_from(&(term, class.as_str(), from)) {
         let ((of, named, number), value) = entry?;
         if (of, named) != (term, class.as_str()) || !rows.add(&(number, value)) {
@@ -112,7 +72,7 @@ fn homework(term: u32, class: Class, from: u32, limit: u8) -> Reply {
 }
 
 fn rewards(from: u32, limit: u8) -> Reply {
-    let mut rows = Rows::new(limit);
+    let mut rows = Rows::new(limit.min(MAX_ROWS));
     for entry in REWARDS.iter_from(&from) {
         if !rows.add(&entry?) {
             break;

@@ -2,11 +2,10 @@
 //! transactions for as long as their nodes do.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::message::Tick;
 use crate::school;
 use postern::storage::Key;
-use postern::{done, ensure, Abort, Env, Map, Raw, Reply, Topic};
+use postern::{done, ensure, Abort, Env, Id, Map, Raw, Reply, Topic};
 
 const FORGOTTEN_EVENT: Topic<u32> = Topic::new("forgotten");
 

@@ -2,10 +2,9 @@
 //! on. Feedback is sealed for who may read it, or a hash: all nodes hold it.
 
 use crate::codes::*;
-use crate::id::Id;
 use crate::pupil::{self, Pupil, PUPILS};
 use crate::school;
-use postern::{done, ensure, record, reply, Abort, Bytes, Checked, Env, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Bytes, Checked, Env, Id, Map, Reply, Topic};
 
 /// By term, pupil and number.
 pub const FEEDBACK: Map<(u32, Id, u32), Feedback> = Map::new("feedback/");

@@ -2,10 +2,9 @@
 
 use crate::alarm;
 use crate::codes::*;
-use crate::id::Id;
 use crate::message::{Class, Hours};
 use crate::zone;
-use postern::{done, ensure, record, Abort, Device, Env, Item, List, Map, Reply, Status};
+use postern::{done, ensure, record, Abort, Device, Env, Id, Item, List, Map, Reply, Status};
 
 const OFFICES: Map<Id, ()> = Map::new("office/");
 const READERS: Map<Id, ()> = Map::new("reader/");

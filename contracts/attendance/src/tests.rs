@@ -3,13 +3,12 @@
 
 use crate::codes::*;
 use crate::homework::Work;
-use crate::id::Id;
 use crate::message::{Command, Question};
 use crate::presence::Day;
 use crate::pupil::Pupil;
 use crate::{access, entries};
 use postern::fake::{self, Deployed, DeviceRecord, NOTHING};
-use postern::{decode, encode, Abort, Action, Bytes, DecisionRequest, Entity, Hash, List, Status, Text, Verdict, MALFORMED};
+use postern::{decode, encode, Abort, Action, Bytes, DecisionRequest, Entity, Hash, Id, List, MALFORMED, Status, Text, Verdict};
 
 const OWNER: Hash = [1; 32];
 const OFFICE: Hash = [2; 32];
@@ -284,8 +283,8 @@ fn large_classes_take_several_timers() {
     refused(&it, OFFICE, &one_more, CLASS_FULL);
     at(8 * HOUR + 15 * MINUTE);
     assert_eq!(absent().len(), 32);
-    at(8 * HOUR + 15 * MINUTE + 1);
-    at(8 * HOUR + 15 * MINUTE + 2);
+    at(8 * HOUR + 15 * MINUTE + 1_000);
+    at(8 * HOUR + 15 * MINUTE + 2_000);
     let mut told = absent();
     told.sort();
     told.dedup();
@@ -305,7 +304,7 @@ fn many_classes_ring_at_once() {
         it.by(OFFICE).execute(&Command::Place { pupil: Id(pseudonym(i)), class: Some(text(name)), account: None }).unwrap();
     }
     for extra in 0..4 {
-        at(8 * HOUR + 15 * MINUTE + extra);
+        at(8 * HOUR + 15 * MINUTE + extra * 1_000);
     }
     assert_eq!(absent().len(), 12);
 }
