@@ -36,13 +36,13 @@ const (
 
 // TestFloodOfProcesses has the owner of one account send through every node as
 // fast as these answer, while others send a transaction now and then. These
-// must not wait twice as long as without, and no node may take more memory
-// than its unit allows.
+// must not wait twice as long as without, nobody may complain about the leader,
+// and no node may take more memory than its unit allows.
 func TestFloodOfProcesses(t *testing.T) {
 	f := startFleet(t, t.TempDir(), "--direct")
 	f.honest(time.Second) // whatever is slow the first time
 	quiet := f.honest(*floodFor)
-	began := time.Now()
+	began, before := time.Now(), f.complaints()
 	ctx, stop := context.WithCancel(t.Context())
 	flood := &flood{fleet: f}
 	flooding := make(chan error)
@@ -55,6 +55,11 @@ func TestFloodOfProcesses(t *testing.T) {
 	t.Logf("of %d transactions of the flood %d were let in", flood.sent.Load(), flood.taken.Load())
 	t.Logf("honest senders wait %s at the median and %s at p99, %s and %s without the flood",
 		part(loud, 50), part(loud, 99), part(quiet, 50), part(quiet, 99))
+	complaints := f.complaints() - before
+	t.Logf("%d transactions made a validator complain about the leader", complaints)
+	if *floodFor >= floodJudged && complaints > 0 {
+		t.Error("the flood makes validators depose leaders")
+	}
 	if most := int64(len(f.nodes)) * (floodBurst + floodRate*int64(1+time.Since(began)/time.Second)); flood.taken.Load() > most {
 		t.Errorf("the flood's owner may send %d", most)
 	}
@@ -71,6 +76,20 @@ func TestFloodOfProcesses(t *testing.T) {
 			t.Logf("%s took %d MiB at most", memberName(i), peak>>10)
 		}
 	}
+}
+
+// complaints is how often a node has said in its log that the leader left out a
+// transaction.
+func (f *fleet) complaints() (count int) {
+	f.t.Helper()
+	for _, n := range f.nodes {
+		text, err := os.ReadFile(home(n.Home).path(nodeLog))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		count += strings.Count(string(text), "leader-forwarding timeout expired")
+	}
+	return count
 }
 
 // honest has the operator of each node but the last send now and then, and

@@ -1,6 +1,9 @@
 package consensus
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/seed79541315/postern/abi"
 )
 
@@ -38,19 +41,25 @@ const floodCount = 32
 // a payer counts as one of several.
 const crowdTime = 2000
 
+// crowded says whether payers share the pool.
+func (q *queue) crowded() bool { return q.now-q.mixed < crowdTime }
+
 // inTurns orders the pool for a block: the oldest of each payer, then the
-// second of each. The oldest of all, which SmartBFT holds to be next, is first.
+// second of each. The oldest of all, which SmartBFT holds to be next unless
+// others watch some, is first.
 func (q *queue) inTurns() []*request {
 	byPayer := map[abi.Hash][]*request{}
 	var payers []abi.Hash
-	for _, r := range q.pool {
+	pool := slices.Clone(q.pool)
+	slices.SortStableFunc(pool, func(a, b *request) int { return cmp.Compare(a.since, b.since) })
+	for _, r := range pool {
 		if byPayer[r.payer] == nil {
 			payers = append(payers, r.payer)
 		}
 		byPayer[r.payer] = append(byPayer[r.payer], r)
 	}
-	list := make([]*request, 0, len(q.pool))
-	if q.now-q.mixed < crowdTime {
+	list := make([]*request, 0, len(pool))
+	if q.crowded() {
 		q.cutFloods(byPayer)
 	}
 	for len(payers) > 0 {

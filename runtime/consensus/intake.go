@@ -87,6 +87,10 @@ func (e *Engine) Handle(from uint64, message []byte) {
 		e.cfg.Logger.Warn("dropped a consensus message that is too large", "from", from, "bytes", len(message))
 		return
 	}
+	if len(message) > 0 && message[0] == watched {
+		e.heardWatched(from, message[1:])
+		return
+	}
 	m := &smartbftprotos.Message{}
 	if err := proto.Unmarshal(message, m); err != nil || m.Content == nil {
 		e.cfg.Logger.Warn("dropped a malformed consensus message", "from", from)
@@ -102,10 +106,13 @@ func (e *Engine) Handle(from uint64, message []byte) {
 
 // lineOf returns the peer's line of messages, and starts its reader.
 func (e *Engine) lineOf(from uint64) (*replica, chan<- *smartbftprotos.Message) {
+	r := e.replicaFor(from)
+	if r == nil {
+		return nil, nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	r := e.replica
-	if r == nil || from == e.cfg.ID || !slices.Contains(r.Nodes(), from) {
+	if r != e.replica {
 		return nil, nil
 	}
 	line := e.peers[from]
@@ -115,6 +122,18 @@ func (e *Engine) lineOf(from uint64) (*replica, chan<- *smartbftprotos.Message) 
 		e.readers.Go(func() { r.read(from, line) })
 	}
 	return r, line
+}
+
+// replicaFor is what runs now, or nil if nothing does or from is no other
+// validator.
+func (e *Engine) replicaFor(from uint64) *replica {
+	e.mu.Lock()
+	r := e.replica
+	e.mu.Unlock()
+	if r == nil || from == e.cfg.ID || !slices.Contains(r.Nodes(), from) {
+		return nil
+	}
+	return r
 }
 
 // read hands a peer's messages to SmartBFT. It is a goroutine of its own

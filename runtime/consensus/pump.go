@@ -182,7 +182,11 @@ func (r *replica) feed() (wait time.Duration, ok bool) {
 	if wait > 0 {
 		return wait, true
 	}
-	r.submit(r.queue.admit(now))
+	if r.leading() {
+		r.submit(r.queue.admit(now))
+	} else {
+		r.submit(r.queue.watch(now))
+	}
 	if timers && due > now {
 		return min(time.Duration(due-now)*time.Millisecond, timerCheck), true
 	}

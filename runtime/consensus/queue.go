@@ -19,8 +19,10 @@ type request struct {
 	gas     uint64
 	expires int64 // ms; 0 never
 	tick    bool
-	state   requestState // guarded by the queue's mu
-	again   time.Time    // when it is passed on again; zero: never; guarded by the queue's mu
+	state   requestState // guarded by the queue's mu, as what follows
+	since   int64        // ms, when it was admitted, or what counts as that
+	guest   uint64       // the validator for which it was let into the pool; 0: it was in line
+	again   time.Time    // when it is passed on again; zero: never
 	wait    time.Duration
 }
 
@@ -50,22 +52,23 @@ func newRequest(tx *chain.Tx, payer abi.Hash, height uint64) *request {
 type queue struct {
 	maxLine, maxPool load
 
-	mu    sync.Mutex
-	known map[abi.Hash]*request // waiting and pooled
-	lines map[abi.Hash]*line    // by payer, with something waiting or pooled
-	turn  []*line               // with something waiting, the next in turn first
-	waits load
-	pool  []*request // some may be gone
-	load  load       // of the pool
-	now   int64      // ms, of the last admission
-	last  abi.Hash   // the payer admitted last
-	mixed int64      // ms, when two payers were last admitted one after the other
+	mu     sync.Mutex
+	known  map[abi.Hash]*request // waiting and pooled
+	lines  map[abi.Hash]*line    // by payer, with something waiting or pooled
+	turn   []*line               // with something waiting, the next in turn first
+	waits  load
+	pool   []*request      // some may be gone
+	load   load            // of the pool
+	guests map[uint64]load // of the pool, by the validator that watches it
+	now    int64           // ms, of the last admission
+	last   abi.Hash        // the payer admitted last
+	mixed  int64           // ms, when two payers were last admitted one after the other
 }
 
 // line is what one payer has.
 type line struct {
 	payer  abi.Hash
-	list   []*request // that wait; some may be gone
+	list   []*request // that wait; some may be gone, or in the pool
 	waits  load
 	pooled load
 }
@@ -93,7 +96,7 @@ func newQueue(c *Config) *queue {
 	return &queue{
 		maxLine: load{c.QueueCount, c.QueueBytes, math.MaxUint64},
 		maxPool: load{maxPooled, maxPooledBytes, c.PoolGas},
-		known:   map[abi.Hash]*request{}, lines: map[abi.Hash]*line{}, mixed: math.MinInt64 / 2,
+		known:   map[abi.Hash]*request{}, lines: map[abi.Hash]*line{}, guests: map[uint64]load{}, mixed: math.MinInt64 / 2,
 	}
 }
 
@@ -130,11 +133,16 @@ func (q *queue) wait(r *request, s *line) {
 	q.known[r.id] = r
 }
 
-// admit moves requests to the pool as its bounds allow, one of each payer in
-// turn, and returns them. What expired by now (ms) is dropped.
+// admit moves requests to the pool of a leader as its bounds allow, one of each
+// payer in turn, and returns them. What expired by now (ms) is dropped.
 func (q *queue) admit(now int64) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.move(now, q.shares)
+}
+
+// move is admit of what a payer may have in the pool. It needs mu.
+func (q *queue) move(now int64, may func(*request, *line) bool) []*request {
 	q.now = now
 	var admitted []*request
 	for passed := 0; passed < len(q.turn); {
@@ -147,7 +155,7 @@ func (q *queue) admit(now int64) []*request {
 			break // and this one is first when there is room
 		}
 		q.turn = q.turn[1:]
-		if r.state == waiting && !q.shares(r, s) {
+		if r.state == waiting && !may(r, s) {
 			q.turn = append(q.turn, s)
 			passed++
 			continue
@@ -177,11 +185,18 @@ func (q *queue) fits(r *request) bool {
 const maxPayerPooled = 16 * floodCount
 
 // shares says whether a payer has no more of the pool, with another request,
-// than is left free; it may have one in any case.
+// than is left free, nor one that floods among others more than goes into one
+// block; it may have one in any case.
 func (q *queue) shares(r *request, s *line) bool {
 	with := q.load
 	with.add(s.pooled)
-	return s.pooled.count == 0 || s.pooled.count < maxPayerPooled && with.within(q.of(r), q.maxPool)
+	switch {
+	case s.pooled.count == 0:
+		return true
+	case s.pooled.count >= maxPayerPooled || !with.within(q.of(r), q.maxPool):
+		return false
+	}
+	return !q.crowded() || !q.floods(s.payer) || s.pooled.within(q.of(r), q.floodShare())
 }
 
 func (q *queue) leaveLine(r *request, s *line) {
@@ -190,7 +205,7 @@ func (q *queue) leaveLine(r *request, s *line) {
 }
 
 func (q *queue) enter(r *request, s *line) {
-	r.state = pooled
+	r.state, r.since = pooled, q.now
 	q.known[r.id] = r
 	q.pool = append(q.pool, r)
 	s.pooled.add(q.of(r))
@@ -231,6 +246,7 @@ func (q *queue) drop(r *request) {
 	case r.state == pooled:
 		s.pooled.sub(q.of(r))
 		q.load.sub(q.of(r))
+		q.sendAway(r)
 		q.forget(s)
 	}
 	r.state = gone
@@ -341,6 +357,7 @@ func (q *queue) restart() {
 		default:
 			s := q.lines[r.payer]
 			s.pooled.sub(q.of(r))
+			q.sendAway(r)
 			q.wait(r, s)
 			// It was before all that waits.
 			copy(s.list[1:], s.list)

@@ -99,7 +99,8 @@ func TestQueueBounds(t *testing.T) {
 }
 
 // The pool takes as much gas as it may, and one request in any case; of one
-// payer as much as is left free.
+// payer as much as is left free, or what a block takes of one that floods among
+// others.
 func TestPoolGas(t *testing.T) {
 	q := testQueue(Config{PoolGas: 1000})
 	mustAdd(t, q, made("a", 0, 5000))
@@ -108,12 +109,13 @@ func TestPoolGas(t *testing.T) {
 	}
 	mustAdd(t, q, made("b", 0, 400))
 	mustAdd(t, q, made("b", 1, 400))
-	for _, want := range []string{"a0 ", "b0 a1 a2 ", "b1 a3 a4 ", "a5 "} {
-		list := q.admit(0)
+	for n, want := range []string{"a0 ", "b0 a1 ", "b1 a2 ", "a3 a4 a5 "} {
+		now := int64(n) * 2 * crowdTime
+		list := q.admit(now)
 		if got := names(list); got != want {
 			t.Fatalf("admitted %s, want %s", got, want)
 		}
-		if again := q.admit(0); again != nil {
+		if again := q.admit(now); again != nil {
 			t.Fatalf("admitted %s beyond the gas", names(again))
 		}
 		q.settle(ids(list), 0)

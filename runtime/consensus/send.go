@@ -1,7 +1,6 @@
 package consensus
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -85,12 +84,5 @@ func (r *replica) broadcast(m *smartbftprotos.Message) {
 		if v.ID != r.cfg.ID {
 			r.send(v.ID, m)
 		}
-	}
-}
-
-// SendTransaction passes a request on to the leader.
-func (r *replica) SendTransaction(to uint64, request []byte) {
-	if _, raw := splitPoolRequest(request); r.cfg.Transport != nil && raw != nil {
-		r.cfg.Transport.SendTransaction(to, bytes.Clone(raw))
 	}
 }
