@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/schema"
 	"github.com/seed79541315/postern/contracts/guardian"
 	"github.com/seed79541315/postern/runtime/wasm"
@@ -159,6 +160,32 @@ func TestCostStaysFlat(t *testing.T) {
 		if 2*many[i] > 3*few[i] {
 			t.Errorf("%s: %d gas among 10, %d among 10,000", name, few[i], many[i])
 		}
+	}
+}
+
+// One timer does as much as it may at once, and that fits into its gas.
+func TestTimerFits(t *testing.T) {
+	c := platform(t, 1)
+	members := ""
+	for i := range 8 {
+		members += fmt.Sprintf(`%.*s"%x"`, min(i, 1), ",", spread(5, uint64(i)))
+	}
+	for i := range uint64(20) {
+		id, owner := device(100+i), spread(4, i)
+		c.Devices[id] = record(owner, fmt.Sprint(i))
+		c.As(owner)
+		c.Execute(say(t, fmt.Sprintf(`{"set_circle": {"members": [%s], "threshold": 8}}`, members)))
+		c.Execute(say(t, open(id)))
+		c.Execute(say(t, fmt.Sprintf(`{"confirm": {"case": %d}}`, 2+i)))
+		c.Execute(say(t, fmt.Sprintf(`{"set_circle": {"members": [%s], "threshold": 7}}`, members)))
+	}
+	c.Input.Time += 8 * 24 * time.Hour.Milliseconds()
+	c.Timers, c.Events = nil, nil
+	c.Input.Caller = nil
+	c.Must(abi.EntryTimer, []byte{0x80})
+	t.Logf("%d events, %d gas", len(c.Events), c.Gas)
+	if limit := chain.ParamsOf(abi.ProfileLean).TxGas; len(c.Events) != 32 || 2*c.Gas > limit {
+		t.Errorf("%d events for %d gas of %d", len(c.Events), c.Gas, limit)
 	}
 }
 

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
 	"github.com/seed79541315/postern/abi/cbor"
+	"github.com/seed79541315/postern/abi/chain"
 	"github.com/seed79541315/postern/abi/schema"
 	"github.com/seed79541315/postern/contracts/lock"
 	"github.com/seed79541315/postern/runtime/wasm"
@@ -129,6 +131,29 @@ func TestCostStaysFlat(t *testing.T) {
 		if 2*many[i] > 3*few[i] {
 			t.Errorf("%s: %d gas among 10, %d among 10,000", name, few[i], many[i])
 		}
+	}
+}
+
+// One timer deletes as much as it may at once, and that fits into its gas.
+func TestTimerFits(t *testing.T) {
+	c := home(t, 1)
+	four := strings.Repeat(fmt.Sprintf(`"%x",`, wasmtest.Owner), 4)
+	for i := range byte(9) {
+		id := abi.Hash{9, i}
+		c.Devices[id] = record(wasmtest.Owner)
+		c.As(wasmtest.Owner).Execute(say(t, fmt.Sprintf(`{"set_lock": {"lock": "%x", "delegation": true, "retention": "1d", "staleness": "60s", "recipients": [%s]}}`, id, four[:len(four)-1])))
+		for range 20 {
+			c.As(id).Execute(say(t, fmt.Sprintf(`{"report": {"how": "key", "guest": "%x", "note": "%0512x"}}`, id, 7)))
+		}
+	}
+	before, _ := c.Size()
+	c.Input.Time += 3 * 24 * time.Hour.Milliseconds()
+	c.Input.Caller = nil
+	c.Must(abi.EntryTimer, []byte{0x80})
+	after, _ := c.Size()
+	t.Logf("%d entries of the state deleted for %d gas", before-after, c.Gas)
+	if limit := chain.ParamsOf(abi.ProfileLean).TxGas; before-after < 2*128 || 4*c.Gas > 3*limit {
+		t.Errorf("%d entries of the state deleted for %d gas of %d", before-after, c.Gas, limit)
 	}
 }
 

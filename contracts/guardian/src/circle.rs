@@ -94,7 +94,7 @@ fn settle(owner: Id, circle: Circle, time: i64) -> Result<Circle, Abort> {
 /// Names the sender's guardians.
 pub fn name(who: &Sender, members: List<'static, Id>, threshold: u8) -> Reply {
     let owner = who.id;
-    ensure!(!who.is_device, NOT_PARTY);
+    ensure!(who.env.device.is_none(), NOT_PARTY);
     let circle = current(owner, who.time)?;
     ensure!(!circle.map_or(false, |c| c.is_frozen(who.time)), FROZEN);
     check(owner, &members, threshold)?;

@@ -11,7 +11,7 @@ const DUE: Map<(i64, u64), ()> = Map::new("due/");
 const TURNS: Map<(i64, Id), ()> = Map::new("turn/");
 const ALARM: Alarm = Alarm::new("timer/");
 
-/// Cases, and circles, that one timer looks at: a case takes about 300,000 of a
+/// Cases, and circles, that one timer looks at: as many of both take 4 of a
 /// transaction's 20 million gas.
 const SWEPT: usize = 16;
 

@@ -7,7 +7,7 @@ use crate::due;
 use crate::rules;
 use crate::state::*;
 use crate::who::Sender;
-use postern::{done, ensure, Abort, Bytes, Checked, Id, Map, Reply};
+use postern::{done, ensure, Abort, Bytes, Checked, Id, Map, Reply, Role};
 
 const SEEN: Map<(u64, Id, Id), ()> = Map::new("seen/");
 const COUNTS: Map<(u64, Id), u32> = Map::new("count/");
@@ -72,7 +72,7 @@ fn take(
 }
 
 fn most(who: &Sender, owner: Id) -> u32 {
-    let known = who.is_gateway || who.is_device || who.id == owner || who.part(owner).is_ok();
+    let known = who.env.has_role(Role::GATEWAY) || who.env.device.is_some() || who.id == owner || who.part(owner).is_ok();
     if known {
         MAX_KNOWN
     } else {

@@ -253,3 +253,89 @@ fn without_guardians_nobody_but_owner_and_authority_begins_a_case() {
     it.by(*POL.0).with_role(Role::AUTHORITY).execute(&open()).unwrap();
     assert!(case(&it, 1).by_others);
 }
+
+/// Numbers that look random: xorshift64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+const PEOPLE: [Id; 6] = [ANN, GUS, GIL, EVE, POL, PLATFORM];
+
+fn random_message(d: &mut Dice, newest: u64) -> Command {
+    let device = [BIKE, OTHER][d.below(2) as usize];
+    let case = newest.saturating_sub(d.below(2));
+    let owner = [ANN, EVE][d.below(2) as usize];
+    let digest = Id::keep(&[d.below(4) as u8; 32]);
+    match d.below(17) {
+        0 => circle(&PEOPLE[1..][..1 + d.below(3) as usize], 1 + d.below(2) as u8),
+        1 => Command::Freeze { owner },
+        2 => Command::Thaw { owner },
+        3 => Command::Register { device, marks: list(&[digest]) },
+        4 | 5 => Command::Open { device, kind: d.below(2) as u8, reason: digest },
+        6 => Command::Second { case },
+        7 => Command::Evidence { case, kind: d.below(2) as u8, digest, sealed: Bytes(&[]) },
+        8 => Command::Found { case, digest, sealed: Bytes(&[]) },
+        9 => Command::Confirm { case },
+        10 => Command::Object { case },
+        11 => Command::Contest { case, reason: digest },
+        12 => Command::Rule { case, outcome: d.below(3) as u8, reason: digest },
+        13 | 14 => Command::Register { device, marks: list(&[digest]) },
+        15 => Command::Contest { case, reason: digest },
+        _ => Command::Sweep,
+    }
+}
+
+/// What must hold of the state whatever was done: a device has one case that is
+/// not closed, what is due stands in the index once, and no timer is missing.
+fn check_state(it: &Deployed) {
+    let state = it.state();
+    let keys = |prefix: &str| state.keys().filter(|k| k.starts_with(prefix.as_bytes())).count();
+    let (mut live, mut due) = (0, 0);
+    for number in 1.. {
+        let case: Case = match it.query(&Question::Case { case: number }).unwrap().to() {
+            Some(case) => case,
+            None => break,
+        };
+        let open: Option<u64> = it.query(&Question::CaseOf { device: case.device }).unwrap().to();
+        assert_eq!(open == Some(number), !case.is_closed(), "case {}", number);
+        let waits = matches!(case.state, PROPOSED | FOUND | CONTESTED | RECOVERING);
+        assert_eq!(case.due.is_some(), waits, "case {} in state {}", number, case.state);
+        live += !case.is_closed() as usize;
+        due += case.due.is_some() as usize;
+    }
+    assert_eq!((keys("open/"), keys("due/")), (live, due));
+    if keys("due/") + keys("turn/") > 0 {
+        assert!(fake::with(|h| !h.timers.is_empty()), "nothing would wake it");
+    }
+}
+
+#[test]
+fn whatever_happens_the_state_holds_together() {
+    let mut told = std::collections::BTreeSet::new();
+    for seed in 1..9 {
+        let mut d = Dice(seed * 0x9e37_79b9);
+        let it = with_circle();
+        it.by(*EVE.0).execute(&circle(&[GUS, GIL], 2)).unwrap();
+        for _ in 0..150 {
+            // Owners do most.
+            let sender = [ANN, EVE, ANN, EVE, GUS, GIL, POL, PLATFORM][d.below(8) as usize];
+            let by = it.by(*sender.0);
+            let by = if sender == POL { by.with_role(Role::AUTHORITY) } else { by };
+            let newest = it.query(&Question::Cases { after: None, limit: 64 }).unwrap().to::<List<(u64, Case)>>().len();
+            let _ = by.execute(&random_message(&mut d, newest as u64));
+            if d.below(8) == 0 {
+                assert!(fake::advance(d.below(8) as i64 * HOUR / 2).iter().all(|r| r.is_ok()));
+            }
+            check_state(&it);
+        }
+        told.extend(it.topics());
+    }
+    assert!(told.len() >= 16, "the dice reach too little: {:?}", told);
+}

@@ -10,9 +10,6 @@ pub struct Sender {
     pub time: i64,
     /// What the host vouches for.
     pub env: Env<'static>,
-    pub is_authority: bool,
-    pub is_gateway: bool,
-    pub is_device: bool,
 }
 
 /// What part the sender has.
@@ -25,14 +22,8 @@ pub enum Part {
 
 impl Sender {
     pub fn of(env: &Env<'static>) -> Result<Sender, Abort> {
-        Ok(Sender {
-            id: env.caller.and_then(Id::of).ok_or(NOT_DIRECT)?,
-            time: env.time,
-            env: *env,
-            is_authority: env.has_role(Role::AUTHORITY),
-            is_gateway: env.has_role(Role::GATEWAY),
-            is_device: env.device.is_some(),
-        })
+        let id = env.caller.and_then(Id::of).ok_or(NOT_DIRECT)?;
+        Ok(Sender { id, time: env.time, env: *env })
     }
 
     /// The sender's part in an owner's matters. An owner whose key is frozen
@@ -49,13 +40,13 @@ impl Sender {
                 return Ok(Part::Guardian(place, circle));
             }
         }
-        ensure!(self.is_authority, NOT_PARTY);
+        ensure!(self.env.has_role(Role::AUTHORITY), NOT_PARTY);
         Ok(Part::Authority)
     }
 
     /// Refuses all but authorities.
     pub fn require_authority(&self) -> Result<(), Abort> {
-        ensure!(self.is_authority, NOT_AUTHORITY);
+        ensure!(self.env.has_role(Role::AUTHORITY), NOT_AUTHORITY);
         Ok(())
     }
 }

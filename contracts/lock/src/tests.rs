@@ -382,3 +382,79 @@ fn nobody_acts_in_a_signers_name() {
     let evidence = Observation::new(ObservationKind::Telemetry, *DOOR.0, START, &[0x80]);
     assert_eq!(it.evidence(&evidence).unwrap_err().abort, NOT_PERMITTED);
 }
+
+/// Numbers that look random: xorshift64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+const PEOPLE: [Id; 4] = [OWNER, BOB, AIDE, EVE];
+
+fn random_message(d: &mut Dice, time: i64) -> Command {
+    let (kind, guest) = (d.below(2) as u8, PEOPLE[d.below(4) as usize]);
+    let soon = |d: &mut Dice| Some(time + d.below(10) as i64 * HOUR).filter(|_| d.below(2) == 0);
+    match d.below(10) {
+        0..=3 => {
+            let terms = Terms {
+                from: soon(d),
+                until: soon(d),
+                windows: None,
+                uses: Some(1 + d.below(2) as u32).filter(|_| d.below(2) == 0),
+                resident: Some(true).filter(|_| d.below(2) == 0),
+            };
+            Command::Grant { lock: DOOR, kind, guest, terms }
+        }
+        4 => Command::Revoke { lock: DOOR, kind, guest },
+        5 => Command::Enter { lock: DOOR, note: Bytes(&[]) },
+        6 => Command::Admit { kind, guest, note: Bytes(&[]) },
+        7 => Command::Report { how: 3 + d.below(3) as u8, guest, note: Bytes(&[]) },
+        8 => set(DOOR, &[]),
+        _ => Command::Sweep,
+    }
+}
+
+/// What must hold of the state whatever was done: entries without a gap, each
+/// once by guest; a day in the index where there are some, and a timer for it.
+fn check_state(it: &Deployed) {
+    let state = it.state();
+    let keys = |prefix: &str| state.keys().filter(|k| k.starts_with(prefix.as_bytes())).count();
+    let lock: Lock = it.query(&Question::Lock { lock: DOOR }).unwrap().to::<Option<Lock>>().unwrap();
+    let kept = (lock.next_entry - lock.oldest) as usize;
+    assert_eq!((keys("entry/"), keys("guest/")), (kept, kept));
+    assert_eq!((keys("due/") == 1, lock.due.is_some()), (kept > 0, kept > 0));
+    assert!(kept == 0 || fake::with(|h| !h.timers.is_empty()), "nothing would wake it");
+    for guest in PEOPLE {
+        let given = |giver: Id| {
+            let rights = it.query(&Question::Rights { lock: DOOR, after: None, limit: 64 }).unwrap();
+            let rows: List<(u8, Id, Right)> = decode(rights.0.leak()).unwrap();
+            rows.iter().map(|row| row.unwrap().2).filter(|right| right.by == giver && right.under.is_some()).collect::<Vec<_>>()
+        };
+        if let Some(own) = it.query(&Question::Right { lock: DOOR, kind: ACCOUNT, guest }).unwrap().to::<Option<Right>>() {
+            let standing = given(guest).iter().filter(|right| right.under == Some(own.number)).count();
+            assert_eq!(own.given as usize, standing);
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_state_holds_together() {
+    for seed in 1..12 {
+        let mut d = Dice(seed * 0x9e37_79b9);
+        let it = home();
+        for _ in 0..120 {
+            let sender = [OWNER, BOB, AIDE, EVE, DOOR, DOOR, SHED][d.below(7) as usize];
+            let _ = it.by(*sender.0).execute(&random_message(&mut d, fake::with(|h| h.time)));
+            if d.below(6) == 0 {
+                assert!(fake::advance(d.below(8) as i64 * HOUR).iter().all(|r| r.is_ok()));
+            }
+            check_state(&it);
+        }
+    }
+}
