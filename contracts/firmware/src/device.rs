@@ -1,17 +1,16 @@
 //! What devices ask, confirm, and have had.
 
 use crate::codes::*;
-use crate::fixed::Hash;
 use crate::line::{self, Line};
 use crate::release::{self, *};
 use crate::rollout;
-use postern::{ensure, record, Abort, Device, Env, Map, Raw, Topic};
+use postern::{ensure, record, Abort, Device, Env, Id, Map, Raw, Topic};
 
 record! {
     /// What a device has of a line.
     pub struct Installed {
         1 => pub sequence: u64,
-        2 => pub image: Hash,
+        2 => pub image: Id,
         3 => pub at: i64,
     }
 }
@@ -31,7 +30,7 @@ record! {
     pub struct Entry {
         1 => pub line: &'static str,
         2 => pub sequence: u64,
-        3 => pub image: Hash,
+        3 => pub image: Id,
         4 => pub result: u16,
         5 => pub at: i64,
     }
@@ -49,25 +48,25 @@ record! {
     }
 }
 
-pub const INSTALLED: Map<(Hash, &'static str), Installed> = Map::new("installed/");
-const SAID: Map<(&'static str, u64, Hash), Said> = Map::new("said/");
-pub const HISTORY: Map<(Hash, u64), Entry> = Map::new("history/");
+pub const INSTALLED: Map<(Id, &'static str), Installed> = Map::new("installed/");
+const SAID: Map<(&'static str, u64, Id), Said> = Map::new("said/");
+pub const HISTORY: Map<(Id, u64), Entry> = Map::new("history/");
 /// How many entries a device's history ever had.
-const ENTRIES: Map<Hash, u64> = Map::new("entries/");
+const ENTRIES: Map<Id, u64> = Map::new("entries/");
 
 /// Entries of a device's history that are kept; older ones stand in blocks.
 const MAX_HISTORY: u64 = 256;
 
-const CONFIRMED: Topic<(Hash, &'static str, u64, u16)> = Topic::new("confirmed");
+const CONFIRMED: Topic<(Id, &'static str, u64, u16)> = Topic::new("confirmed");
 
 #[inline(never)]
-fn installed(key: &(Hash, &'static str)) -> Result<Option<Installed>, Abort> {
+fn installed(key: &(Id, &'static str)) -> Result<Option<Installed>, Abort> {
     INSTALLED.get(key)
 }
 
 /// Notes that the sender, a device, runs a release, or why it does not.
 #[inline(never)]
-pub fn confirm(env: &Env<'static>, id: &Id, image: &Hash, result: u16) -> Result<(), Abort> {
+pub fn confirm(env: &Env<'static>, id: &Number, image: &Id, result: u16) -> Result<(), Abort> {
     let device = line::sender(env)?;
     let record = env.device().ok_or(NOT_DEVICE)?;
     let (name, sequence) = *id;
@@ -87,14 +86,14 @@ pub fn confirm(env: &Env<'static>, id: &Id, image: &Hash, result: u16) -> Result
 }
 
 // What a device says late counts as long as it was offered the release.
-fn require_offered(id: &Id, release: &Release, device: &Hash, record: &Device) -> Result<(), Abort> {
+fn require_offered(id: &Number, release: &Release, device: &Id, record: &Device) -> Result<(), Abort> {
     let offered = rollout::reaches(id, release, device, record)? && unmet(release, device)?.is_none();
     ensure!(offered, NOT_OFFERED);
     Ok(())
 }
 
 // A device counts once in a run, however often it changes its mind.
-fn say(id: &Id, release: &mut Release, device: &Hash, result: u16) -> Result<(), Abort> {
+fn say(id: &Number, release: &mut Release, device: &Id, result: u16) -> Result<(), Abort> {
     let key = (id.0, id.1, *device);
     let run = release.run;
     let before = SAID.get(&key)?;
@@ -104,7 +103,7 @@ fn say(id: &Id, release: &mut Release, device: &Hash, result: u16) -> Result<(),
     rollout::tally(id, release, counted, result == 0)
 }
 
-fn remember(device: &Hash, entry: &Entry) -> Result<(), Abort> {
+fn remember(device: &Id, entry: &Entry) -> Result<(), Abort> {
     let n = ENTRIES.get(device)?.unwrap_or_default();
     HISTORY.set(&(*device, n), entry);
     if n >= MAX_HISTORY {
@@ -116,9 +115,9 @@ fn remember(device: &Hash, entry: &Entry) -> Result<(), Abort> {
 
 /// What is next for a device that says which sequence number it has.
 #[inline(never)]
-pub fn next(name: &'static str, device: &Hash, says: Option<u64>) -> Result<Next, Abort> {
+pub fn next(name: &'static str, device: &Id, says: Option<u64>) -> Result<Next, Abort> {
     let line = line::load(name)?;
-    let record = Device::get(&device.array()).ok_or(NOT_DEVICE)?;
+    let record = Device::get(device.0).ok_or(NOT_DEVICE)?;
     line::require_device(name, &line, &record)?;
     let have = installed(&(*device, name))?.map(|i| i.sequence).max(says);
     let revoked = match have {
@@ -143,7 +142,7 @@ pub fn next(name: &'static str, device: &Hash, says: Option<u64>) -> Result<Next
 }
 
 // The release, if a device may have it now.
-fn offered(id: &Id, line: &Line, device: &Hash, record: &Device) -> Result<Option<Release>, Abort> {
+fn offered(id: &Number, line: &Line, device: &Id, record: &Device) -> Result<Option<Release>, Abort> {
     let release = release::load(id)?;
     let offered = match release.state {
         ROLLING => rollout::reaches(id, &release, device, record)?,
@@ -155,7 +154,7 @@ fn offered(id: &Id, line: &Line, device: &Hash, record: &Device) -> Result<Optio
 
 // The first release that a device must have before this one and has not.
 #[inline(never)]
-fn unmet(release: &Release, device: &Hash) -> Result<Option<(&'static str, u64)>, Abort> {
+fn unmet(release: &Release, device: &Id) -> Result<Option<(&'static str, u64)>, Abort> {
     for need in release.needs.iter() {
         let (line, least) = need?;
         let have = installed(&(*device, line))?;

@@ -1,57 +1,37 @@
-//! Bytes of a fixed length, such as hashes, by reference: what a call reads
-//! lives as long as the call, so nothing is copied, and the module is smaller
-//! by a fifth.
+//! Names, and the UUIDs of vendors and classes, where they lie: what a call reads
+//! lives as long as the call.
 
 use postern::cbor::{Error, Reader, Writer};
 use postern::storage::{Key, KeyBuf, KeyReader};
 use postern::{Decode, Encode};
 
-/// Exactly `N` bytes.
+/// A vendor or class: 16 bytes (RFC 9562).
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fixed<const N: usize>(pub &'static [u8]);
+pub struct Uuid(pub &'static [u8]);
 
-/// A digest, or the id of an account or device.
-pub type Hash = Fixed<32>;
-/// A vendor or class.
-pub type Uuid = Fixed<16>;
-
-impl<const N: usize> Fixed<N> {
-    /// Keeps bytes for the rest of the call.
-    pub fn keep(bytes: &[u8; N]) -> Fixed<N> {
-        let kept = postern::buffer(N);
-        kept.copy_from_slice(bytes);
-        Fixed(kept)
-    }
-
-    /// The bytes as an array.
-    pub fn array(&self) -> [u8; N] {
-        let mut out = [0; N];
-        out.copy_from_slice(self.0);
-        out
-    }
-}
-
-impl<const N: usize> Encode for Fixed<N> {
-    #[inline(never)]
+impl Encode for Uuid {
     fn encode(&self, w: &mut Writer) {
         w.bytes(self.0);
     }
 }
 
-impl<const N: usize> Decode<'static> for Fixed<N> {
+impl Decode<'static> for Uuid {
     #[inline(never)]
     fn decode(r: &mut Reader<'static>) -> Result<Self, Error> {
-        r.bytes_of(N).map(Fixed)
+        r.bytes_of(16).map(Uuid)
     }
 }
 
-impl<const N: usize> Key for Fixed<N> {
+impl Key for Uuid {
     fn append(&self, key: &mut KeyBuf, _: bool) {
         key.push(self.0);
     }
 
     fn read(r: &mut KeyReader, last: bool) -> Option<Self> {
-        <[u8; N] as Key>::read(r, last).map(|bytes| Fixed::keep(&bytes))
+        let bytes = <[u8; 16] as Key>::read(r, last)?;
+        let kept = postern::buffer(bytes.len());
+        kept.copy_from_slice(&bytes);
+        Some(Uuid(kept))
     }
 }
 

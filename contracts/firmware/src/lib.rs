@@ -18,9 +18,9 @@ mod suit;
 #[cfg(test)]
 mod tests;
 
-use crate::fixed::{Hash, Name, Uuid};
+use crate::fixed::{Name, Uuid};
 use codes::*;
-use postern::{choice, ensure, Abort, Bytes, Context, List, Reply};
+use postern::{choice, ensure, Abort, Bytes, Context, Id, List, Reply};
 
 pub use clock::timer;
 pub use query::query;
@@ -36,15 +36,15 @@ choice! {
             key_quorum: u8, maker_quorum: u8, operator_quorum: u8,
             manufacturer: Option<Name>, model: Option<Name>,
         },
-        2 => PutMember { line: Name, account: Hash, side: u8 },
+        2 => PutMember { line: Name, account: Id, side: u8 },
         3 => PutKey { line: Name, key: Bytes<'static> },
         4 => EndKey { line: Name, key: Bytes<'static>, state: u8 },
-        5 => PutFleet { line: Name, owner: Hash, belongs: bool },
+        5 => PutFleet { line: Name, owner: Id, belongs: bool },
         6 => Propose {
             line: Name, envelope: Bytes<'static>, keys: List<'static, Bytes<'static>>,
             version: Name, uri: Option<&'static str>, needs: List<'static, (&'static str, u64)>,
         },
-        7 => Approve { line: Name, sequence: u64, manifest: Hash },
+        7 => Approve { line: Name, sequence: u64, manifest: Id },
         8 => Withdraw { line: Name, sequence: u64 },
         9 => Roll {
             line: Name, sequence: u64, stages: List<'static, rollout::Stage>, stop_rate: u16, stop_count: u32,
@@ -53,7 +53,7 @@ choice! {
         11 => Stop { line: Name, sequence: u64, reason: Name },
         12 => Resume { line: Name, sequence: u64 },
         13 => Revoke { line: Name, sequence: u64, reason: Name },
-        14 => Confirm { line: Name, sequence: u64, image: Hash, result: u16 },
+        14 => Confirm { line: Name, sequence: u64, image: Id, result: u16 },
     }
 }
 

@@ -2,9 +2,9 @@
 //! operates it, whose devices run it, and which keys sign it.
 
 use crate::codes::*;
-use crate::fixed::{Fixed, Hash, Uuid};
+use crate::fixed::Uuid;
 use crate::suit;
-use postern::{ensure, record, Abort, Bytes, Device, Env, Map, Status, Topic};
+use postern::{ensure, record, Abort, Bytes, Device, Env, Id, Map, Status, Topic};
 
 record! {
     /// A line.
@@ -61,14 +61,14 @@ const MAX_QUORUM: u8 = 8;
 pub const LINES: Map<&'static str, Line> = Map::new("line/");
 /// By vendor, class and component: the line.
 const CLASSES: Map<(Uuid, Uuid, Bytes<'static>), &'static str> = Map::new("class/");
-pub const MEMBERS: Map<(&'static str, Hash), u8> = Map::new("member/");
+pub const MEMBERS: Map<(&'static str, Id), u8> = Map::new("member/");
 pub const KEYS: Map<(&'static str, Bytes<'static>), Key> = Map::new("key/");
-pub const FLEET: Map<(&'static str, Hash), bool> = Map::new("fleet/");
+pub const FLEET: Map<(&'static str, Id), bool> = Map::new("fleet/");
 
 const LINE_SET: Topic<&'static str> = Topic::new("line-set");
-const MEMBER_SET: Topic<(&'static str, Hash, u8)> = Topic::new("member-set");
+const MEMBER_SET: Topic<(&'static str, Id, u8)> = Topic::new("member-set");
 const KEY_SET: Topic<(&'static str, Bytes<'static>, u8)> = Topic::new("key-set");
-const FLEET_SET: Topic<(&'static str, Hash, bool)> = Topic::new("fleet-set");
+const FLEET_SET: Topic<(&'static str, Id, bool)> = Topic::new("fleet-set");
 
 /// The line of a name.
 #[inline(never)]
@@ -113,7 +113,7 @@ fn component_is_sound(component: Bytes<'static>) -> bool {
 
 /// Puts an account on a side of a line, or takes it off. Nobody is on both
 /// sides, and nobody changes sides in one step.
-pub fn put_member(env: &Env<'static>, line: &'static str, account: &Hash, side: u8) -> Result<(), Abort> {
+pub fn put_member(env: &Env<'static>, line: &'static str, account: &Id, side: u8) -> Result<(), Abort> {
     require_owner_of(env, line)?;
     ensure!(side <= OPERATOR, BAD_NAME);
     let key = (line, *account);
@@ -153,7 +153,7 @@ pub fn end_key(env: &Env<'static>, line: &'static str, key: Bytes<'static>, stat
 }
 
 /// Says whether an owner's devices belong to a line.
-pub fn put_fleet(env: &Env<'static>, line: &'static str, owner: &Hash, belongs: bool) -> Result<(), Abort> {
+pub fn put_fleet(env: &Env<'static>, line: &'static str, owner: &Id, belongs: bool) -> Result<(), Abort> {
     require_owner_of(env, line)?;
     let key = (line, *owner);
     if belongs {
@@ -173,8 +173,8 @@ fn require_owner_of(env: &Env<'static>, line: &'static str) -> Result<(), Abort>
 }
 
 /// The account that signed.
-pub fn sender(env: &Env<'static>) -> Result<Hash, Abort> {
-    env.caller.map(Fixed).ok_or(NOT_MEMBER)
+pub fn sender(env: &Env<'static>) -> Result<Id, Abort> {
+    env.caller.and_then(Id::of).ok_or(NOT_MEMBER)
 }
 
 /// The side on which the sender is.
@@ -184,7 +184,7 @@ pub fn side_of(env: &Env<'static>, line: &'static str) -> Result<Option<u8>, Abo
 }
 
 /// Refuses all but makers of the line.
-pub fn require_maker(env: &Env<'static>, line: &'static str) -> Result<Hash, Abort> {
+pub fn require_maker(env: &Env<'static>, line: &'static str) -> Result<Id, Abort> {
     ensure!(side_of(env, line)? == Some(MAKER), NOT_MAKER);
     sender(env)
 }
@@ -208,6 +208,6 @@ pub fn require_device(name: &'static str, line: &Line, device: &Device) -> Resul
     ensure!(device.status() == Status::Active, NOT_DEVICE);
     let is = |wanted: Option<&str>, have: &str| wanted.map_or(true, |w| w == have);
     let kind = is(line.manufacturer, device.manufacturer()) && is(line.model, device.model());
-    ensure!(kind && FLEET.has(&(name, Fixed::keep(&device.owner()))), NOT_IN_LINE);
+    ensure!(kind && FLEET.has(&(name, Id::keep(&device.owner()))), NOT_IN_LINE);
     Ok(())
 }

@@ -7,11 +7,11 @@
 //!     common = {2: [component], 4: bstr shared sequence}
 
 use crate::codes::*;
-use crate::fixed::{Hash, Uuid};
+use crate::fixed::Uuid;
 use crate::sequence::{self, Found, Place};
 use crate::suit::{self, Severed};
 use postern::cbor::{Kind, Reader};
-use postern::{ensure, Abort};
+use postern::{ensure, Abort, Id};
 
 /// The structure version that this contract understands.
 const VERSION: u64 = 1;
@@ -23,20 +23,20 @@ const TEXT: u64 = 23;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Manifest {
     /// The digest that was signed.
-    pub digest: Hash,
+    pub digest: Id,
     pub sequence: u64,
     /// The component's identifier as it is encoded.
     pub component: &'static [u8],
     pub vendor: Uuid,
     pub class: Uuid,
-    pub image: Hash,
+    pub image: Id,
     pub size: u64,
     pub uri: Option<&'static str>,
 }
 
 /// Reads a manifest with its head, whose digest was signed.
 #[inline(never)]
-pub fn read(raw: &'static [u8], digest: Hash, severed: &Severed) -> Result<Manifest, Abort> {
+pub fn read(raw: &'static [u8], digest: Id, severed: &Severed) -> Result<Manifest, Abort> {
     let inner = Reader::new(raw).bytes()?;
     let mut r = Reader::new(inner);
     let mut fields = r.fields()?;
@@ -72,7 +72,7 @@ fn member(r: &mut Reader<'static>, key: u64, severed: Option<&'static [u8]>, fou
         let digest = suit::digest(r)?;
         match severed {
             None if key == TEXT => return Ok(()),
-            Some(raw) if digest.0 == postern::sha256(raw) => Reader::new(raw).bytes()?,
+            Some(raw) if *digest.0 == postern::sha256(raw) => Reader::new(raw).bytes()?,
             _ => return Err(SEVERED),
         }
     } else {

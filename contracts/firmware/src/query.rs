@@ -1,12 +1,12 @@
 //! What anyone may ask.
 
 use crate::codes::*;
-use crate::fixed::{Hash, Name};
+use crate::fixed::Name;
 use crate::device;
 use crate::line::LINES;
 use crate::release::envelope_key;
 use postern::cbor::Writer;
-use postern::{choice, ensure, reply, Abort, Bytes, Context, Reply, Scan};
+use postern::{choice, ensure, reply, Abort, Bytes, Context, Id, Reply, Scan};
 
 choice! {
     /// What `query` answers.
@@ -14,17 +14,17 @@ choice! {
         1 => Line { line: Name },
         2 => Lines { after: Option<Name>, limit: u8 },
         3 => Keys { line: Name, after: Option<Bytes<'static>>, limit: u8 },
-        4 => Members { line: Name, after: Option<Hash>, limit: u8 },
-        5 => Fleet { line: Name, after: Option<Hash>, limit: u8 },
+        4 => Members { line: Name, after: Option<Id>, limit: u8 },
+        5 => Fleet { line: Name, after: Option<Id>, limit: u8 },
         6 => Release { line: Name, sequence: u64 },
         7 => Releases { line: Name, after: Option<u64>, limit: u8 },
         8 => Envelope { line: Name, sequence: u64 },
-        9 => Approvals { manifest: Hash, after: Option<Hash>, limit: u8 },
+        9 => Approvals { manifest: Id, after: Option<Id>, limit: u8 },
         10 => Plan { line: Name, sequence: u64 },
         11 => Tally { line: Name, sequence: u64 },
-        12 => Next { line: Name, device: Hash, have: Option<u64> },
-        13 => Installed { device: Hash, after: Option<Name>, limit: u8 },
-        14 => History { device: Hash, after: Option<u64>, limit: u8 },
+        12 => Next { line: Name, device: Id, have: Option<u64> },
+        13 => Installed { device: Id, after: Option<Name>, limit: u8 },
+        14 => History { device: Id, after: Option<u64>, limit: u8 },
     }
 }
 
@@ -108,7 +108,7 @@ fn text(name: Name) -> &'static [u8] {
     name.as_str().as_bytes()
 }
 
-fn hash(h: Hash) -> &'static [u8] {
+fn hash(h: Id) -> &'static [u8] {
     h.0
 }
 

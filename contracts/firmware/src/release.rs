@@ -1,25 +1,24 @@
 //! Releases: what a maker proposed, and who approved it.
 
 use crate::codes::*;
-use crate::fixed::Hash;
 use crate::line::{self, Line, ACTIVE, KEYS, LINES, MAKER, MEMBERS, REVOKED};
 use crate::manifest::Manifest;
 use crate::sequence::MAX_URI;
 use crate::suit;
-use postern::{ensure, record, state_set, Abort, Bytes, Checked, Env, List, Map, Topic};
+use postern::{ensure, record, state_set, Abort, Bytes, Checked, Env, Id, List, Map, Topic};
 
 record! {
     /// A release.
     pub struct Release {
         /// The digest of the manifest.
-        1 => pub manifest: Hash,
+        1 => pub manifest: Id,
         /// The image's digest and its bytes.
-        2 => pub image: Hash,
+        2 => pub image: Id,
         3 => pub size: u64,
         4 => pub version: &'static str,
         5 => pub uri: Option<&'static str>,
         /// The maker who proposed it, and when.
-        6 => pub by: Hash,
+        6 => pub by: Id,
         7 => pub at: i64,
         8 => pub state: u8,
         /// How many approve it.
@@ -48,37 +47,38 @@ pub const SUPERSEDED: u8 = 5;
 pub const WITHDRAWN: u8 = 6;
 pub const ENDED: u8 = 7;
 
-pub type Id = (&'static str, u64);
+/// A release by its line and sequence number.
+pub type Number = (&'static str, u64);
 
-pub const RELEASES: Map<Id, Release> = Map::new("release/");
+pub const RELEASES: Map<Number, Release> = Map::new("release/");
 /// The envelope of a release, as it came and without a head of its own.
 pub const ENVELOPE: &str = "envelope/";
 /// By manifest and account: the side.
-pub const APPROVALS: Map<(Hash, Hash), u8> = Map::new("approval/");
+pub const APPROVALS: Map<(Id, Id), u8> = Map::new("approval/");
 /// Images ever proposed for a line, and under which sequence number.
-const IMAGES: Map<(&'static str, Hash), u64> = Map::new("image/");
+const IMAGES: Map<(&'static str, Id), u64> = Map::new("image/");
 /// Manifests ever proposed.
-const MANIFESTS: Map<Hash, bool> = Map::new("manifest/");
+const MANIFESTS: Map<Id, bool> = Map::new("manifest/");
 
 /// Approvals that are counted, those of former members included: a bound on the
 /// work, four times what two quorums need.
 const MAX_APPROVALS: usize = 64;
 const MAX_NEEDS: usize = 8;
 
-const PROPOSED_EVENT: Topic<(&'static str, u64, Hash)> = Topic::new("proposed");
-const APPROVAL: Topic<(&'static str, u64, Hash)> = Topic::new("approval");
+const PROPOSED_EVENT: Topic<(&'static str, u64, Id)> = Topic::new("proposed");
+const APPROVAL: Topic<(&'static str, u64, Id)> = Topic::new("approval");
 const APPROVED_EVENT: Topic<(&'static str, u64)> = Topic::new("approved");
 const WITHDRAWN_EVENT: Topic<(&'static str, u64)> = Topic::new("withdrawn");
 
 /// The release of a line and sequence number.
 #[inline(never)]
-pub fn load(id: &Id) -> Result<Release, Abort> {
+pub fn load(id: &Number) -> Result<Release, Abort> {
     RELEASES.get(id)?.ok_or(UNKNOWN_RELEASE)
 }
 
 /// Writes the release of a line and sequence number.
 #[inline(never)]
-pub fn store(id: &Id, release: &Release) {
+pub fn store(id: &Number, release: &Release) {
     RELEASES.set(id, release)
 }
 
@@ -117,7 +117,7 @@ pub fn propose(env: &Env<'static>, envelope: &'static [u8], draft: &Draft) -> Re
 
 // A sequence number rises above all that were ever rolled out, and neither
 // image nor manifest comes back under another.
-fn require_new(id: &Id, line: &Line, manifest: &Manifest) -> Result<(), Abort> {
+fn require_new(id: &Number, line: &Line, manifest: &Manifest) -> Result<(), Abort> {
     ensure!(!MANIFESTS.has(&manifest.digest), REPLAYED);
     require_rising(id, line)?;
     let open = !RELEASES.has(id) || load(id)?.state == WITHDRAWN;
@@ -129,7 +129,7 @@ fn require_new(id: &Id, line: &Line, manifest: &Manifest) -> Result<(), Abort> {
 }
 
 /// Refuses a release that is not above all that were ever rolled out.
-pub fn require_rising(id: &Id, line: &Line) -> Result<(), Abort> {
+pub fn require_rising(id: &Number, line: &Line) -> Result<(), Abort> {
     ensure!(line.started.map_or(true, |s| id.1 > s), OLD_SEQUENCE);
     Ok(())
 }
@@ -172,7 +172,7 @@ pub fn require_trusted(name: &'static str, line: &Line, release: &Release) -> Re
 
 /// Approves a release, for the side on which the sender is.
 #[inline(never)]
-pub fn approve(env: &Env<'static>, id: &Id, manifest: &Hash) -> Result<(), Abort> {
+pub fn approve(env: &Env<'static>, id: &Number, manifest: &Id) -> Result<(), Abort> {
     let side = line::side_of(env, id.0)?.ok_or(NOT_MEMBER)?;
     let line = line::load(id.0)?;
     let mut release = load(id)?;
@@ -184,7 +184,7 @@ pub fn approve(env: &Env<'static>, id: &Id, manifest: &Hash) -> Result<(), Abort
 }
 
 // Adds an approval; whoever has approved for one side has for both.
-fn add(by: &Hash, side: u8, id: &Id, line: &Line, release: &mut Release) -> Result<(), Abort> {
+fn add(by: &Id, side: u8, id: &Number, line: &Line, release: &mut Release) -> Result<(), Abort> {
     let key = (release.manifest, *by);
     ensure!(!APPROVALS.has(&key), ALREADY_APPROVED);
     APPROVALS.set(&key, &side);
@@ -215,7 +215,7 @@ fn count(line: &'static str, release: &mut Release) -> Result<(), Abort> {
 
 /// Takes back what was not rolled out: the proposer may, and the contract's
 /// owner. The image may come again; the manifest may not.
-pub fn withdraw(env: &Env<'static>, id: &Id) -> Result<(), Abort> {
+pub fn withdraw(env: &Env<'static>, id: &Number) -> Result<(), Abort> {
     let mut release = load(id)?;
     let proposer = line::side_of(env, id.0)? == Some(MAKER) && line::sender(env)? == release.by;
     ensure!(proposer || env.require_owner().is_ok(), NOT_MAKER);
@@ -228,7 +228,7 @@ pub fn withdraw(env: &Env<'static>, id: &Id) -> Result<(), Abort> {
 }
 
 /// The state key of a release's envelope.
-pub fn envelope_key(id: &Id) -> &'static [u8] {
+pub fn envelope_key(id: &Number) -> &'static [u8] {
     let (head, name, end) = (ENVELOPE.as_bytes(), id.0.as_bytes(), id.1.to_be_bytes());
     let key = postern::buffer(head.len() + name.len() + end.len());
     let (first, rest) = key.split_at_mut(head.len());

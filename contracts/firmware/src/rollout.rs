@@ -3,10 +3,10 @@
 
 use crate::clock;
 use crate::codes::*;
-use crate::fixed::{Hash, Name};
+use crate::fixed::Name;
 use crate::line::{self, Line};
 use crate::release::{self, *};
-use postern::{ensure, record, Abort, Device, Env, List, Map, Topic};
+use postern::{ensure, record, Abort, Device, Env, Id, List, Map, Topic};
 
 /// A stage: the percentage of devices that it reaches, a label "name=value"
 /// whose devices it reaches as well, and after how many ms the next begins by
@@ -37,8 +37,8 @@ const MAX_STAGES: usize = 8;
 /// The longest that a stage waits for the next by itself: 30 days.
 const MAX_HOLD: u64 = 30 * 24 * 3_600_000;
 
-pub const PLANS: Map<Id, Plan> = Map::new("plan/");
-pub const TALLIES: Map<Id, Tally> = Map::new("tally/");
+pub const PLANS: Map<Number, Plan> = Map::new("plan/");
+pub const TALLIES: Map<Number, Tally> = Map::new("tally/");
 
 const ROLLING_EVENT: Topic<(&'static str, u64)> = Topic::new("rolling");
 const STAGED: Topic<(&'static str, u64, u8)> = Topic::new("staged");
@@ -51,7 +51,7 @@ const TOO_MANY_ERRORS: &str = "error-rate";
 
 /// Begins the roll-out of a release.
 #[inline(never)]
-pub fn roll(env: &Env<'static>, id: &Id, plan: &Plan) -> Result<(), Abort> {
+pub fn roll(env: &Env<'static>, id: &Number, plan: &Plan) -> Result<(), Abort> {
     line::require_operator(env, id.0)?;
     require_sound(plan)?;
     let mut line = line::load(id.0)?;
@@ -102,7 +102,7 @@ fn settle(name: &'static str, line: &mut Line) -> Result<(), Abort> {
     set_state(&(name, sequence), SUPERSEDED)
 }
 
-fn set_state(id: &Id, state: u8) -> Result<(), Abort> {
+fn set_state(id: &Number, state: u8) -> Result<(), Abort> {
     let mut release = release::load(id)?;
     release.state = state;
     release::store(id, &release);
@@ -118,7 +118,7 @@ fn reaches_all(plan: &Plan, stage: Option<u8>) -> Result<bool, Abort> {
 }
 
 // Counts anew what devices say.
-fn begin(env: &Env<'static>, id: &Id, line: &mut Line, release: &mut Release) -> Result<(), Abort> {
+fn begin(env: &Env<'static>, id: &Number, line: &mut Line, release: &mut Release) -> Result<(), Abort> {
     release.state = ROLLING;
     release.run += 1;
     release.since = Some(env.time);
@@ -129,7 +129,7 @@ fn begin(env: &Env<'static>, id: &Id, line: &mut Line, release: &mut Release) ->
 }
 
 // Enters a stage, and sets the time at which the next begins by itself.
-fn enter(env: &Env<'static>, id: &Id, line: &mut Line, release: &mut Release, plan: &Plan, stage: u8) -> Result<(), Abort> {
+fn enter(env: &Env<'static>, id: &Number, line: &mut Line, release: &mut Release, plan: &Plan, stage: u8) -> Result<(), Abort> {
     release.stage = Some(stage);
     release.since = Some(env.time);
     let entered = plan.stages.iter().nth(stage as usize).ok_or(WRONG_STAGE)??;
@@ -145,13 +145,13 @@ fn enter(env: &Env<'static>, id: &Id, line: &mut Line, release: &mut Release, pl
 }
 
 /// Begins the stage after the present one.
-pub fn advance(env: &Env<'static>, id: &Id, stage: u8) -> Result<(), Abort> {
+pub fn advance(env: &Env<'static>, id: &Number, stage: u8) -> Result<(), Abort> {
     line::require_operator(env, id.0)?;
     let mut line = line::load(id.0)?;
     go_on(env, id, &mut line, stage)
 }
 
-fn go_on(env: &Env<'static>, id: &Id, line: &mut Line, stage: u8) -> Result<(), Abort> {
+fn go_on(env: &Env<'static>, id: &Number, line: &mut Line, stage: u8) -> Result<(), Abort> {
     let mut release = release::load(id)?;
     ensure!(release.state == ROLLING, WRONG_STATE);
     ensure!(release.stage.map(|s| s + 1) == Some(stage), WRONG_STAGE);
@@ -174,7 +174,7 @@ pub fn advance_by_time(env: &Env<'static>, name: &'static str) -> Result<(), Abo
 }
 
 /// Goes on with a release that was stopped, and counts errors anew.
-pub fn resume(env: &Env<'static>, id: &Id) -> Result<(), Abort> {
+pub fn resume(env: &Env<'static>, id: &Number) -> Result<(), Abort> {
     line::require_operator(env, id.0)?;
     let mut line = line::load(id.0)?;
     let mut release = release::load(id)?;
@@ -187,14 +187,14 @@ pub fn resume(env: &Env<'static>, id: &Id) -> Result<(), Abort> {
 }
 
 /// Stops a roll-out: no further device is offered the release.
-pub fn stop(env: &Env<'static>, id: &Id, reason: &'static str) -> Result<(), Abort> {
+pub fn stop(env: &Env<'static>, id: &Number, reason: &'static str) -> Result<(), Abort> {
     line::require_member(env, id.0)?;
     let mut release = release::load(id)?;
     ensure!(release.state == ROLLING, WRONG_STATE);
     halt(id, &mut release, reason)
 }
 
-fn halt(id: &Id, release: &mut Release, reason: &'static str) -> Result<(), Abort> {
+fn halt(id: &Number, release: &mut Release, reason: &'static str) -> Result<(), Abort> {
     let mut line = line::load(id.0)?;
     clock::forget(id.0, &mut line);
     line::store(id.0, &line);
@@ -207,7 +207,7 @@ fn halt(id: &Id, release: &mut Release, reason: &'static str) -> Result<(), Abor
 
 /// Ends a release for ever, whatever its state, at once.
 #[inline(never)]
-pub fn revoke(env: &Env<'static>, id: &Id, reason: &'static str) -> Result<(), Abort> {
+pub fn revoke(env: &Env<'static>, id: &Number, reason: &'static str) -> Result<(), Abort> {
     line::require_member(env, id.0)?;
     let mut release = release::load(id)?;
     ensure!(release.state < WITHDRAWN, WRONG_STATE);
@@ -229,7 +229,7 @@ pub fn revoke(env: &Env<'static>, id: &Id, reason: &'static str) -> Result<(), A
 
 /// Notes that a device said how it went, where it had said nothing or another
 /// thing before, and stops the roll-out if too many failed.
-pub fn tally(id: &Id, release: &mut Release, before: Option<bool>, done: bool) -> Result<(), Abort> {
+pub fn tally(id: &Number, release: &mut Release, before: Option<bool>, done: bool) -> Result<(), Abort> {
     let mut t = TALLIES.load(id)?;
     match before {
         Some(true) => t.done = t.done.saturating_sub(1),
@@ -252,7 +252,7 @@ fn too_many(plan: &Plan, t: &Tally) -> bool {
 
 /// Whether a release's stages so far reach a device.
 #[inline(never)]
-pub fn reaches(id: &Id, release: &Release, device: &Hash, record: &Device) -> Result<bool, Abort> {
+pub fn reaches(id: &Number, release: &Release, device: &Id, record: &Device) -> Result<bool, Abort> {
     let stage = match release.stage {
         Some(stage) => stage as usize,
         None => return Ok(false),
@@ -269,7 +269,7 @@ pub fn reaches(id: &Id, release: &Release, device: &Hash, record: &Device) -> Re
 
 // Which of a hundred shares a device is in. Each release draws anew, so that
 // it is not always the same devices that go first.
-pub fn share(manifest: &Hash, device: &Hash) -> u64 {
+pub fn share(manifest: &Id, device: &Id) -> u64 {
     let mut both = [0; 64];
     both[..32].copy_from_slice(manifest.0);
     both[32..].copy_from_slice(device.0);

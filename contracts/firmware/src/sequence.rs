@@ -3,11 +3,11 @@
 //! every command is read so that none is approved that nobody understood.
 
 use crate::codes::*;
-use crate::fixed::{Hash, Uuid};
+use crate::fixed::Uuid;
 use crate::manifest::Manifest;
 use crate::suit;
 use postern::cbor::{Kind, Reader};
-use postern::{ensure, Abort, Decode};
+use postern::{ensure, Abort, Decode, Id};
 
 /// How deeply sequences may stand within others.
 const MAX_NESTING: u32 = 4;
@@ -34,7 +34,7 @@ pub enum Place {
 pub struct Found {
     vendor: Option<Uuid>,
     class: Option<Uuid>,
-    image: Option<Hash>,
+    image: Option<Id>,
     size: Option<u64>,
     uri: Option<&'static str>,
     is_vendor: bool,
@@ -45,7 +45,7 @@ pub struct Found {
 
 impl Found {
     /// The manifest, if all is there that a device must check.
-    pub fn manifest(self, digest: Hash, sequence: u64, component: &'static [u8]) -> Result<Manifest, Abort> {
+    pub fn manifest(self, digest: Id, sequence: u64, component: &'static [u8]) -> Result<Manifest, Abort> {
         ensure!(self.is_vendor && self.is_class && self.is_image, INCOMPLETE);
         match (self.vendor, self.class, self.image, self.size) {
             (Some(vendor), Some(class), Some(image), Some(size)) => {

@@ -7,10 +7,9 @@
 //! head, signatures cover the digest, and what is left has one encoding.
 
 use crate::codes::*;
-use crate::fixed::Hash;
 use crate::manifest::{self, Manifest};
 use postern::cbor::{Kind, Reader};
-use postern::{ensure, Abort, Bytes, Decode, List};
+use postern::{ensure, Abort, Bytes, Decode, Id, List};
 
 /// Bytes of the longest envelope: it is kept as one value and asked for as one
 /// result, each of which has 16 KiB with its head.
@@ -51,7 +50,7 @@ pub fn check(raw: &'static [u8], keys: &List<'static, Bytes<'static>>) -> Result
     ensure!(blocks > 1 && blocks <= 1 + MAX_SIGNATURES, BAD_AUTHENTICATION);
     let payload = r.bytes()?;
     let digest = digest_in(payload)?;
-    ensure!(digest.0 == postern::sha256(envelope.manifest), MANIFEST_DIGEST);
+    ensure!(*digest.0 == postern::sha256(envelope.manifest), MANIFEST_DIGEST);
     ensure!(keys.len() == blocks - 1, TOO_FEW_KEYS);
     for key in keys.iter() {
         verify(key?.0, r.bytes()?, payload)?;
@@ -92,7 +91,7 @@ fn string(r: &mut Reader<'static>) -> Result<&'static [u8], Abort> {
 }
 
 /// Reads a SUIT_Digest that fills a byte string.
-pub fn digest_in(raw: &'static [u8]) -> Result<Hash, Abort> {
+pub fn digest_in(raw: &'static [u8]) -> Result<Id, Abort> {
     let mut r = Reader::new(raw);
     let digest = digest(&mut r)?;
     r.done()?;
@@ -100,10 +99,10 @@ pub fn digest_in(raw: &'static [u8]) -> Result<Hash, Abort> {
 }
 
 /// Reads a SUIT_Digest: [algorithm, bytes].
-pub fn digest(r: &mut Reader<'static>) -> Result<Hash, Abort> {
+pub fn digest(r: &mut Reader<'static>) -> Result<Id, Abort> {
     r.array_of(2)?;
     ensure!(r.int()? == SHA256, DIGEST_ALGORITHM);
-    Hash::decode(r).map_err(|_| DIGEST_ALGORITHM)
+    Id::decode(r).map_err(|_| DIGEST_ALGORITHM)
 }
 
 // Checks an authentication block: 18([protected, {}, null, signature]), the

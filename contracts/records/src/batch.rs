@@ -1,8 +1,7 @@
 //! Merkle trees over readings, hashed as RFC 9162, section 2.1, has it: a leaf
 //! is SHA-256(0 | salt | reading), an inner node SHA-256(1 | left | right).
 
-use crate::hash::Hash;
-use postern::{Abort, List};
+use postern::{Abort, Id, List};
 
 /// Readings of one batch: 2 to the 20th.
 pub const MAX_COUNT: u32 = 1 << 20;
@@ -11,11 +10,11 @@ pub const MAX_PATH: usize = 20;
 
 /// Whether a path leads from a leaf's hash at a place to the root of a batch
 /// (RFC 9162, section 2.1.3.2).
-pub fn leads(leaf: Hash, index: u32, count: u32, path: &List<'static, Hash>, root: Hash) -> Result<bool, Abort> {
+pub fn leads(leaf: Id, index: u32, count: u32, path: &List<'static, Id>, root: Id) -> Result<bool, Abort> {
     let (mut at, mut last) = (index, count.wrapping_sub(1));
-    let mut hash = leaf.array();
+    let mut hash = *leaf.0;
     for sibling in path.iter() {
-        let sibling = sibling?.array();
+        let sibling = *sibling?.0;
         if last == 0 {
             return Ok(false);
         }
@@ -31,7 +30,7 @@ pub fn leads(leaf: Hash, index: u32, count: u32, path: &List<'static, Hash>, roo
         at >>= 1;
         last >>= 1;
     }
-    Ok(last == 0 && hash == root.0)
+    Ok(last == 0 && hash == *root.0)
 }
 
 fn inner(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {

@@ -6,7 +6,6 @@
 
 mod batch;
 mod codes;
-mod hash;
 mod query;
 mod record;
 mod retention;
@@ -14,8 +13,7 @@ mod retention;
 mod tests;
 
 use codes::*;
-use hash::Hash;
-use postern::{choice, ensure, Context, Reply, Text};
+use postern::{choice, ensure, Context, Id, Reply, Text};
 
 pub use query::query;
 pub use retention::timer;
@@ -28,10 +26,10 @@ pub type Reason = Text<'static, 64>;
 choice! {
     /// What `execute` does.
     pub enum Command {
-        1 => Notarise { device: Hash, root: Hash, count: u32, from: i64, to: i64 },
-        2 => PutNotary { account: Hash, allowed: bool },
-        3 => SetRetention { device: Option<Hash>, keep: Option<u64> },
-        4 => SetHold { device: Hash, held: bool, reason: Reason },
+        1 => Notarise { device: Id, root: Id, count: u32, from: i64, to: i64 },
+        2 => PutNotary { account: Id, allowed: bool },
+        3 => SetRetention { device: Option<Id>, keep: Option<u64> },
+        4 => SetHold { device: Id, held: bool, reason: Reason },
     }
 }
 

@@ -2,21 +2,19 @@
 
 use crate::batch::{self, MAX_PATH};
 use crate::codes::*;
-use crate::hash::Hash;
-use crate::record::{Record, RECORDS, ROOTS};
+use crate::record::{Record, NOTARIES, RECORDS, ROOTS};
 use crate::retention;
-use postern::cbor::Writer;
-use postern::{choice, ensure, record, reply, Context, Device, List, Reply, Scan};
+use postern::{choice, ensure, record, reply, Abort, Context, Device, Encode, Id, List, Reply, Rows};
 
 choice! {
     /// What `query` answers.
     pub enum Query {
-        1 => Record { device: Hash, number: u64 },
-        2 => Records { device: Hash, after: Option<u64>, limit: u8 },
-        3 => Find { device: Hash, root: Hash },
-        4 => Verify { device: Hash, number: u64, leaf: Hash, index: u32, path: List<'static, Hash> },
-        5 => Retention { device: Hash },
-        6 => Notaries { owner: Hash, after: Option<Hash>, limit: u8 },
+        1 => Record { device: Id, number: u64 },
+        2 => Records { device: Id, after: Option<u64>, limit: u8 },
+        3 => Find { device: Id, root: Id },
+        4 => Verify { device: Id, number: u64, leaf: Id, index: u32, path: List<'static, Id> },
+        5 => Retention { device: Id },
+        6 => Notaries { owner: Id, after: Option<Id>, limit: u8 },
     }
 }
 
@@ -39,18 +37,13 @@ record! {
 
 /// Entries of a page.
 const MAX_PAGE: u8 = 64;
-/// Bytes of a page: what no longer fits begins the next.
-const PAGE: usize = postern::MAX_RESULT - 8;
 
 /// Answers a question. A page holds entries [key, value].
 pub fn query(c: &Context) -> Reply {
     match c.parse_message()? {
         Query::Record { device, number } => reply(&RECORDS.get(&(device, number))?),
         Query::Records { device, after, limit } => {
-            let after = after.map(|n| kept(&n.to_be_bytes()));
-            page("record/", device, after, limit, |w, key| {
-                w.uint(key.iter().fold(0, |n, &c| n << 8 | c as u64));
-            })
+            page(RECORDS.iter_from(&(device, after.unwrap_or_default())), device, after, limit)
         }
         Query::Find { device, root } => reply(&ROOTS.get(&(device, root))?),
         Query::Verify { device, number, leaf, index, path } => {
@@ -60,56 +53,32 @@ pub fn query(c: &Context) -> Reply {
             reply(&Verified { valid, record })
         }
         Query::Retention { device } => {
-            let owner = Hash::keep(&Device::get(&device.array()).ok_or(NOT_DEVICE)?.owner());
+            let owner = Id::keep(&Device::get(device.0).ok_or(NOT_DEVICE)?.owner());
             reply(&Kept { keep: retention::period(device, owner)?, held: retention::held_since(device)? })
         }
-        Query::Notaries { owner, after, limit } => page("notary/", owner, after.map(|a| a.0), limit, |w, key| {
-            w.bytes(key);
-        }),
+        Query::Notaries { owner, after, limit } => {
+            page(NOTARIES.iter_from(&(owner, after.unwrap_or(Id(&[0; 32])))), owner, after, limit)
+        }
     }
 }
 
-fn kept(bytes: &[u8]) -> &'static [u8] {
-    let kept = postern::buffer(bytes.len());
-    kept.copy_from_slice(bytes);
-    kept
-}
-
-// The entries behind `after` whose key begins with a hash: keys are the part
-// behind it, values stand as they are stored.
-fn page(map: &str, of: Hash, after: Option<&[u8]>, limit: u8, show: fn(&mut Writer, &[u8])) -> Reply {
+// The entries whose key begins with `first`, behind `after`.
+fn page<K: Encode + PartialEq, V: Encode>(
+    entries: impl Iterator<Item = Result<((Id, K), V), Abort>>,
+    first: Id,
+    after: Option<K>,
+    limit: u8,
+) -> Reply {
     ensure!(limit > 0 && limit <= MAX_PAGE, BAD_LIMIT);
-    let prefix = [map.as_bytes(), of.0, &[]];
-    let start = [map.as_bytes(), of.0, after.unwrap_or(&[])];
-    let (prefix, start) = (joined(&prefix), joined(&start));
-    let mut rows = Scan::new(prefix, start);
-    let mut w = Writer::new(PAGE);
-    let mut count = 0;
-    while let Some((key, value)) = rows.next() {
-        let last = &key[prefix.len()..];
-        if Some(last) == after {
-            continue;
-        }
-        if count == limit || w.room() < last.len() + value.len() + 16 {
+    let mut rows = Rows::new(limit);
+    for entry in entries {
+        let ((of, key), value) = entry?;
+        if of != first {
             break;
         }
-        w.array(2);
-        show(&mut w, last);
-        w.raw(value);
-        count += 1;
+        if Some(&key) != after.as_ref() && !rows.add(&(key, value)) {
+            break;
+        }
     }
-    let items = w.finish()?;
-    let mut all = Writer::new(items.len() + 8);
-    all.array(count as usize).raw(items);
-    Ok(all.finish()?)
-}
-
-fn joined(parts: &[&[u8]; 3]) -> &'static [u8] {
-    let out = postern::buffer(parts.iter().map(|p| p.len()).sum());
-    let mut at = 0;
-    for part in parts {
-        out[at..at + part.len()].copy_from_slice(part);
-        at += part.len();
-    }
-    out
+    rows.reply()
 }

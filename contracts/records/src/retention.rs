@@ -1,49 +1,43 @@
-//! How long records stay. An index holds when which is due; one timer of the
-//! chain waits for the earliest, deletes a few and sets itself again. What is
-//! held stays until nobody holds it.
+//! How long records stay: an index of when which is due, and one alarm, whose
+//! timer deletes a few at a time. What is held stays until nobody holds it.
 
 use crate::codes::*;
-use crate::hash::{sender, Hash};
-use crate::record;
-use postern::{ensure, Abort, Context, Device, Env, Item, Map, Reply, Role, Topic};
+use crate::record::{self, sender};
+use postern::{ensure, Abort, Alarm, Context, Device, Env, Id, Map, Reply, Role, Topic};
 
 /// The period of an owner's devices, and of one device, in ms.
-const OF_OWNER: Map<Hash, u64> = Map::new("keep-owner/");
-const OF_DEVICE: Map<Hash, u64> = Map::new("keep-device/");
+const OF_OWNER: Map<Id, u64> = Map::new("keep-owner/");
+const OF_DEVICE: Map<Id, u64> = Map::new("keep-device/");
 /// Devices whose records are held, and since when.
-const HOLDS: Map<Hash, i64> = Map::new("hold/");
+const HOLDS: Map<Id, i64> = Map::new("hold/");
 /// By time, device and number; the number [`DRAIN`] stands for what was held.
-const DUE: Map<(i64, Hash, u64), bool> = Map::new("due/");
+const DUE: Map<(i64, Id, u64), ()> = Map::new("due/");
 /// Records that were due while they were held.
-const HELD: Map<(Hash, u64), bool> = Map::new("held/");
-/// When the earliest timer is due, and how many there are.
-const NEXT: Item<(i64, u32)> = Item::new("timer");
+const HELD: Map<(Id, u64), ()> = Map::new("held/");
+const ALARM: Alarm = Alarm::new("alarm/");
 
-const RETENTION_SET: Topic<(Hash, Option<Hash>, Option<u64>)> = Topic::new("retention-set");
-const HELD_EVENT: Topic<(Hash, Hash, &'static str)> = Topic::new("held");
-const UNHELD: Topic<(Hash, Hash, &'static str)> = Topic::new("unheld");
-const DELETED: Topic<(Hash, u64)> = Topic::new("deleted");
+const RETENTION_SET: Topic<(Id, Option<Id>, Option<u64>)> = Topic::new("retention-set");
+const HELD_EVENT: Topic<(Id, Id, &'static str)> = Topic::new("held");
+const UNHELD: Topic<(Id, Id, &'static str)> = Topic::new("unheld");
+const DELETED: Topic<(Id, u64)> = Topic::new("deleted");
 
 const DRAIN: u64 = u64::MAX;
-/// A timer is due at full minutes, so that records share one.
-const MINUTE: i64 = 60_000;
+const MIN_PERIOD: u64 = 60_000;
 /// 100 years.
 const MAX_PERIOD: u64 = 100 * 366 * 24 * 3_600_000;
 /// Records that one timer's call deletes: two million units of gas.
 const BATCH: usize = 16;
-/// Timers that may wait: one is the rule, more come of ever earlier times.
-const MAX_TIMERS: u32 = 32;
 
 /// Sets the period of a device, or of all devices of the sender's that have
 /// none of their own. It is that of records to come.
-pub fn set(env: &Env<'static>, device: Option<Hash>, keep: Option<u64>) -> Result<(), Abort> {
+pub fn set(env: &Env<'static>, device: Option<Id>, keep: Option<u64>) -> Result<(), Abort> {
     let owner = sender(env)?;
-    ensure!(keep.map_or(true, |k| k >= MINUTE as u64 && k <= MAX_PERIOD), BAD_PERIOD);
+    ensure!(keep.map_or(true, |k| (MIN_PERIOD..=MAX_PERIOD).contains(&k)), BAD_PERIOD);
     let (map, key) = match device {
         None => (OF_OWNER, owner),
         Some(id) => {
-            let record = Device::get(&id.array()).ok_or(NOT_DEVICE)?;
-            ensure!(record.owner() == owner.0, NOT_OWNER);
+            let record = Device::get(id.0).ok_or(NOT_DEVICE)?;
+            ensure!(record.owner() == *owner.0, NOT_OWNER);
             (OF_DEVICE, id)
         }
     };
@@ -56,7 +50,7 @@ pub fn set(env: &Env<'static>, device: Option<Hash>, keep: Option<u64>) -> Resul
 }
 
 /// The period of a device's records.
-pub fn period(device: Hash, owner: Hash) -> Result<Option<u64>, Abort> {
+pub fn period(device: Id, owner: Id) -> Result<Option<u64>, Abort> {
     match OF_DEVICE.get(&device)? {
         None => OF_OWNER.get(&owner),
         own => Ok(own),
@@ -64,19 +58,19 @@ pub fn period(device: Hash, owner: Hash) -> Result<Option<u64>, Abort> {
 }
 
 /// When a record that is made now is deleted, which is noted.
-pub fn expiry(env: &Env<'static>, device: Hash, owner: Hash, number: u64) -> Result<Option<i64>, Abort> {
+pub fn expiry(env: &Env<'static>, device: Id, owner: Id, number: u64) -> Result<Option<i64>, Abort> {
     let keep = match period(device, owner)? {
         None => return Ok(None),
         Some(keep) => keep as i64,
     };
-    let until = (env.time + keep + MINUTE - 1) / MINUTE * MINUTE;
-    DUE.set(&(until, device, number), &true);
-    wake(until)?;
+    let until = env.time + keep;
+    DUE.set(&(until, device, number), &());
+    ALARM.arm(env, until, &())?;
     Ok(Some(until))
 }
 
 /// Holds a device's records, or no longer.
-pub fn hold(env: &Env<'static>, device: Hash, held: bool, reason: &'static str) -> Result<(), Abort> {
+pub fn hold(env: &Env<'static>, device: Id, held: bool, reason: &'static str) -> Result<(), Abort> {
     ensure!(env.require_owner().is_ok() || env.has_role(Role::AUTHORITY), NOT_AUTHORITY);
     ensure!(HOLDS.has(&device) != held, NOT_CHANGED);
     let event = (device, sender(env)?, reason);
@@ -91,41 +85,27 @@ pub fn hold(env: &Env<'static>, device: Hash, held: bool, reason: &'static str) 
 }
 
 /// Since when a device's records are held.
-pub fn held_since(device: Hash) -> Result<Option<i64>, Abort> {
+pub fn held_since(device: Id) -> Result<Option<i64>, Abort> {
     HOLDS.get(&device)
 }
 
 // Has the next timer delete what was due while it was held.
-fn drain(env: &Env<'static>, device: Hash) -> Result<(), Abort> {
+fn drain(env: &Env<'static>, device: Id) -> Result<(), Abort> {
     if HELD.iter_of(&device).next().is_none() {
         return Ok(());
     }
-    let now = env.time + 1;
-    DUE.set(&(now, device, DRAIN), &true);
-    wake(now)
-}
-
-// Makes sure that a timer is due by then. Where too many wait, the next of
-// them does it.
-fn wake(due: i64) -> Result<(), Abort> {
-    let (next, waiting) = NEXT.get()?.unwrap_or((i64::MAX, 0));
-    if due < next && waiting < MAX_TIMERS {
-        postern::schedule_message(due, &());
-        NEXT.set(&(due, waiting + 1));
-    }
-    Ok(())
+    DUE.set(&(env.time, device, DRAIN), &());
+    ALARM.arm(env, env.time, &())
 }
 
 /// Deletes what is due.
 pub fn timer(c: &Context) -> Reply {
-    let now = c.env.time;
-    let (next, waiting) = NEXT.get()?.unwrap_or((i64::MAX, 1));
-    NEXT.set(&(if next <= now { i64::MAX } else { next }, waiting.saturating_sub(1)));
+    ALARM.rang(&c.env)?;
     let mut left = BATCH;
     for entry in DUE.iter() {
-        let (key, _) = entry?;
-        if key.0 > now || left == 0 {
-            wake(key.0.max(now + 1))?;
+        let (key, ()) = entry?;
+        if key.0 > c.env.time || left == 0 {
+            ALARM.arm(&c.env, key.0, &())?;
             break;
         }
         DUE.delete(&key);
@@ -135,10 +115,10 @@ pub fn timer(c: &Context) -> Reply {
 }
 
 // Does what was due and returns how many more records may be deleted.
-fn due(env: &Env<'static>, device: Hash, number: u64, left: usize) -> Result<usize, Abort> {
+fn due(env: &Env<'static>, device: Id, number: u64, left: usize) -> Result<usize, Abort> {
     if HOLDS.has(&device) {
         if number != DRAIN {
-            HELD.set(&(device, number), &true);
+            HELD.set(&(device, number), &());
         }
         return Ok(left - 1);
     }
@@ -159,7 +139,7 @@ fn due(env: &Env<'static>, device: Hash, number: u64, left: usize) -> Result<usi
     Ok(left - count)
 }
 
-fn forget(device: Hash, number: u64) -> Result<(), Abort> {
+fn forget(device: Id, number: u64) -> Result<(), Abort> {
     record::delete(&(device, number))?;
     DELETED.emit(&(device, number));
     Ok(())
