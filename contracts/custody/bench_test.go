@@ -67,6 +67,28 @@ func TestCallsCostTheSameAmongMany(t *testing.T) {
 	}
 }
 
+// A timer raises 32 alarms at once, within what a transaction may use where
+// validators interpret contracts.
+func TestTimersFitATransaction(t *testing.T) {
+	c := newChain(t, wasm.EngineAuto)
+	long := strings.Repeat("x", 155)
+	for i := range 40 {
+		c.Execute(c.call(fmt.Sprintf(`{"make": {"things": [{"id": "%s%d"}]}}`, long, i)))
+		c.Execute(c.call(fmt.Sprintf(`{"expect": {"item": "%s%d", "receiver": "%x", "place": "%s", "due": "now+1h", "missing": "now+2h"}}`, long, i, carrier, long)))
+	}
+	c.Events = nil
+	c.Input.Time += 3_600_000
+	c.Must(abi.EntryTimer, nil)
+	if len(c.Events) != 32 || c.Gas > 12_000_000 {
+		t.Errorf("%d alarms, %d units", len(c.Events), c.Gas)
+	}
+	t.Logf("%d units", c.Gas)
+	c.Must(abi.EntryTimer, nil)
+	if len(c.Events) != 40 {
+		t.Errorf("%d alarms", len(c.Events))
+	}
+}
+
 func (c *chain) questionOfItem() []byte {
 	c.tb.Helper()
 	b, err := c.names.Ask([]byte(`{"item": {"item": "item"}}`), start)
