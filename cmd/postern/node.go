@@ -152,7 +152,7 @@ func (n *node) openLedger(ctx context.Context, cfg config) error {
 	}
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
 		Store: n.store, Runtime: n.runtime, Chain: chain.ChainID(raw), Clock: n.clock, Staleness: n.staleness, Isolated: n.isolates, Submit: n.followUp, Log: n.decisions,
-		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst, Logger: n.log,
+		TxRate: cfg.TxRate, TxBurst: cfg.TxBurst, Logger: newWordyLog(n.log, n.store),
 	})
 	if err != nil {
 		return err

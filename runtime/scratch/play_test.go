@@ -222,6 +222,8 @@ func TestParseScript(t *testing.T) {
 func FuzzParseScript(f *testing.F) {
 	f.Add("account ann owner\ndeploy {\"a\":1}\n  ok\ncall ann hex:00\n  event t 1\n")
 	f.Add("state \"k\" none\nwait 1h\ndecide ann {\"action\":{\"name\":\"x\"}}\n  deny\n")
+	f.Add("# about: x\n# nodes: 4\nsay it\nreport lamp by ann flows [{\"protocol\":6}]\n  level fine\nrun a 'b c'\n  stdout x\n  save y stdout .\n")
+	f.Add("let x ${now+1s}\nsign s ann @c T {\"a\":\"${x}\"}\nset lamp stolen ann why\nstatus lamp stolen\nwrite f t\nat 2\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := scratch.ParseScript("fuzz", text)
 		if (s == nil) == (err == nil) || err != nil && !strings.HasPrefix(err.Error(), "fuzz:") {
