@@ -60,6 +60,7 @@ fn execute(c: &Context) -> Reply {
         Command::Read { readings } => meter::read(&c.env, caller, readings),
         m => {
             let person = operator::person(&caller)?.ok_or(NOT_OPERATOR)?;
+            ensure!(c.env.device.is_none(), IS_DEVICE); // enrolled after it was named
             operate(&c.env, operator::Operator { account: caller, person }, m)
         }
     }

@@ -2,6 +2,7 @@
 //! device's own replaces.
 
 use crate::codes::*;
+use crate::command::OPEN;
 use crate::message::{Action, Kind};
 use crate::zone;
 use postern::{done, ensure, record, Abort, Device, Id, List, Map, Reply, Status, Text};
@@ -111,7 +112,8 @@ fn holds((days, from, to): (u8, u16, u16), start: i64, end: i64) -> bool {
 pub fn add_device(device: Id, kind: Kind) -> Reply {
     ensure!(!kind.as_str().is_empty(), BAD_NAME);
     require_active(&device)?;
-    let open = DEVICES.get(&device)?.map_or(0, |d| d.open);
+    // Some may be left of when it was registered before.
+    let open = OPEN.iter_of(&device).count() as u32;
     DEVICES.set(&device, &Registered { kind, open });
     done()
 }

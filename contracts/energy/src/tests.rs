@@ -117,6 +117,28 @@ fn large_values_need_another_person() {
     refused(&it, BERT, &Command::Approve { command: n }, NOT_PROPOSED);
 }
 
+/// An account that was named before it became a device commands nothing.
+#[test]
+fn devices_are_no_operators() {
+    let it = grid();
+    let n = propose(&it, ANNA, charge(9_000));
+    fake::with(|h| h.devices.insert(BERT, DeviceRecord::of(OWNER)));
+    refused(&it, BERT, &Command::Approve { command: n }, IS_DEVICE);
+    refused(&it, BERT, &charge(1), IS_DEVICE);
+}
+
+/// A device that is registered anew has the open commands that it had.
+#[test]
+fn registering_anew_frees_no_place() {
+    let it = grid();
+    (0..16).for_each(|i| drop(propose(&it, ANNA, charge(i))));
+    it.execute(&Command::RemoveDevice { device: Id(&INVERTER) }).unwrap();
+    assert!(pending(&it, &INVERTER).is_empty());
+    it.execute(&Command::AddDevice { device: Id(&INVERTER), kind: text("inverter") }).unwrap();
+    refused(&it, ANNA, &charge(1), TOO_MANY_OPEN);
+    assert_eq!(pending(&it, &INVERTER).len(), 16);
+}
+
 /// What was approved counts no more when either of the two is no operator.
 #[test]
 fn removed_operators_approve_nothing() {
