@@ -27,6 +27,5 @@ postern::refusals! {
     pub TOO_MANY_POINTS = 23, "more points than one may give at once";
     pub UNKNOWN_REWARD = 24, "there is no such reward";
     pub TOO_FEW_POINTS = 25, "the pupil has not so many points";
-    pub NO_OFFSET = 26, "the zone's table does not reach this time";
-    pub BAD_ZONE = 27, "the zone's table is out of order or has a wrong offset";
+    pub BAD_ZONE = 26, "the zone's table is out of order or has a wrong offset";
 }

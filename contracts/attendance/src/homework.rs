@@ -7,7 +7,7 @@ use crate::message::Class;
 use crate::pupil::{self, Pupil, PUPILS};
 use crate::reward;
 use crate::school::{self, CLASSES};
-use postern::{done, ensure, record, reply, Abort, Env, Id, Item, Map, Reply, Topic};
+use postern::{done, ensure, record, reply, Abort, Checked, Env, Id, Item, Map, Reply, Topic};
 
 /// By term, class and number.
 pub const HOMEWORK: Map<(u32, &'static str, u32), Homework> = Map::new("homework/");
@@ -51,7 +51,7 @@ pub fn assign(env: &Env, by: Id, class: Class, due: i64, content: Id) -> Reply {
     let class_term = CLASSES.load(&class.as_str())?.term;
     let term = school::term()?.number;
     ensure!(class_term == term, BAD_TERM);
-    let number = LAST.get()?.unwrap_or(0) + 1;
+    let number = LAST.get()?.unwrap_or(0).plus(1)?;
     LAST.set(&number);
     HOMEWORK.set(&(term, class.as_str(), number), &Homework { by, due, content });
     ASSIGNED_EVENT.emit(&(class, number, due));

@@ -1,7 +1,7 @@
 //! Who was seen, and who is excused. A day of a pupil is one entry: what readers
 //! saw, what alarms told, who excused.
 
-use crate::alarm::ARRIVED_EVENT;
+use crate::alarm::{self, ARRIVED_EVENT};
 use crate::codes::*;
 use crate::pupil::{self, Pupil, PUPILS};
 use crate::school::{self, Term};
@@ -53,6 +53,7 @@ pub fn sight(env: &Env, by: Id, sightings: List<'static, (Id, i64)>) -> Reply {
             counted += count(&term, id, &pupil, at)? as u32;
         }
     }
+    alarm::arm(env)?; // a timer may have been lost
     reply(&counted)
 }
 

@@ -1,5 +1,6 @@
 //! Local time: a table of offsets from UTC that the office writes, since a
-//! contract knows no time zones. Without a table local time is UTC.
+//! contract knows no time zones. Without a table local time is UTC; before its
+//! first entry, that entry's holds, so that no alarm fails for want of one.
 
 use crate::codes::*;
 use postern::{done, ensure, Abort, Item, List, Reply};
@@ -33,14 +34,14 @@ fn offset(time: i64) -> Result<i64, Abort> {
         Some(steps) => steps,
         None => return Ok(0),
     };
-    let mut offset = None;
-    for step in steps.iter() {
+    let mut offset = 0;
+    for (i, step) in steps.iter().enumerate() {
         let (start, minutes) = step?;
-        if start <= time {
-            offset = Some(minutes * MINUTE);
+        if i == 0 || start <= time {
+            offset = minutes * MINUTE;
         }
     }
-    offset.ok_or(NO_OFFSET)
+    Ok(offset)
 }
 
 /// Local time, in ms since 1970 on the local clock.
@@ -51,7 +52,7 @@ pub fn local(time: i64) -> Result<i64, Abort> {
 /// The time at which the local clock shows a local time; near a change of the
 /// offset, one that is off by the change at most.
 pub fn utc(local: i64) -> Result<i64, Abort> {
-    let near = local - offset(local - MAX_OFFSET * MINUTE).or_else(|_| offset(local))?;
+    let near = local - offset(local - MAX_OFFSET * MINUTE)?;
     Ok(local - offset(near)?)
 }
 
