@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -49,7 +48,8 @@ func resolvedJSON(r *senml.Record) (string, error) {
 		Sum   json.Number `json:"s,omitempty"`
 	}{Name: r.Name, Unit: r.Unit, Value: exact(r.Value), Text: r.Text, Bool: r.Bool, Sum: exact(r.Sum)}
 	if r.Time != nil {
-		v.Time = json.Number(fmt.Sprintf("%d.%03d", *r.Time/1000, *r.Time%1000))
+		seconds := cbor.Decimal{Exponent: -3, Mantissa: *r.Time}.Canonical()
+		v.Time = exact(&seconds)
 	}
 	if r.Data != nil {
 		v.Data = base64.RawURLEncoding.EncodeToString(r.Data)

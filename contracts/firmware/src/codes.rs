@@ -49,4 +49,5 @@ postern::refusals! {
     pub BAD_LIMIT = 48, "a page holds from 1 to 64 entries";
     pub BAD_NEED = 49, "at most 8 needs, of other lines that exist";
     pub IS_MEMBER = 50, "the account is on the line's other side";
+    pub NOT_APPROVED = 51, "too few who approved are still members";
 }

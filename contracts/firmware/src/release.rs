@@ -190,7 +190,7 @@ fn add(by: &Id, side: u8, id: &Number, line: &Line, release: &mut Release) -> Re
     APPROVALS.set(&key, &side);
     APPROVAL.emit(&(id.0, id.1, *by));
     count(id.0, release)?;
-    if release.makers >= line.maker_quorum && release.operators >= line.operator_quorum {
+    if is_approved(line, release) {
         release.state = APPROVED;
         APPROVED_EVENT.emit(id);
     }
@@ -198,7 +198,20 @@ fn add(by: &Id, side: u8, id: &Number, line: &Line, release: &mut Release) -> Re
     Ok(())
 }
 
+fn is_approved(line: &Line, release: &Release) -> bool {
+    release.makers >= line.maker_quorum && release.operators >= line.operator_quorum
+}
+
+/// Refuses a release whose approvals are no longer enough: those of former
+/// members have gone with them.
+pub fn require_approved(name: &'static str, line: &Line, release: &mut Release) -> Result<(), Abort> {
+    count(name, release)?;
+    ensure!(is_approved(line, release), NOT_APPROVED);
+    Ok(())
+}
+
 // Counts the approvals of those who are still on the side they approved for.
+#[inline(never)]
 fn count(line: &'static str, release: &mut Release) -> Result<(), Abort> {
     let (mut makers, mut operators) = (0u8, 0u8);
     for approval in APPROVALS.iter_of(&release.manifest).take(MAX_APPROVALS) {

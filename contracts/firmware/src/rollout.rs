@@ -58,6 +58,7 @@ pub fn roll(env: &Env<'static>, id: &Number, plan: &Plan) -> Result<(), Abort> {
     let mut release = release::load(id)?;
     ensure!(release.state == APPROVED, WRONG_STATE);
     require_rising(id, &line)?;
+    require_approved(id.0, &line, &mut release)?;
     require_trusted(id.0, &line, &release)?;
     settle(id.0, &mut line)?;
     line.rolling = Some(id.1);
@@ -129,7 +130,14 @@ fn begin(env: &Env<'static>, id: &Number, line: &mut Line, release: &mut Release
 }
 
 // Enters a stage, and sets the time at which the next begins by itself.
-fn enter(env: &Env<'static>, id: &Number, line: &mut Line, release: &mut Release, plan: &Plan, stage: u8) -> Result<(), Abort> {
+fn enter(
+    env: &Env<'static>,
+    id: &Number,
+    line: &mut Line,
+    release: &mut Release,
+    plan: &Plan,
+    stage: u8,
+) -> Result<(), Abort> {
     release.stage = Some(stage);
     release.since = Some(env.time);
     let entered = plan.stages.iter().nth(stage as usize).ok_or(WRONG_STAGE)??;
