@@ -72,7 +72,8 @@ fn take(
 }
 
 fn most(who: &Sender, owner: Id) -> u32 {
-    let known = who.env.has_role(Role::GATEWAY) || who.env.device.is_some() || who.id == owner || who.part(owner).is_ok();
+    let serves = who.env.has_role(Role::GATEWAY) || who.env.device.is_some();
+    let known = serves || who.id == owner || who.part(owner).is_ok();
     if known {
         MAX_KNOWN
     } else {

@@ -124,7 +124,8 @@ fn whoever_buys_a_stolen_device_has_no_say() {
     let it = with_circle();
     it.execute(&open()).unwrap();
     fake::with(|h| h.devices.get_mut(BIKE.0).unwrap().owner = *EVE.0);
-    for message in [Command::Confirm { case: 1 }, Command::Contest { case: 1, reason: WHY }, Command::Object { case: 1 }] {
+    let contest = Command::Contest { case: 1, reason: WHY };
+    for message in [Command::Confirm { case: 1 }, contest, Command::Object { case: 1 }] {
         assert!(it.by(*EVE.0).execute(&message).unwrap_err().is(NOT_PARTY));
     }
     assert!(it.by(*EVE.0).execute(&open()).unwrap_err().is(BUSY));
