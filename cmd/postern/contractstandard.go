@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -80,7 +82,46 @@ func standardText(c *contracts.Contract) string {
 	}
 	codesText(&b, "refusals", s.Codes)
 	codesText(&b, "reasons", s.Reasons)
+	typesText(&b, c.JSON)
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// typesText tells the types that a schema names, as it has them.
+func typesText(b *strings.Builder, document []byte) {
+	var d struct {
+		Types map[string]json.RawMessage `json:"types"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil || len(d.Types) == 0 { // it was parsed before
+		return
+	}
+	b.WriteString("\ntypes\n")
+	for _, name := range slices.Sorted(maps.Keys(d.Types)) {
+		fmt.Fprintf(b, "  %s %s\n", name, typeText(d.Types[name]))
+	}
+}
+
+// typeText is a type on one line: its fields, or its words.
+func typeText(raw json.RawMessage) string {
+	var t struct {
+		Record, Tuple []struct{ Name, Type string }
+		Enum, Bits    map[string]uint64
+	}
+	if err := json.Unmarshal(raw, &t); err != nil {
+		return string(raw)
+	}
+	var fields []string
+	for _, f := range slices.Concat(t.Record, t.Tuple) {
+		fields = append(fields, fmt.Sprintf("%q: %s", f.Name, f.Type))
+	}
+	if len(fields) > 0 {
+		return "{" + strings.Join(fields, ", ") + "}"
+	}
+	of := "one of"
+	if t.Bits != nil {
+		of, t.Enum = "some of", t.Bits
+	}
+	words := slices.SortedFunc(maps.Keys(t.Enum), func(x, y string) int { return cmp.Compare(t.Enum[x], t.Enum[y]) })
+	return of + " " + strings.Join(words, ", ")
 }
 
 func operationsText(b *strings.Builder, heading string, list map[string]*schema.Operation) {
