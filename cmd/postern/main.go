@@ -115,7 +115,7 @@ Shell completion: source <(postern completion bash)`,
 		Flags: []cli.Flag{jsonFlag},
 		Commands: []*cli.Command{
 			initCommand(), genesisCommand(), regenesisCommand(), startCommand(), backupCommand(), restoreCommand(), devCommand(), demoCommand(), scenarioCommand(), testnetCommand(), serviceCommand(), verifyCommand(),
-			keyCommand(), accountCommand(), validatorCommand(), contractCommand(), policyCommand(), profileCommand(), custodyCommand(), firmwareCommand(), recordsCommand(), deviceCommand(), manufacturerCommand(), blacklistCommand(), platformCommand(),
+			keyCommand(), accountCommand(), validatorCommand(), contractCommand(), policyCommand(), profileCommand(), custodyCommand(), shareCommand(), firmwareCommand(), recordsCommand(), deviceCommand(), manufacturerCommand(), blacklistCommand(), platformCommand(),
 			decideCommand(), searchCommand(), eventsCommand(), webhookCommand(), spoolCommand(), tokenCommand(), txCommand(), blockCommand(), proveCommand(),
 			logCommand(), receiptCommand(), explainCommand(), statusCommand(), completionCommand(), versionCommand(),
 		},

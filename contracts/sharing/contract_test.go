@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,23 +24,22 @@ import (
 var module []byte
 
 // names is the contract's schema.
-func names(tb testing.TB) *schema.Schema {
-	tb.Helper()
+var names = sync.OnceValues(func() (*schema.Schema, error) {
 	text, err := os.ReadFile("schema.json")
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
-	s, err := schema.Parse(text)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return s
-}
+	return schema.Parse(text)
+})
 
 // say makes a message of the contract's in its schema's names.
 func say(tb testing.TB, format string, args ...any) []byte {
 	tb.Helper()
-	b, err := names(tb).Call(fmt.Appendf(nil, format, args...), time.UnixMilli(wasmtest.Start))
+	s, err := names()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b, err := s.Call(fmt.Appendf(nil, format, args...), time.UnixMilli(wasmtest.Start))
 	if err != nil {
 		tb.Fatal(err)
 	}
