@@ -383,19 +383,23 @@ func FuzzMUD(f *testing.F) {
 	})
 }
 
+// FuzzProfile: what is read of a profile, the contract admits whole.
 func FuzzProfile(f *testing.F) {
 	f.Add(sensorProfile)
+	f.Add(`{"telemetry":[{"name":"network","stays":true,"theft":true,"weight":50}],"bytes_per_hour":9}`)
 	f.Add(`{"mud":{"ietf-mud:mud":{"mud-version":1,"mud-url":"https://a.example/m"}},"hours":{"zone":"UTC","windows":[{"days":["mon-fri","sun"],"from":"07:00","to":"24:00"}]},"weights":{"silent":0},"silence":"1h"}`)
 	f.Fuzz(func(t *testing.T, src string) {
 		p, err := behaviour.ParseProfile([]byte(src))
 		if err != nil {
 			return
 		}
-		messages, _ := p.Messages("it", 1, 0)
+		messages, err := p.Messages("it", 1, 0)
+		if err != nil {
+			return // more than a profile holds
+		}
+		c := newChain(t, wasm.EngineAuto)
 		for _, message := range messages {
-			if err := cbor.Validate(message); err != nil {
-				t.Fatal(err)
-			}
+			c.must(abi.EntryExecute, message)
 		}
 	})
 }
