@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
+	"github.com/seed79541315/postern/contracts/custody"
 	"github.com/seed79541315/postern/runtime/wasm"
 )
 
@@ -86,6 +87,33 @@ func TestTimersFitATransaction(t *testing.T) {
 	c.Must(abi.EntryTimer, nil)
 	if len(c.Events) != 40 {
 		t.Errorf("%d alarms", len(c.Events))
+	}
+}
+
+// What is longest of everything fits a transaction: 60 items with the longest ids,
+// classes and lots.
+func TestLongestMessagesFitATransaction(t *testing.T) {
+	c := newChain(t, wasm.EngineAuto)
+	var things, items, inputs []string
+	for i := range custody.MaxItems {
+		id := fmt.Sprintf("%s%03d", strings.Repeat("x", custody.MaxID-3), i)
+		things = append(things, fmt.Sprintf(`{"id": %q, "class": %q, "lot": %q}`, id, strings.Repeat("c", 160), strings.Repeat("l", 64)))
+		items, inputs = append(items, fmt.Sprintf("%q", id)), append(inputs, fmt.Sprintf(`{"item": %q}`, id))
+	}
+	box := strings.Repeat("b", custody.MaxID)
+	c.Execute(c.call(fmt.Sprintf(`{"make": {"things": [{"id": %q}]}}`, box)))
+	for _, message := range []string{
+		fmt.Sprintf(`{"make": {"things": [%s]}}`, strings.Join(things, ",")),
+		fmt.Sprintf(`{"pack": {"container": %q, "items": [%s]}}`, box, strings.Join(items, ",")),
+		fmt.Sprintf(`{"unpack": {"container": %q, "items": []}}`, box),
+		fmt.Sprintf(`{"transform": {"inputs": [%s], "outputs": [{"id": "all"}]}}`, strings.Join(inputs, ",")),
+	} {
+		m := c.call(message)
+		c.Execute(m)
+		if len(m) > 64<<10 || c.Gas > 20_000_000 {
+			t.Errorf("%.20s: %d bytes, %d units", message, len(m), c.Gas)
+		}
+		t.Logf("%.20s: %d bytes, %d units", message, len(m), c.Gas)
 	}
 }
 

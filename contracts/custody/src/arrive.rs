@@ -5,7 +5,7 @@
 //! the earliest of them, or some way before where it is far away: [`wake`]
 //! rounds down to a multiple of a power of two that is at most an eighth of the
 //! way. So however callers choose their times, at most 16 timers are set for
-//! each power of two, 560 for a year in milliseconds; the host admits 1,024. A
+//! each power of two, 520 for a year in milliseconds; the host admits 1,024. A
 //! timer may be lost, where who paid for it has used up his gas: whoever
 //! registers another arrival, and anybody's `check`, sets a new one.
 

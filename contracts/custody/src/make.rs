@@ -6,7 +6,7 @@ use crate::message::{New, Use};
 use crate::party::{self, IMPORTER, MAKER};
 use crate::state::*;
 use crate::text::{Amount, Digest, Id, Suffix};
-use crate::{arrive, pack};
+use crate::{arrive, pack, recall};
 use postern::{done, ensure, sha256, Abort, Checked, List, Reply};
 
 /// How many parts one message may split off.
@@ -124,6 +124,9 @@ pub fn transform(call: &Call, inputs: List<'static, Use>, outputs: List<'static,
 fn use_up(call: &Call, input: &Use, ending: u8) -> Result<(), Abort> {
     let (mut thing, outermost) = free(call, input.id)?;
     ensure!(thing.item.children.is_none(), NOT_EMPTY);
+    if ending == kind::USED {
+        recall::require_sound(&thing)?;
+    }
     let rest = match (input.quantity, thing.item.quantity) {
         (None, _) => None,
         (Some(_), None) => return Err(NO_BATCH),
@@ -172,6 +175,7 @@ fn end(thing: &mut Thing, outermost: Outermost, ending: u8) -> Result<(), Abort>
 pub fn split(call: &Call, id: Id, parts: List<'static, (Suffix, Amount)>) -> Reply {
     let (mut batch, outermost) = free(call, id)?;
     batch.require_outermost()?;
+    recall::require_sound(&batch)?;
     ensure!(batch.item.children.is_none(), NOT_EMPTY);
     let whole = batch.item.quantity.ok_or(NO_BATCH)?;
     ensure!((1..=MAX_PARTS).contains(&parts.len()), TOO_MANY);

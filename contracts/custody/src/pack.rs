@@ -2,7 +2,8 @@
 //! container's record stays small, and a hand-off writes the outermost alone.
 
 use crate::codes::*;
-use crate::item::{bounded, free, Call, Thing, MAX_DEPTH, MAX_ITEMS};
+use crate::item::{bounded, free, Call, Outermost, Thing, MAX_DEPTH, MAX_ITEMS};
+use crate::recall;
 use crate::state::*;
 use crate::text::{Digest, Id};
 use postern::{done, ensure, sha256, Abort, Hash, List, Reply};
@@ -16,19 +17,20 @@ pub fn inside(container: &str) -> Hash {
 #[inline(never)]
 pub fn pack(call: &Call, container: Id, items: List<'static, Id>) -> Reply {
     bounded(items.len())?;
-    let (mut into, _) = free(call, container)?;
+    let (mut into, around) = free(call, container)?;
     for id in items.iter() {
-        put_in(call, &mut into, id?)?;
+        put_in(call, &mut into, around, id?)?;
     }
     into.save();
     tell("packed", &[&container, &(items.len() as u32)]);
     done()
 }
 
-fn put_in(call: &Call, into: &mut Thing, id: Id) -> Result<(), Abort> {
+fn put_in(call: &Call, into: &mut Thing, around: Outermost, id: Id) -> Result<(), Abort> {
     let (mut child, outermost) = free(call, id)?;
     child.require_outermost()?;
-    ensure!(outermost.id != into.outermost()?.id, CYCLE);
+    recall::require_sound(&child)?;
+    ensure!(outermost.id != around.id, CYCLE);
     deepen(into, child.item.levels.unwrap_or(0) + 1)?;
     into.item.children = Some(into.item.children.unwrap_or(0) + 1);
     CHILDREN.set(&(inside(into.id), id.0), &());

@@ -105,6 +105,15 @@ pub fn standing(thing: &Thing) -> Result<Option<u64>, Abort> {
     Ok(found)
 }
 
+/// Refuses a recalled item, which would get out of the recall: in a container that
+/// is not recalled, as part of a batch under another id, or made into something
+/// else.
+#[inline(never)]
+pub fn require_sound(thing: &Thing) -> Result<(), Abort> {
+    ensure!(standing(thing)?.is_none(), RECALLED);
+    Ok(())
+}
+
 /// Refuses to hand a recalled item to somebody who is neither its maker nor a
 /// destroyer.
 pub fn require_may_go(thing: &Thing, to: Digest) -> Result<(), Abort> {
