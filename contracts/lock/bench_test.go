@@ -157,6 +157,30 @@ func TestTimerFits(t *testing.T) {
 	}
 }
 
+// The dearest decision, a guest of a resident's with as many hours as may be
+// under the longest time zone, has gas to spare.
+func TestDearestDecision(t *testing.T) {
+	c := home(t, 1)
+	steps, windows := "", ""
+	for i := range 160 {
+		steps += fmt.Sprintf(`%.*s{"start": %d, "offset": 3600}`, min(i, 1), ",", 1_600_000_000+i)
+	}
+	for i := range 8 {
+		windows += fmt.Sprintf(`%.*s{"days": 127, "from": %d, "to": 1440}`, min(i, 1), ",", 8-i)
+	}
+	bob := abi.Hash{0xb0}
+	terms := fmt.Sprintf(`{"from": 1, "until": %d, "windows": [%s], "resident": `, int64(start+3_600_000), windows)
+	c.As(wasmtest.Owner)
+	c.Execute(say(t, fmt.Sprintf(`{"set_zone": {"lock": "%x", "until": 2000000000, "steps": [%s]}}`, door, steps)))
+	c.Execute(say(t, fmt.Sprintf(`{"grant": {"lock": "%x", "kind": "account", "guest": "%x", "terms": %strue}}}`, door, bob, terms)))
+	c.As(bob).Execute(say(t, fmt.Sprintf(`{"grant": {"lock": "%x", "kind": "card", "guest": "%x", "terms": %sfalse}}}`, door, guest(5), terms)))
+	v, err := abi.ParseVerdict(c.As(door).Must(abi.EntryDecide, unlock(guest(5))))
+	t.Logf("%d gas", c.Gas)
+	if err != nil || !v.Permit || 2*c.Gas > chain.ParamsOf(abi.ProfileLean).DecideGas {
+		t.Errorf("%+v, %v for %d gas", v, err, c.Gas)
+	}
+}
+
 // A lock that the contract serves decides by the contract's verdict.
 func TestDecides(t *testing.T) {
 	c := home(t, 10)

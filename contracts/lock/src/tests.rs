@@ -385,6 +385,26 @@ fn nobody_acts_in_a_signers_name() {
     assert_eq!(it.evidence(&evidence).unwrap_err().abort, NOT_PERMITTED);
 }
 
+#[test]
+fn a_page_ends_where_an_answer_does() {
+    let it = home();
+    it.execute(&set(DOOR, &[AIDE, AIDE, AIDE, AIDE])).unwrap();
+    for _ in 0..64 {
+        it.by(*DOOR.0).execute(&Command::Report { how: 3, guest: BOB, note: Bytes(&[7; 4 * NOTE]) }).unwrap();
+    }
+    let (mut after, mut pages, mut seen) = (None, 0, 0);
+    loop {
+        let page = it.query(&Question::Entries { lock: DOOR, after, limit: 64 }).unwrap();
+        let rows: List<(u64, Entry)> = decode(page.0.leak()).unwrap();
+        match rows.iter().last() {
+            Some(last) => after = Some(last.unwrap().0),
+            None => break,
+        }
+        (pages, seen) = (pages + 1, seen + rows.len());
+    }
+    assert_eq!((pages, seen), (2, 64));
+}
+
 /// Numbers that look random: xorshift64.
 struct Dice(u64);
 
