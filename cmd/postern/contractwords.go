@@ -82,9 +82,17 @@ func spoken(s *schema.Schema, encode func(*schema.Schema, []byte, time.Time) ([]
 	}
 	b, err := encode(s, []byte(text), time.Now())
 	if err != nil {
-		return nil, usagef("the message: %v; postern contract standard %s tells what it understands", err, s.Name)
+		return nil, usagef("the message: %v%s", err, hint(s))
 	}
 	return b, nil
+}
+
+// hint says where all that a standard contract understands stands.
+func hint(s *schema.Schema) string {
+	if c, ok := contracts.Named(s.Name); ok && c.Schema == s {
+		return "; postern contract standard " + s.Name + " tells what it understands"
+	}
+	return ""
 }
 
 // namedAbort is a contract's refusal with the name that its schema gives the

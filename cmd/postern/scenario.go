@@ -28,9 +28,9 @@ func scenarioCommand() *cli.Command {
 			{
 				Name: "run", Usage: "play a scenario, step by step", ArgsUsage: "NAME",
 				Description: `It plays the scenario on a node of its own, in a temporary home that is removed at
-the end; one that needs several nodes starts a network. With --node, or a --home
-whose node runs, it plays on that: contracts and devices get fresh names there,
-and stay. Each step says what is done and what came of it, refusals that belong to
+the end; one that needs several nodes starts a network. With --node or --home it
+plays on a node that runs: contracts and devices get fresh names there, and stay.
+(POSTERN_HOME alone does not do that.) Each step says what is done and what came of it, refusals that belong to
 the story with their reason. The exit code is 0 only if every step held.
 
 --file plays a script of yours; files for its commands lie beside it in a folder of

@@ -33,7 +33,10 @@ type stageNode struct {
 
 // stage finds or makes the nodes that the script needs.
 func (p *play) stage(ctx context.Context, c *cli.Context, dir string, out output) (*stage, error) {
-	running := c.IsSet("node") || c.IsSet("bundle") || c.IsSet("home") && home(c.String("home")).exists()
+	// A home that only the environment names is not asked for: nobody's chain
+	// gets contracts and devices by mistake.
+	named := c.IsSet("home") && c.String("home") != os.Getenv("POSTERN_HOME")
+	running := c.IsSet("node") || c.IsSet("bundle") || named
 	switch {
 	case running && p.script.Nodes > 1:
 		return nil, usagef("%s needs a network of %d nodes of its own; leave --node and --home out", p.name, p.script.Nodes)

@@ -39,7 +39,9 @@ func spoken(t *testing.T, lines ...string) (*scratch.Report, error) {
 		}
 		return cbor.AppendArray(nil, 0), nil
 	}
-	trial.Standard = func(name string) (code, schema []byte, ok bool) { return trial.Code, []byte(echoSchema), name == "echo" }
+	trial.Standard = func(name string) (code, schema []byte, ok bool) {
+		return trial.Code, []byte(echoSchema), name == "echo"
+	}
 	return trial.Play(t.Context(), s)
 }
 

@@ -4,6 +4,11 @@
 // chain: it is the same ledger, host, gas and quotas, without consensus,
 // network and disk.
 //
+// Scripts tell what is to be tried: a [Script] is parsed, a [Player] plays it on a
+// [World], which is a chain in memory ([Trial]) or nodes that run. The player
+// knows the language and the contracts' schemas, the world only does what it is
+// told and says what came.
+//
 // A caller opens a Chain, makes accounts, deploys, calls, and closes it. A
 // Chain is used by one goroutine at a time. Everything is a function of what
 // was asked: the clock stands still but for Advance, and keys are made of names.
