@@ -233,11 +233,11 @@ type nextOutput struct {
 
 func (n *nextOutput) words() string {
 	text := "nothing to install"
-	switch {
-	case n.Release != nil:
+	if n.Release != nil {
 		text = fmt.Sprintf("install %d, version %s\nimage  %s, %d bytes\nfrom   %s", n.Sequence, n.Release.Version, n.Release.Image, n.Release.Size, n.Release.URI)
-	case n.Needs != nil:
-		text = fmt.Sprintf("first install at least %d of %s", n.Needs.Sequence, n.Needs.Line)
+	}
+	if n.Needs != nil {
+		text += fmt.Sprintf("\na newer release waits for at least %d of %s", n.Needs.Sequence, n.Needs.Line)
 	}
 	if n.Revoked {
 		text += "\nwhat the device has was REVOKED"

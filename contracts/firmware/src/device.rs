@@ -4,7 +4,7 @@ use crate::codes::*;
 use crate::line::{self, Line};
 use crate::release::{self, *};
 use crate::rollout;
-use postern::{ensure, record, Abort, Device, Env, Id, Map, Raw, Topic};
+use postern::{ensure, record, Abort, Checked, Device, Env, Id, Map, Raw, Topic};
 
 record! {
     /// What a device has of a line.
@@ -37,7 +37,8 @@ record! {
 }
 
 record! {
-    /// What is next for a device: nothing, a release, or what must come first.
+    /// What is next for a device: nothing, or a release; and what must come
+    /// before a newer one.
     pub struct Next {
         1 => pub sequence: Option<u64>,
         2 => pub release: Option<Raw<'static>>,
@@ -48,9 +49,9 @@ record! {
     }
 }
 
-pub const INSTALLED: Map<(Id, &'static str), Installed> = Map::new("installed/");
+const INSTALLED: Map<(Id, &'static str), Installed> = Map::new("installed/");
 const SAID: Map<(&'static str, u64, Id), Said> = Map::new("said/");
-pub const HISTORY: Map<(Id, u64), Entry> = Map::new("history/");
+const HISTORY: Map<(Id, u64), Entry> = Map::new("history/");
 /// How many entries a device's history ever had.
 const ENTRIES: Map<Id, u64> = Map::new("entries/");
 
@@ -109,7 +110,7 @@ fn remember(device: &Id, entry: &Entry) -> Result<(), Abort> {
     if n >= MAX_HISTORY {
         HISTORY.delete(&(*device, n - MAX_HISTORY));
     }
-    ENTRIES.set(device, &(n + 1));
+    ENTRIES.set(device, &n.plus(1)?);
     Ok(())
 }
 
@@ -129,12 +130,13 @@ pub fn next(name: &'static str, device: &Id, says: Option<u64>) -> Result<Next, 
         if have.map_or(true, |h| h < *sequence) {
             let id = (name, *sequence);
             if let Some(release) = offered(&id, &line, device, &record)? {
-                next.needs = unmet(&release, device)?;
-                if next.needs.is_none() {
+                let needs = unmet(&release, device)?;
+                if needs.is_none() {
                     next.sequence = Some(*sequence);
                     next.release = Some(Raw(postern::encode(&release)));
+                    break;
                 }
-                break;
+                next.needs = next.needs.or(needs);
             }
         }
     }

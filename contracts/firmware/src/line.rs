@@ -63,7 +63,7 @@ pub const LINES: Map<&'static str, Line> = Map::new("line/");
 const CLASSES: Map<(Uuid, Uuid, Bytes<'static>), &'static str> = Map::new("class/");
 pub const MEMBERS: Map<(&'static str, Id), u8> = Map::new("member/");
 pub const KEYS: Map<(&'static str, Bytes<'static>), Key> = Map::new("key/");
-pub const FLEET: Map<(&'static str, Id), bool> = Map::new("fleet/");
+const FLEET: Map<(&'static str, Id), bool> = Map::new("fleet/");
 
 const LINE_SET: Topic<&'static str> = Topic::new("line-set");
 const MEMBER_SET: Topic<(&'static str, Id, u8)> = Topic::new("member-set");

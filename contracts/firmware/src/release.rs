@@ -54,7 +54,7 @@ pub const RELEASES: Map<Number, Release> = Map::new("release/");
 /// The envelope of a release, as it came and without a head of its own.
 pub const ENVELOPE: &str = "envelope/";
 /// By manifest and account: the side.
-pub const APPROVALS: Map<(Id, Id), u8> = Map::new("approval/");
+const APPROVALS: Map<(Id, Id), u8> = Map::new("approval/");
 /// Images ever proposed for a line, and under which sequence number.
 const IMAGES: Map<(&'static str, Id), u64> = Map::new("image/");
 /// Manifests ever proposed.

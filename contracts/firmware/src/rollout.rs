@@ -6,7 +6,7 @@ use crate::codes::*;
 use crate::fixed::Name;
 use crate::line::{self, Line};
 use crate::release::{self, *};
-use postern::{ensure, record, Abort, Device, Env, Id, List, Map, Topic};
+use postern::{ensure, record, Abort, Checked, Device, Env, Id, List, Map, Topic};
 
 /// A stage: the percentage of devices that it reaches, a label "name=value"
 /// whose devices it reaches as well, and after how many ms the next begins by
@@ -37,8 +37,8 @@ const MAX_STAGES: usize = 8;
 /// The longest that a stage waits for the next by itself: 30 days.
 const MAX_HOLD: u64 = 30 * 24 * 3_600_000;
 
-pub const PLANS: Map<Number, Plan> = Map::new("plan/");
-pub const TALLIES: Map<Number, Tally> = Map::new("tally/");
+const PLANS: Map<Number, Plan> = Map::new("plan/");
+const TALLIES: Map<Number, Tally> = Map::new("tally/");
 
 const ROLLING_EVENT: Topic<(&'static str, u64)> = Topic::new("rolling");
 const STAGED: Topic<(&'static str, u64, u8)> = Topic::new("staged");
@@ -121,7 +121,7 @@ fn reaches_all(plan: &Plan, stage: Option<u8>) -> Result<bool, Abort> {
 // Counts anew what devices say.
 fn begin(env: &Env<'static>, id: &Number, line: &mut Line, release: &mut Release) -> Result<(), Abort> {
     release.state = ROLLING;
-    release.run += 1;
+    release.run = release.run.plus(1)?;
     release.since = Some(env.time);
     release.reason = None;
     TALLIES.set(id, &Tally { done: 0, failed: 0 });
@@ -245,7 +245,7 @@ pub fn tally(id: &Number, release: &mut Release, before: Option<bool>, done: boo
         None => {}
     }
     let sum = if done { &mut t.done } else { &mut t.failed };
-    *sum = postern::Checked::plus(*sum, 1)?;
+    *sum = sum.plus(1)?;
     TALLIES.set(id, &t);
     if !done && release.state == ROLLING && too_many(&PLANS.load(id)?, &t) {
         return halt(id, release, TOO_MANY_ERRORS);
