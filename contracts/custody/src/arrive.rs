@@ -32,7 +32,8 @@ pub fn expect(call: &Call, item: Id, receiver: Digest, place: Id, due: i64, miss
     let outermost = thing.outermost()?;
     let sender = call.sender()?;
     let taker = last_offer(outermost.id)?.open.filter(|open| call.time() < open.expiry);
-    ensure!(sender == outermost.holder || taker.map_or(false, |open| open.to == sender), NOT_HOLDER);
+    let is_taker = taker.map_or(false, |open| open.to == sender) && thing.item.parent.is_none();
+    ensure!(sender == outermost.holder || is_taker, NOT_HOLDER);
     thing.require_there()?;
     ensure!(!ARRIVALS.has(&item.0), EXPECTED);
     ensure!(call.time() < due && due < missing && missing <= call.time().plus(MAX_AHEAD)?, BAD_TIME);
@@ -79,12 +80,27 @@ pub fn withdraw(call: &Call, item: Id) -> Reply {
     let arrival = ARRIVALS.get(&item.0)?.ok_or(NOT_EXPECTED)?;
     let sender = call.sender()?;
     ensure!(sender == arrival.by || sender == arrival.receiver, NOT_RECEIVER);
+    call_off(call, item, &arrival)?;
+    done()
+}
+
+/// Calls off what an account registered to which an item was offered: the offer
+/// is gone.
+pub fn withdraw_of(call: &Call, item: Id, taker: Digest) -> Result<(), Abort> {
+    match ARRIVALS.get(&item.0)? {
+        Some(arrival) if arrival.by == taker => call_off(call, item, &arrival),
+        _ => Ok(()),
+    }
+}
+
+#[inline(never)]
+fn call_off(call: &Call, item: Id, arrival: &Arrival) -> Result<(), Abort> {
     forget(item.0)?;
     let mut step = call.step(kind::WITHDRAWN);
     step.place = Some(arrival.place);
     Thing::load(item.0)?.note(&step);
-    tell("withdrawn", &[&item, &sender]);
-    done()
+    tell("withdrawn", &[&item, &call.by]);
+    Ok(())
 }
 
 /// Forgets an arrival, and that it is late.

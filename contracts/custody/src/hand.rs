@@ -21,7 +21,7 @@ pub fn offer(call: &Call, id: Id, to: Digest, expiry: i64, terms: Option<Digest>
     ensure!(call.time() < expiry && expiry <= call.time().plus(MAX_AHEAD)?, BAD_TIME);
     require_unoffered(id.0, call.time())?;
     recall::require_may_go(&thing, to)?;
-    let number = forget_last(id)?.plus(1)?;
+    let number = forget_last(call, id)?.plus(1)?;
     let offer = Offer { number, open: Some(Open { to, expiry, terms, transaction: call.transaction() }) };
     OFFERS.set(&id.0, &offer);
     OFFERED.set(&(*to.0, id.0), &offer);
@@ -30,12 +30,19 @@ pub fn offer(call: &Call, id: Id, to: Digest, expiry: i64, terms: Option<Digest>
 }
 
 // Forgets an offer that has expired; gives the number of the last.
-fn forget_last(id: Id) -> Result<u32, Abort> {
+fn forget_last(call: &Call, id: Id) -> Result<u32, Abort> {
     let last = last_offer(id.0)?;
     if let Some(open) = last.open {
-        unlist(open.to, id.0);
+        drop_offer(call, id, last.number, &open)?;
     }
     Ok(last.number)
+}
+
+// Closes an offer that nobody accepted.
+#[inline(never)]
+fn drop_offer(call: &Call, id: Id, number: u32, open: &Open) -> Result<(), Abort> {
+    close(id, number, open);
+    arrive::withdraw_of(call, id, open.to)
 }
 
 // The open offer of a number.
@@ -78,10 +85,10 @@ pub fn accept(call: &Call, id: Id, number: u32) -> Reply {
 /// Refuses an offer, for a reason.
 #[inline(never)]
 pub fn refuse(call: &Call, id: Id, number: u32, reason: Note) -> Reply {
-    let mut thing = Thing::load(id.0)?;
     let open = open(id, number)?;
     ensure!(call.by == Some(open.to), NOT_TAKER);
-    close(id, number, &open);
+    drop_offer(call, id, number, &open)?;
+    let mut thing = Thing::load(id.0)?;
     let mut step = call.step(kind::REFUSED);
     step.other = Some(thing.item.holder);
     step.note = Some(reason);
@@ -97,7 +104,7 @@ pub fn cancel(call: &Call, id: Id) -> Reply {
     mine(call, id)?;
     let offer = last_offer(id.0)?;
     let open = offer.open.ok_or(NO_OFFER)?;
-    close(id, offer.number, &open);
+    drop_offer(call, id, offer.number, &open)?;
     tell("cancelled", &[&id, &offer.number]);
     done()
 }

@@ -13,28 +13,28 @@ use postern::{done, ensure, sha256, Abort, Checked, List, Reply};
 const MAX_PARTS: usize = 32;
 
 /// Makes items: each begins its life here, and its maker is the sender.
-#[inline(never)]
 pub fn make(call: &Call, things: List<'static, New>, attributes: Option<Digest>, certificate: Option<Digest>) -> Reply {
+    let party = party::require(call, MAKER, NOT_MAKER)?;
     let mut step = call.step(kind::MADE);
     step.hash = attributes;
-    let party = party::require(call, MAKER, NOT_MAKER)?;
+    make_all(call, &party, &things, &step, certificate)
+}
+
+#[inline(never)]
+fn make_all(call: &Call, party: &Party, things: &List<'static, New>, step: &Step, certificate: Option<Digest>) -> Reply {
     bounded(things.len())?;
+    let mut first = None;
     for new in things.iter() {
         let new = new?;
         ensure!(party.names(new.id.0)?, FOREIGN_ID);
         let mut item = fresh(call, &new)?;
         item.maker = call.by;
-        item.attributes = attributes;
+        item.attributes = step.hash;
         item.certificate = certificate;
-        begin(new.id.0, item, &step)?;
+        begin(new.id.0, item, step)?;
+        first = first.or(Some(new.id));
     }
-    tell_made(call, &things)
-}
-
-fn tell_made(call: &Call, things: &List<'static, New>) -> Reply {
-    if let Some(first) = things.iter().next() {
-        tell("made", &[&call.sender()?, &(things.len() as u32), &first?.id]);
-    }
+    tell("made", &[&call.by, &(things.len() as u32), &first]);
     done()
 }
 
@@ -109,15 +109,7 @@ pub fn destroy_all(call: &Call, inputs: &List<'static, Use>, ending: u8) -> Resu
 pub fn transform(call: &Call, inputs: List<'static, Use>, outputs: List<'static, New>) -> Reply {
     let party = party::require(call, MAKER, NOT_MAKER)?;
     destroy_all(call, &inputs, kind::USED)?;
-    bounded(outputs.len())?;
-    for new in outputs.iter() {
-        let new = new?;
-        ensure!(party.names(new.id.0)?, FOREIGN_ID);
-        let mut item = fresh(call, &new)?;
-        item.maker = call.by;
-        begin(new.id.0, item, &call.step(kind::PRODUCED))?;
-    }
-    tell_made(call, &outputs)
+    make_all(call, &party, &outputs, &call.step(kind::PRODUCED), None)
 }
 
 // Ends an item, or takes a part of a batch away.

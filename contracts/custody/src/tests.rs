@@ -149,6 +149,22 @@ fn a_lost_timer_is_set_anew() {
     assert!(it.topics().contains(&"missing".into()));
 }
 
+// At its expiry an offer is over, a millisecond before it is not.
+#[test]
+fn offers_end_at_their_millisecond() {
+    let it = made(&[named("a"), named("b")]);
+    for id in ["a", "b"] {
+        it.execute(&Command::Offer { item: Name(id), to: digest(SHOP), expiry: 5000, terms: None }).unwrap();
+    }
+    fake::advance(3999);
+    it.by(SHOP).execute(&Command::Accept { item: Name("a"), offer: 1 }).unwrap();
+    fake::advance(1);
+    assert!(it.by(SHOP).execute(&Command::Accept { item: Name("b"), offer: 1 }).unwrap_err().is(codes::EXPIRED));
+    let again = |expiry| Command::Offer { item: Name("b"), to: digest(SHOP), expiry, terms: None };
+    assert!(it.execute(&again(5000)).unwrap_err().is(codes::BAD_TIME));
+    it.execute(&again(5001)).unwrap();
+}
+
 // What ends leaves nothing behind but its record and its steps.
 #[test]
 fn what_ends_is_off_all_lists() {
