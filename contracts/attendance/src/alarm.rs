@@ -185,6 +185,7 @@ fn miss(env: &Env, id: Id, hour: &Hour) -> Result<(), Abort> {
         return Ok(());
     }
     day.alarms |= hour.bit;
+    day.missing = Some(hour.since);
     DAYS.set(&key, &day);
     ABSENT_EVENT.emit(&(id, hour.day, hour.opens, pupil.parents));
     Ok(())

@@ -36,6 +36,8 @@ record! {
         /// Who excused it.
         4 => pub excused: Option<Id>,
         5 => pub note: Option<Bytes<'static>>,
+        /// A sighting since then ends an absence that was told.
+        6 => pub missing: Option<i64>,
     }
 }
 
@@ -64,7 +66,8 @@ fn count(term: &Term, id: Id, pupil: &Pupil, at: i64) -> Result<bool, Abort> {
     }
     let key = (term.number, id, number);
     let mut day = DAYS.get(&key)?.unwrap_or_default();
-    if day.first.is_none() && day.alarms != 0 {
+    if day.missing.map_or(false, |since| at >= since) {
+        day.missing = None;
         ARRIVED_EVENT.emit(&(id, number, at, pupil.parents));
     }
     day.first = Some(day.first.map_or(at, |first| first.min(at)));

@@ -139,6 +139,27 @@ fn parents_are_told_at_the_right_hour() {
     assert_eq!(fake::with(|h| h.timers.len()), 1);
 }
 
+/// One who was there in the morning may be missing in the afternoon; a reader's
+/// late word of the morning changes nothing of that, one of the hour does.
+#[test]
+fn afternoons_are_hours_of_their_own() {
+    let it = school();
+    it.by(OFFICE).execute(&set_class(&[(0x1f, 8 * 60, 12 * 60), (0x04, 14 * 60, 15 * 60)], 15, 60)).unwrap();
+    at(8 * HOUR);
+    see(&it, &KIM, 8 * HOUR);
+    see(&it, &LEE, 8 * HOUR);
+    at(13 * HOUR + 30 * MINUTE);
+    see(&it, &LEE, 13 * HOUR);
+    at(14 * HOUR + 15 * MINUTE);
+    assert_eq!(absent(), [KIM]);
+    assert_eq!(day(&it, &KIM, TODAY).alarms, 2);
+    see(&it, &KIM, 11 * HOUR);
+    assert!(!it.topics().contains(&"arrived".to_string()));
+    see(&it, &KIM, 14 * HOUR + 10 * MINUTE);
+    see(&it, &KIM, 14 * HOUR + 11 * MINUTE);
+    assert_eq!(it.topics().iter().filter(|t| *t == "arrived").count(), 1);
+}
+
 #[test]
 fn a_sighting_counts_from_its_edge_on() {
     for (time, missing) in [(7 * HOUR, false), (7 * HOUR - 1, true)] {
