@@ -24,7 +24,7 @@ import (
 // Limits of the contract.
 const (
 	// MaxContent is how many bytes an event's canonical CBOR may take, or that of
-	// a document without its events; a sealed one takes 28 more.
+	// a document without its events; sealed they take 28 more.
 	MaxContent = 15_000
 	// MaxItems is how many items one event may be about.
 	MaxItems = 60

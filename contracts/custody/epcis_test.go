@@ -119,6 +119,37 @@ func TestImportGoesOn(t *testing.T) {
 	}
 }
 
+// Documents of many events go through all pages.
+func TestLongDocuments(t *testing.T) {
+	var events []string
+	for i := range 150 {
+		events = append(events, fmt.Sprintf(`{"@context":{"own":"http://own.example/"},"type":"ObjectEvent","action":"OBSERVE","epcList":["urn:x:1"],"own:n":%d,
+			"eventTime":"2026-01-05T08:00:00.000Z","eventTimeZoneOffset":"+01:00"}`, i))
+	}
+	src := []byte(`{"@context":"https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld","type":"EPCISQueryDocument","schemaVersion":"2.0",
+		"epcisBody":{"queryResults":{"queryName":"q","resultsBody":{"eventList":[` + strings.Join(events, ",") + `]}}}}`)
+	c := newChain(t, wasm.EngineAuto)
+	d := parse(t, src, nil)
+	if sent := c.mustImport(d); sent != 151 {
+		t.Errorf("%d transactions", sent)
+	}
+	if again := c.mustImport(d); again != 0 {
+		t.Errorf("%d transactions for nothing", again)
+	}
+	got, err := custody.ExportDocument(c.ask, d.ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameJSON(t, got, src)
+	text, err := custody.ExportItem(c.ask, "urn:x:1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back := parse(t, text, nil); len(back.Events) != 150 {
+		t.Errorf("%d events of the item", len(back.Events))
+	}
+}
+
 // An event that stands in two documents is done once.
 func TestEventsInTwoDocuments(t *testing.T) {
 	c := newChain(t, wasm.EngineAuto)
@@ -274,6 +305,26 @@ func TestMistakes(t *testing.T) {
 		var mistake *custody.Mistake
 		if !errors.As(err, &mistake) || !strings.Contains(err.Error(), m.want) {
 			t.Errorf("%.120s: %v, want %s", m.src, err, m.want)
+		}
+	}
+}
+
+// What is as long as it may be is taken, in clear and sealed; a byte more is
+// refused before anything is sent.
+func TestLongestEvents(t *testing.T) {
+	c := newChain(t, wasm.EngineAuto)
+	long := func(n int) []byte {
+		return event(`"type":"ObjectEvent","action":"OBSERVE","epcList":["urn:x:1"],"ex:long":"` + strings.Repeat("x", n) + `"`)
+	}
+	for _, key := range []*custody.Key{nil, newKey(t)} {
+		most := custody.MaxContent - len(parse(t, long(1000), key).Events[0].Content) + 1000
+		d := parse(t, long(most), key)
+		if n := len(d.Events[0].Content); n != custody.MaxContent {
+			t.Fatalf("%d bytes", n)
+		}
+		c.mustImport(d)
+		if _, err := custody.Parse(long(most+1), key); err == nil {
+			t.Error("a byte too many")
 		}
 	}
 }

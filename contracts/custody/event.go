@@ -97,23 +97,34 @@ func (p *parser) event(n *node, path string) Event {
 // fields refuses fields that are neither of the event's type nor extensions, and
 // those that hold something else than they should.
 func (p *parser) fields(n *node, path string, own []string) {
+	prefixes := p.prefixesOf(n)
 	for _, f := range n.fields {
 		switch {
-		case f.name == "@context" && p.prefixes != nil:
-			for prefix := range declared(f.node) {
-				p.prefixes[prefix] = true
-			}
 		case !strings.Contains(f.name, ":"):
 			if !slices.Contains(own, f.name) && !slices.Contains(commonFields, f.name) {
 				p.fail(f.line, join(path, f.name), "no such field in this event; an extension's name has a prefix")
 			}
-		case p.prefixes != nil && !p.prefixes[f.name[:strings.IndexByte(f.name, ':')]] && !strings.Contains(f.name, "://"):
+		case prefixes != nil && !prefixes[f.name[:strings.IndexByte(f.name, ':')]] && !strings.Contains(f.name, "://"):
 			p.fail(f.line, join(path, f.name), "@context does not declare the prefix %s", f.name[:strings.IndexByte(f.name, ':')])
 		}
 		if want := fieldKinds[f.name]; want != "" && f.node.kind() != want {
 			p.fail(f.node.line, join(path, f.name), "found %s, want %s", f.node.kind(), want)
 		}
 	}
+}
+
+// prefixesOf are the prefixes that an event's names may have: those of the
+// document, and of its own context.
+func (p *parser) prefixesOf(n *node) map[string]bool {
+	context := n.field("@context")
+	if context == nil || p.prefixes == nil {
+		return p.prefixes
+	}
+	own := declared(context)
+	if own != nil {
+		maps.Copy(own, p.prefixes)
+	}
+	return own
 }
 
 var zoneOffset = regexp.MustCompile(`^[+-](0\d|1[0-4]):[0-5]\d$`)

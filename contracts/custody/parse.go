@@ -84,12 +84,11 @@ func (p *parser) encode(text []byte, line int, path string) []byte {
 
 // stored is how a content lies on the ledger.
 func (p *parser) stored(content []byte, line int, path, what string) []byte {
+	if p.key != nil {
+		content = p.key.seal(content)
+	}
 	if len(content) > MaxContent {
 		p.fail(line, path, "%s takes %d bytes; at most %d have room on the ledger", what, len(content), MaxContent)
-		return nil
-	}
-	if p.key != nil {
-		return p.key.seal(content)
 	}
 	return content
 }
