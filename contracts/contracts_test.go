@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/hex"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,30 +14,46 @@ import (
 )
 
 // The standard contracts run on the smallest gateway: they pass the lean
-// profile, start in one page of memory and take at most 64 KiB.
+// profile, start in one page of memory, take at most 64 KiB and have the entry
+// points that their READMEs tell of.
 func TestStandardContractsAreLean(t *testing.T) {
-	for name, c := range map[string]struct {
-		code    []byte
-		entries []abi.Entry
-	}{
-		"access":    {contracts.Access, []abi.Entry{abi.EntryInit, abi.EntryExecute, abi.EntryTimer, abi.EntryQuery, abi.EntryDecide}},
-		"behaviour": {contracts.Behaviour, []abi.Entry{abi.EntryInit, abi.EntryExecute, abi.EntryTimer, abi.EntryQuery, abi.EntryObserve}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			info, err := wasm.Check(c.code, abi.ProfileLean)
+	const transactions = "execute, timer, query"
+	want := map[string]string{
+		"access":     "init, execute, timer, query, search, decide",
+		"attendance": transactions + ", decide",
+		"behaviour":  "init, " + transactions + ", observe",
+		"custody":    transactions,
+		"energy":     transactions,
+		"firmware":   transactions,
+		"guardian":   "init, " + transactions,
+		"lock":       transactions + ", decide",
+		"records":    transactions,
+		"sharing":    "init, " + transactions + ", decide",
+	}
+	for _, c := range contracts.Standard() {
+		t.Run(c.Name, func(t *testing.T) {
+			info, err := wasm.Check(c.Wasm, abi.ProfileLean)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if info.MemoryPages != 1 || len(c.code) > 64<<10 {
-				t.Errorf("%d pages of memory, %d bytes", info.MemoryPages, len(c.code))
+			if info.MemoryPages != 1 || len(c.Wasm) > 64<<10 {
+				t.Errorf("%d pages of memory, %d bytes", info.MemoryPages, len(c.Wasm))
 			}
-			if !slices.Equal(info.Entries, c.entries) {
-				t.Errorf("entry points %v, want %v", info.Entries, c.entries)
+			var entries []string
+			for _, e := range info.Entries {
+				entries = append(entries, e.String())
 			}
+			if got := strings.Join(entries, ", "); got != want[c.Name] {
+				t.Errorf("entry points %s, want %s", got, want[c.Name])
+			}
+			delete(want, c.Name)
 			for _, use := range info.Uses {
 				t.Logf("%s: %d of %d", use.Name, use.Used, use.Limit)
 			}
 		})
+	}
+	for name := range want {
+		t.Errorf("%s is no standard contract", name)
 	}
 }
 
