@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
-
-	"crypto/sha256"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -104,14 +104,15 @@ func withSpeaker(c *cli.Context, standard string, do func(ctx context.Context, s
 	})
 }
 
-func parseSequence(text string) (n uint64, err error) {
-	if _, err := fmt.Sscanf(text, "%d", &n); err != nil || fmt.Sprint(n) != text {
+func parseSequence(text string) (uint64, error) {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil || strconv.FormatUint(n, 10) != text {
 		return 0, usagef("%q is no sequence number", text)
 	}
 	return n, nil
 }
 
-// image is a file's digest and size.
+// imageOf is a file's digest and size.
 func imageOf(file string) (digest abi.Hash, size uint64, err error) {
 	f, err := os.Open(file)
 	if err != nil {
