@@ -158,8 +158,8 @@ func shareRotateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rotate", Usage: "make a new data key, and wrap it to all grantees whose grants stand", ArgsUsage: "NAME",
 		Description: `Grants that are over, or whose consent was withdrawn, are ended. Where it was broken
-off, the same command goes on. Encrypt the content anew with postern share seal
-first, or new grantees read nothing. Example:
+off, the same command goes on. Then encrypt the content anew with postern share
+seal: the new key opens nothing older. Example:
 
    postern share rotate --key hospital.key record-7`,
 		Flags: withConnect(shareFlag), Action: shareRotate,

@@ -59,7 +59,7 @@ macro_rules! refusals {
 }
 
 refusals! {
-    pub NESTED = 2, "no contract acts in its signer's name here";
+    pub NESTED = 2, "no contract acts in its signer's name here, nor does evidence";
     pub NOT_OWNER = 3, "only the contract's owner does this";
     pub BAD_SETTING = 4, "a time limit is out of its bounds";
     pub BAD_CODE = 5, "a code is not of 1 to 24 of a-z 0-9 - . _, or is twice in its list";
@@ -69,12 +69,12 @@ refusals! {
     pub NO_DATASET = 9, "there is no such data set";
     pub NOT_HOLDER = 10, "only the data set's owner does this";
     pub BAD_KEY = 11, "a key or wrapped key has a wrong length";
-    pub NOT_SUBJECT = 12, "only the data's subject does this";
-    pub CONSENT_STANDS = 13, "a consent to the same stands: withdraw it first";
-    pub NO_CONSENT = 14, "no consent of the subject covers this";
-    pub BAD_TARGET = 15, "a consent names an account or a class, not both";
-    pub WRONG_EPOCH = 16, "the key is of another epoch";
-    pub BAD_TIME = 17, "a time is past, or a span out of its bounds";
+    pub NOT_SUBJECT = 12, "only the person whom the data concern does this";
+    pub CONSENT_STANDS = 13, "a consent to the same grantees stands: withdraw it first";
+    pub NO_CONSENT = 14, "no consent of the data's subject covers this";
+    pub BAD_TARGET = 15, "a consent names an account or a class or neither, not both";
+    pub WRONG_EPOCH = 16, "the key is of another epoch than it must be";
+    pub BAD_TIME = 17, "a time is past, or a span of time out of its bounds";
     pub BAD_RATE = 18, "the rate is out of its bounds";
     pub NO_GRANT = 19, "there is no such grant";
     pub NOT_GRANTEE = 20, "the grant is somebody else's";
@@ -88,22 +88,22 @@ refusals! {
     pub NOT_REWRAPPED = 28, "the new key is not wrapped to the grantee yet";
     pub ERASURE_DUE = 29, "the data set is to be erased";
     pub ERASED = 30, "the data set is erased";
-    pub BAD_STATEMENT = 31, "no statement of the custodian's for this chain, contract, data set and epoch";
+    pub BAD_STATEMENT = 31, "the custodian did not sign this for this chain, contract, data set and epoch";
     pub NOT_ISSUER = 32, "only the issuer of credits does this";
-    pub BAD_AMOUNT = 33, "the amount is nothing or too large";
+    pub BAD_AMOUNT = 33, "the amount is nothing, or more than there may be";
     pub TOO_FEW = 34, "the account has too few credits";
-    pub NO_OFFER = 35, "there is no such offer any more";
+    pub NO_OFFER = 35, "there is no such offer, or it was withdrawn";
     pub PRICE_DIFFERS = 36, "price or terms are not those of the offer";
-    pub SELF_DEALING = 37, "nobody trades with himself or judges his own trade";
+    pub SELF_DEALING = 37, "an account does not trade with itself, nor judge its own trade";
     pub NO_PURCHASE = 38, "there is no such purchase";
-    pub NOT_PARTY = 39, "it is somebody else's turn";
-    pub WRONG_STATE = 40, "the purchase is at another step";
+    pub NOT_PARTY = 39, "the caller is not the one whose turn it is";
+    pub WRONG_STATE = 40, "the purchase is past this step, or not there yet";
     pub TOO_LATE = 41, "the time for this step is over";
     pub NOT_DUE = 42, "the time for this step has not come";
-    pub NOT_A_READ = 43, "ask for read of a dataset, purpose and fields in the context";
+    pub NOT_A_READ = 43, "a decision is asked for action read on a dataset, with purpose and fields in the context";
     pub NO_CLOCK = 44, "the gateway's clock is not trusted";
-    pub WAS_BOUGHT = 45, "a grant that was bought ends after its time or by its holder";
-    pub NO_REASON = 46, "credits come and go for a reason";
+    pub WAS_BOUGHT = 45, "a grant that was bought ends after its time, or by its holder";
+    pub NO_REASON = 46, "credits come and go for a reason that is told";
 }
 
 /// Reasons of decisions that do not deny.

@@ -10,7 +10,7 @@ use crate::id::{self, Env, Id};
 use crate::names::{self, covers, Code, Codes, Name};
 use crate::state::{out, tell, Key, Out, NOTHING};
 use crate::{rotate, settings};
-use postern::{Bytes};
+use postern::Bytes;
 
 row! {
     /// A consent that was given.

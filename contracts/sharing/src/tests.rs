@@ -87,7 +87,8 @@ fn supply(c: Deployed) -> (u64, u64, u64) {
 
 fn consent(c: Deployed) {
     let purposes = codes(&["research"]);
-    let command = Command::Consent { dataset: name("r"), purposes, account: None, class: None, fields: None, until: None };
+    let command =
+        Command::Consent { dataset: name("r"), purposes, account: None, class: None, fields: None, until: None };
     by(c, PAT, command).unwrap();
 }
 
@@ -233,7 +234,12 @@ fn buy(c: Deployed, offer: u64) {
 
 // All balances and what purchases hold.
 fn total(c: Deployed) -> u64 {
-    let balances = c.state().iter().filter(|(k, _)| k.starts_with(b"credit/")).map(|(_, v)| decode::<u64>(v).unwrap()).sum::<u64>();
+    let balances = c
+        .state()
+        .iter()
+        .filter(|(k, _)| k.starts_with(b"credit/"))
+        .map(|(_, v)| decode::<u64>(v).unwrap())
+        .sum::<u64>();
     balances + supply(c).2
 }
 

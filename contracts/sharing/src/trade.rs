@@ -14,7 +14,7 @@ use crate::rate::{self, Rate};
 use crate::settings::{self, DAY};
 use crate::state::{out, tell, Key, Out, NOTHING};
 use crate::{consent, due};
-use postern::{Bytes};
+use postern::Bytes;
 
 /// The bounds of the time to deliver, in ms.
 const FASTEST: i64 = 10 * 60 * 1000;
