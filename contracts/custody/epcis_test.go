@@ -245,15 +245,33 @@ func TestStrangersImportNothing(t *testing.T) {
 	}
 }
 
-// Whoever tells the contract something else than what an event says is found out.
+// Whoever tells the contract something else than an event says, or what is no
+// event at all, is found out, and does not stand in the way of others.
 func TestUnfaithfulEventsAreFoundOut(t *testing.T) {
-	c := newChain(t, wasm.EngineAuto)
-	d := parse(t, event(`"type":"ObjectEvent","action":"OBSERVE","epcList":["urn:epc:id:sgtin:0614141.107346.2018"]`), nil)
-	d.Events[0].Lists.Items = []string{"urn:epc:id:sgtin:0614141.107346.2019"}
-	c.mustImport(d)
-	err := custody.Export(c.ask, nil, func([]byte) error { return nil })
-	if !errors.Is(err, custody.ErrUnfaithful) {
-		t.Error(err)
+	observed := func(item string) *custody.Document {
+		return parse(t, event(`"type":"ObjectEvent","action":"OBSERVE","epcList":["`+item+`"]`), nil)
+	}
+	lie := observed("urn:x:1")
+	lie.Events[0].Lists.Items = []string{"urn:x:2"}
+	effect := observed("urn:x:3")
+	effect.Events[0].Effect, effect.Events[0].Lists = custody.Make, custody.Lists{Outputs: []custody.New{{ID: "urn:x:3"}}}
+	for name, d := range map[string]*custody.Document{
+		"another item": lie, "another effect": effect,
+		"no event":      {Events: []custody.Event{{Content: []byte{1}}}},
+		"no CBOR":       {Events: []custody.Event{{Content: []byte{0xff}}}},
+		"no JSON":       {Events: []custody.Event{{Content: []byte{0x41, 0}}}},
+		"not canonical": {Events: []custody.Event{{Content: []byte{0xa1, 0x18, 1, 1}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newChain(t, wasm.EngineAuto)
+			c.mustImport(d)
+			c.mustImport(observed("urn:x:4"))
+			n := 0
+			err := custody.Export(c.ask, nil, func([]byte) error { n++; return nil })
+			if !errors.Is(err, custody.ErrUnfaithful) || n != 1 {
+				t.Errorf("%d events, %v", n, err)
+			}
+		})
 	}
 }
 

@@ -227,18 +227,18 @@ func contentOf(ask Ask, e *storedEvent, key *Key) (content []byte, err error) {
 // else than what the event says.
 var ErrUnfaithful = errors.New("the ledger was told something else than what the event says")
 
-// faithful checks that the event did what its content says.
+// faithful checks that the content is an event, and did what it says.
 func (e *storedEvent) faithful(content []byte, key *Key) error {
 	text, err := cbor.AppendAsJSON(nil, content)
 	if err != nil {
-		return fmt.Errorf("event %d: %w", e.number, err)
+		return fmt.Errorf("event %d: %w: %w", e.number, ErrUnfaithful, err)
 	}
 	root, err := parseTree(text)
 	if err != nil {
-		return fmt.Errorf("event %d: %w", e.number, err)
+		return fmt.Errorf("event %d: %w: %w", e.number, ErrUnfaithful, err)
 	}
 	read := (&parser{src: text, key: key}).event(root, "")
-	if read.Effect != e.effect || read.Lists.digest() != e.lists {
+	if _, ok := eventTypes[read.Type]; !ok || read.Effect != e.effect || read.Lists.digest() != e.lists {
 		return fmt.Errorf("event %d: %w", e.number, ErrUnfaithful)
 	}
 	return nil

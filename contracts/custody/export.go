@@ -99,7 +99,8 @@ func replaced(m, list []byte, path []string) (out []byte, found bool, err error)
 
 // Export hands each document to each, in the order in which they were begun, then
 // the events that came alone. Documents that are not there in full are passed
-// over.
+// over, and so is what is false or sealed with another key: the error, which comes
+// at the end, joins what is wrong with them.
 func Export(ask Ask, key *Key, each func(document []byte) error) error {
 	var ids []abi.Hash
 	err := numbered(ask, func(after uint64) []byte {
@@ -108,22 +109,40 @@ func Export(ask Ask, key *Key, each func(document []byte) error) error {
 	if err != nil {
 		return err
 	}
+	var wrong wrongs
 	for _, id := range ids {
 		text, err := ExportDocument(ask, id, key)
-		if errors.Is(err, ErrIncomplete) {
-			continue
-		}
-		if err == nil {
-			err = each(text)
-		}
-		if err != nil {
+		if err := wrong.or(text, err, each); err != nil {
 			return err
 		}
 	}
-	return exportBare(ask, key, each)
+	if err := exportBare(ask, key, &wrong, each); err != nil {
+		return err
+	}
+	return errors.Join(wrong.errs...)
 }
 
-func exportBare(ask Ask, key *Key, each func(document []byte) error) error {
+// wrongs gathers what is wrong with contents, 20 at most, so that one does not
+// stand in the way of all others.
+type wrongs struct{ errs []error }
+
+// or hands a text on, or keeps what is wrong with it. Other errors it gives back.
+func (w *wrongs) or(text []byte, err error, each func([]byte) error) error {
+	switch {
+	case err == nil:
+		return each(text)
+	case errors.Is(err, ErrIncomplete):
+	case errors.Is(err, ErrForm), errors.Is(err, ErrUnfaithful), errors.Is(err, ErrSealed):
+		if len(w.errs) < maxMistakes {
+			w.errs = append(w.errs, err)
+		}
+	default:
+		return err
+	}
+	return nil
+}
+
+func exportBare(ask Ask, key *Key, wrong *wrongs, each func(document []byte) error) error {
 	var bare []*storedEvent
 	err := numbered(ask, func(after uint64) []byte {
 		return cbor.AppendUint(cbor.AppendUint(message(askEvents, 2), after), pageLimit)
@@ -132,19 +151,25 @@ func exportBare(ask Ask, key *Key, each func(document []byte) error) error {
 			bare = append(bare, e)
 		}
 	})
+	if err != nil {
+		return err
+	}
 	for _, e := range bare {
-		var content, text []byte
-		if err == nil {
-			content, err = contentOf(ask, e, key)
-		}
-		if err == nil {
-			text, err = cbor.AppendAsJSON(nil, content)
-		}
-		if err == nil {
-			err = each(text)
+		text, err := textOf(ask, e, key)
+		if err := wrong.or(text, err, each); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// textOf is an event as JSON.
+func textOf(ask Ask, e *storedEvent, key *Key) ([]byte, error) {
+	content, err := contentOf(ask, e, key)
+	if err != nil {
+		return nil, err
+	}
+	return cbor.AppendAsJSON(nil, content)
 }
 
 // ExportItem gives the events of an item's life as one document. Where they came
@@ -199,11 +224,7 @@ func (x *exporter) add(number uint64) error {
 	if err != nil {
 		return err
 	}
-	content, err := contentOf(x.ask, e, x.key)
-	if err != nil {
-		return err
-	}
-	text, err := cbor.AppendAsJSON(nil, content)
+	text, err := textOf(x.ask, e, x.key)
 	if err != nil {
 		return err
 	}
