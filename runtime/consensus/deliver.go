@@ -25,6 +25,9 @@ func (r *replica) Deliver(raw types.Proposal, votes []types.Signature) types.Rec
 	}
 	r.settle(p, raw)
 	poke(r.order.moved)
+	r.mu.Lock()
+	r.unasked = 0
+	r.mu.Unlock()
 	change := r.changed()
 	if change == nil {
 		r.returns()
@@ -120,9 +123,21 @@ func (r *replica) Sync() types.SyncResponse {
 	change := r.changed()
 	if change == nil {
 		r.returns()
+		r.countUnasked()
 	}
 	return types.SyncResponse{Latest: latest, Reconfig: types.ReconfigSync{
 		InReplicatedDecisions: change != nil, CurrentNodes: change, CurrentConfig: smartConfig(r.cfg.ID)}}
+}
+
+// countUnasked ends the attempt when SmartBFT syncs in the place of deliveries.
+func (r *replica) countUnasked() {
+	r.mu.Lock()
+	r.unasked++
+	again := r.unasked >= maxUnasked
+	r.mu.Unlock()
+	if again && len(r.Nodes()) > 1 {
+		r.fail(errSyncsOnly)
+	}
 }
 
 // heeds notes that SmartBFT syncs, as it may have been told to, or has synced.

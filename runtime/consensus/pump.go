@@ -98,25 +98,37 @@ const hangAfter = time.Second
 // be at a block that has to be written first.
 const heedAfter = 2 * time.Second
 
+// maxUnasked is how many syncs may follow one another without a question to the
+// others for their views. SmartBFT asks after each, unless it is in the place of a
+// delivery: a block was decided as its view ended, a sync has brought it, and the
+// word of its delivery goes to the next view, which is one block ahead then. That
+// goes well unless the ledger comes to get each block so.
+const maxUnasked = 3
+
 // errHangs comes when SmartBFT's controller waits for a view that is over to
 // hear of its block: nothing can free it, and often it cannot be stopped.
 var errHangs = fmt.Errorf("SmartBFT does not go on after a block: %w", errAnew)
+
+// errSyncsOnly comes when the ledger gets one block after the other by a sync.
+var errSyncsOnly = fmt.Errorf("SmartBFT delivers nothing: %w", errAnew)
 
 // hangs ends the attempt when SmartBFT does not go on after a block or a sync, or
 // does not sync when it is told to: a view asks for the verification sequence as
 // well, and hides that its controller does not.
 func (r *replica) hangs() (left time.Duration, waiting bool) {
-	r.mu.Lock()
-	since, unheeded := r.returned, r.unheeded
-	r.mu.Unlock()
 	if len(r.Nodes()) == 1 {
 		return 0, false
 	}
-	if !since.IsZero() {
-		left, waiting = time.Until(since.Add(hangAfter)), true
-	}
-	if !unheeded.IsZero() {
-		if until := time.Until(unheeded.Add(heedAfter)); !waiting || until < left {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range []struct {
+		since time.Time
+		most  time.Duration
+	}{{r.returned, hangAfter}, {r.unheeded, heedAfter}} {
+		if w.since.IsZero() {
+			continue
+		}
+		if until := time.Until(w.since.Add(w.most)); !waiting || until < left {
 			left, waiting = until, true
 		}
 	}

@@ -72,6 +72,7 @@ type replica struct {
 	syncing   bool
 	grown     chan struct{} // closed when the ledger grows; nil if nobody waits
 	returned  time.Time     // when Deliver or Sync did, zero once SmartBFT went on
+	unasked   int           // syncs since SmartBFT last asked for the others' views or had a block delivered
 	unsaved   chan struct{} // closed when the last vote is recorded; nil if it is
 }
 

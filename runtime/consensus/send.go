@@ -24,6 +24,7 @@ func (r *replica) SendConsensus(to uint64, m *smartbftprotos.Message) {
 	}
 	m = r.tellFormed(m)
 	if m.GetStateTransferRequest() != nil {
+		r.unasked = 0
 		poke(r.asked)
 	}
 	if r.flight.is(m) {
