@@ -94,36 +94,48 @@ pub fn propose(env: &Env, by: &Operator, w: Wish) -> Reply {
     ensure!(w.from >= env.time - MAX_AHEAD, BAD_TIME);
     limit.admits_value(w.value, track(w.device, w.action)?.value)?;
     limit.admits_time(w.from, w.until)?;
-    let mut registered = DEVICES.load(&w.device)?;
-    ensure!(registered.open < MAX_OPEN, TOO_MANY_OPEN);
-    registered.open += 1;
-    DEVICES.set(&w.device, &registered);
-    let number = LAST.get()?.unwrap_or(0) + 1;
-    LAST.set(&number);
-    let mut command = Command {
-        device: w.device,
-        action: w.action,
-        value: w.value,
-        from: w.from,
-        until: w.until,
-        state: PROPOSED,
-        stop,
-        by: by.account,
-        person: by.person,
-        approver: None,
-        approver_person: None,
-        ready: None,
-        closed: None,
-    };
-    OPEN.set(&(w.device, number), &());
+    let number = open(env, &w)?;
     PROPOSED_EVENT.emit(&(number, w.device, w.action, w.value));
-    expiry::add(env, w.until, number)?;
+    let mut command = w.by(by, stop);
     if limit.needs_second(w.value) {
         COMMANDS.set(&number, &command);
     } else {
         make_ready(env, number, &mut command, &limit)?;
     }
     reply(&number)
+}
+
+/// Takes a number, and one of the device's places, until the command is closed.
+fn open(env: &Env, w: &Wish) -> Result<u64, Abort> {
+    let mut registered = DEVICES.load(&w.device)?;
+    ensure!(registered.open < MAX_OPEN, TOO_MANY_OPEN);
+    registered.open += 1;
+    DEVICES.set(&w.device, &registered);
+    let number = LAST.get()?.unwrap_or(0) + 1;
+    LAST.set(&number);
+    OPEN.set(&(w.device, number), &());
+    expiry::add(env, w.until, number)?;
+    Ok(number)
+}
+
+impl Wish {
+    fn by(&self, by: &Operator, stop: u64) -> Command {
+        Command {
+            device: self.device,
+            action: self.action,
+            value: self.value,
+            from: self.from,
+            until: self.until,
+            state: PROPOSED,
+            stop,
+            by: by.account,
+            person: by.person,
+            approver: None,
+            approver_person: None,
+            ready: None,
+            closed: None,
+        }
+    }
 }
 
 pub fn approve(env: &Env, by: &Operator, number: u64) -> Reply {
