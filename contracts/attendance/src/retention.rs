@@ -10,7 +10,8 @@ use postern::{done, ensure, Abort, Env, Id, Map, Raw, Reply, Topic};
 const FORGOTTEN_EVENT: Topic<u32> = Topic::new("forgotten");
 
 /// Entries of a term, whatever they hold, by their prefixes.
-const OF_PUPILS: [Map<(u32, Id, u32), Raw>; 4] = [Map::new("day/"), Map::new("work/"), Map::new("feedback/"), Map::new("spent/")];
+const OF_PUPILS: [Map<(u32, Id, u32), Raw>; 4] =
+    [Map::new("day/"), Map::new("work/"), Map::new("feedback/"), Map::new("spent/")];
 const OF_CLASSES: Map<(u32, &'static str, u32), Raw> = Map::new("homework/");
 
 /// Entries that one step deletes.
