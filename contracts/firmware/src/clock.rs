@@ -7,8 +7,9 @@ use postern::{Abort, Alarm, Context, Env, Map, Reply};
 /// By time and line.
 const DUE: Map<(i64, &'static str), ()> = Map::new("due/");
 const ALARM: Alarm = Alarm::new("alarm/");
-/// Lines that one timer's call goes on with.
-const BATCH: usize = 8;
+/// Lines that one timer's call goes on with. Each may arm the alarm, which is a
+/// scan, and a call has eight: three are the call's own.
+const BATCH: usize = 4;
 
 /// Sets the time of a line's next stage.
 pub fn set(env: &Env<'static>, name: &'static str, line: &mut Line, hold: u64) -> Result<(), Abort> {

@@ -38,12 +38,12 @@ fn written(f: impl FnOnce(&mut Writer)) -> Vec<u8> {
 }
 
 // A manifest with its head.
-fn manifest(sequence: u64, image: [u8; 32]) -> Vec<u8> {
+fn manifest(class: [u8; 16], sequence: u64, image: [u8; 32]) -> Vec<u8> {
     let digest = written(|w| {
         w.array(2).int(-16).bytes(&image);
     });
     let shared = written(|w| {
-        w.array(6).uint(20).map(4).uint(1).bytes(&VENDOR).uint(2).bytes(&CLASS).uint(3).bytes(&digest);
+        w.array(6).uint(20).map(4).uint(1).bytes(&VENDOR).uint(2).bytes(&class).uint(3).bytes(&digest);
         w.uint(14).uint(7).uint(1).uint(15).uint(2).uint(15);
     });
     let common = written(|w| {
@@ -60,7 +60,11 @@ fn manifest(sequence: u64, image: [u8; 32]) -> Vec<u8> {
 
 // An envelope whose one signature the host is told to accept.
 fn envelope(sequence: u64, image: [u8; 32]) -> (Vec<u8>, [u8; 32]) {
-    let manifest = manifest(sequence, image);
+    envelope_of(CLASS, sequence, image)
+}
+
+fn envelope_of(class: [u8; 16], sequence: u64, image: [u8; 32]) -> (Vec<u8>, [u8; 32]) {
+    let manifest = manifest(class, sequence, image);
     let digest = postern::sha256(&manifest);
     let payload = written(|w| {
         w.array(2).int(-16).bytes(&digest);
@@ -141,24 +145,32 @@ fn deployed() -> Deployed {
         }
     });
     let c = fake::deploy("firmware", OWNER, entries(), &NOTHING).unwrap();
-    let none = None::<&str>;
-    c.execute(&message!(1u8, "cam", Bytes(&VENDOR), Bytes(&CLASS), (Bytes(&[0]),), 1u8, 1u8, 1u8, none, none)).unwrap();
-    c.execute(&message!(2u8, "cam", Bytes(&MAKER), 1u8)).unwrap();
-    c.execute(&message!(2u8, "cam", Bytes(&OPERATOR), 2u8)).unwrap();
-    c.execute(&message!(3u8, "cam", Bytes(&KEY))).unwrap();
-    c.execute(&message!(5u8, "cam", Bytes(&OWNER), true)).unwrap();
+    line(c, "cam", CLASS);
     c
+}
+
+fn line(c: Deployed, name: &str, class: [u8; 16]) {
+    let none = None::<&str>;
+    c.execute(&message!(1u8, name, Bytes(&VENDOR), Bytes(&class), (Bytes(&[0]),), 1u8, 1u8, 1u8, none, none)).unwrap();
+    c.execute(&message!(2u8, name, Bytes(&MAKER), 1u8)).unwrap();
+    c.execute(&message!(2u8, name, Bytes(&OPERATOR), 2u8)).unwrap();
+    c.execute(&message!(3u8, name, Bytes(&KEY))).unwrap();
+    c.execute(&message!(5u8, name, Bytes(&OWNER), true)).unwrap();
 }
 
 // Proposes, approves and rolls a release out in stages of so many per cent,
 // each held for so many ms.
 fn rolled(c: Deployed, sequence: u64, stages: &[(u8, u64)]) {
-    let (envelope, digest) = envelope(sequence, [sequence as u8; 32]);
+    rolled_on(c, "cam", CLASS, sequence, stages);
+}
+
+fn rolled_on(c: Deployed, line: &str, class: [u8; 16], sequence: u64, stages: &[(u8, u64)]) {
+    let (envelope, digest) = envelope_of(class, sequence, [sequence as u8; 32]);
     let uri = None::<&str>;
-    c.by(MAKER).execute(&message!(6u8, "cam", Bytes(&envelope), (Bytes(&KEY),), "1", uri, ())).unwrap();
-    c.by(OPERATOR).execute(&message!(7u8, "cam", sequence, Bytes(&digest))).unwrap();
+    c.by(MAKER).execute(&message!(6u8, line, Bytes(&envelope), (Bytes(&KEY),), "1", uri, ())).unwrap();
+    c.by(OPERATOR).execute(&message!(7u8, line, sequence, Bytes(&digest))).unwrap();
     let stages: Vec<_> = stages.iter().map(|&(percent, hold)| (percent, None::<&str>, Some(hold))).collect();
-    c.by(OPERATOR).execute(&message!(9u8, "cam", sequence, &stages[..], 500u16, 4u32)).unwrap();
+    c.by(OPERATOR).execute(&message!(9u8, line, sequence, &stages[..], 500u16, 4u32)).unwrap();
 }
 
 fn confirm(c: Deployed, device: u8, sequence: u64, result: u16) -> Result<fake::Output, fake::Failure> {
@@ -180,6 +192,21 @@ fn stages_begin_by_time_to_the_last() {
     pass(10 * MINUTE);
     assert_eq!(c.topics().iter().filter(|t| *t == "staged").count(), 4);
     assert!(fake::with(|h| h.timers.is_empty()), "an idle contract sets no timer");
+}
+
+// Lines whose stages begin in the same moment: no call of the timer may begin
+// more scans than a call has, or no stage would ever begin again.
+#[test]
+fn many_lines_are_due_together() {
+    let c = deployed();
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    for (i, name) in names.iter().enumerate() {
+        line(c, name, [i as u8 + 1; 16]);
+        rolled_on(c, name, [i as u8 + 1; 16], 1, &[(0, MINUTE as u64), (50, MINUTE as u64), (100, 1)]);
+    }
+    (0..40).for_each(|_| pass(MINUTE / 10));
+    let last = c.topics().iter().filter(|t| *t == "staged").count();
+    assert_eq!(last, 3 * names.len());
 }
 
 #[test]

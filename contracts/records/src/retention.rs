@@ -126,6 +126,8 @@ fn due(env: &Env<'static>, device: Id, number: u64, left: usize) -> Result<usize
         forget(device, number)?;
         return Ok(left - 1);
     }
+    // A call has eight scans, of which this takes three: it is the last thing
+    // that the call does.
     let mut count = 0;
     for entry in HELD.iter_of(&device).take(left) {
         let (key, _) = entry?;
@@ -136,7 +138,7 @@ fn due(env: &Env<'static>, device: Id, number: u64, left: usize) -> Result<usize
     if count == left {
         drain(env, device)?;
     }
-    Ok(left - count)
+    Ok(0)
 }
 
 fn forget(device: Id, number: u64) -> Result<(), Abort> {

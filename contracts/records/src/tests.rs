@@ -69,15 +69,15 @@ fn deployed() -> Deployed {
 
 fn notarise(c: Deployed, root: [u8; 32]) -> u64 {
     let now = fake::with(|h| h.time);
-    let message = Notarise(root, now);
+    let message = Notarise(METER, root, now);
     c.by(METER).execute(&message).unwrap().to()
 }
 
-struct Notarise([u8; 32], i64);
+struct Notarise([u8; 32], [u8; 32], i64);
 
 impl postern::Encode for Notarise {
     fn encode(&self, w: &mut postern::cbor::Writer) {
-        w.array(6).uint(1).bytes(&METER).bytes(&self.0).uint(1).int(self.1).int(self.1);
+        w.array(6).uint(1).bytes(&self.0).bytes(&self.1).uint(1).int(self.2).int(self.2);
     }
 }
 
@@ -115,6 +115,29 @@ fn earlier_periods_do_not_pile_up_timers() {
         fake::advance(HOUR).into_iter().for_each(|r| drop(r.unwrap()));
     }
     assert_eq!(c.topics().iter().filter(|t| *t == "deleted").count(), 60);
+}
+
+// Each device's hold ends at once: no call of the timer may begin more scans
+// than a call has, or nothing would ever be deleted again.
+#[test]
+fn many_holds_end_together() {
+    let c = deployed();
+    c.execute(&(3u64, None::<u64>, HOUR as u64)).unwrap();
+    let devices: Vec<[u8; 32]> = (0..20).map(|i| [100 + i; 32]).collect();
+    for device in &devices {
+        fake::with(|h| h.devices.insert(*device, DeviceRecord::of(OWNER)));
+        let now = fake::with(|h| h.time);
+        c.by(*device).execute(&Notarise(*device, [5; 32], now)).unwrap();
+        c.execute(&(4u64, Bytes(device), true, "case")).unwrap();
+    }
+    (0..20).for_each(|_| fake::advance(HOUR).into_iter().for_each(|r| drop(r.unwrap())));
+    assert!(!c.topics().contains(&"deleted".into()));
+    for device in &devices {
+        c.execute(&(4u64, Bytes(device), false, "over")).unwrap();
+    }
+    (0..60).for_each(|_| fake::advance(1000).into_iter().for_each(|r| drop(r.unwrap())));
+    assert_eq!(c.topics().iter().filter(|t| *t == "deleted").count(), 20);
+    assert!(fake::with(|h| h.timers.is_empty()));
 }
 
 #[test]
