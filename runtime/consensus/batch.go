@@ -9,7 +9,7 @@ import (
 
 // batch is the transactions for the next block, one of each payer in turn, at
 // most maxBatchBytes. first is what SmartBFT holds to be next: it is among
-// them even if the queue has lost it.
+// them also if the queue has lost it.
 func (q *queue) batch(first [][]byte) [][]byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -386,6 +386,41 @@ func TestHangs(t *testing.T) {
 	}
 }
 
+// SmartBFT asks the others for their views after each sync, unless it is in the
+// place of a delivery. When that goes on it is started anew.
+func TestSyncsInPlaceOfDeliveries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScripted(t, 1, 2, 3, 4)
+		s.commit(1, 1, 1, 2, 3, 4)
+		running := s.engine(1).replica
+		sync := func() {
+			running.Sync()
+			running.VerificationSequence() // it goes on
+		}
+		for range 2 * maxUnasked {
+			sync()
+			running.SendConsensus(2, &smartbftprotos.Message{Content: &smartbftprotos.Message_StateTransferRequest{
+				StateTransferRequest: &smartbftprotos.StateTransferRequest{}}})
+		}
+		for n := range uint64(2 * maxUnasked) {
+			sync()
+			s.commit(n+2, 1, 1, 2, 3, 4)
+		}
+		if s.engine(1).replica != running {
+			t.Fatal("consensus was started anew though it asks, and delivers")
+		}
+		for range maxUnasked {
+			sync()
+		}
+		elapse(time.Second)
+		if s.engine(1).replica == running {
+			t.Fatal("consensus was not started anew")
+		}
+		s.commit(100, 1, 1, 2, 3, 4)
+		s.agree()
+	})
+}
+
 // lateSync is a sync that goes on for a while after it has brought blocks, once.
 type lateSync struct {
 	*node
