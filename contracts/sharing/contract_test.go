@@ -134,17 +134,41 @@ func BenchmarkMain(b *testing.B) {
 // Timers may use as much gas as a transaction: the most that one has to do fits.
 func TestTimersFitTheirGas(t *testing.T) {
 	const most = 20_000_000
-	c := shared(t, 200)
-	for i := range 4 {
+	purge := shared(t, 300)
+	for i := range 8 {
 		deadline := binary.BigEndian.AppendUint64([]byte("due/"), uint64(wasmtest.Start)-uint64(i))
-		c.Set(append(deadline, 3, 'd'), cbor.AppendArray(nil, 0)) // deletes 32 keys of d
+		purge.Set(append(deadline, 3, 'd'), cbor.AppendArray(nil, 0)) // deletes 32 keys of d
 	}
-	c.Input.Caller = nil
-	c.Must(abi.EntryTimer, cbor.AppendInt(nil, wasmtest.Start))
-	if c.Gas > most/2 {
-		t.Errorf("a timer took %d gas", c.Gas)
+	refund := disputed(t, 40)
+	for name, c := range map[string]*wasmtest.Chain{"purges": purge, "refunds": refund} {
+		c.Input.Caller = nil
+		c.Events = nil
+		c.Must(abi.EntryTimer, cbor.AppendInt(nil, c.Input.Time))
+		t.Logf("a timer of %s takes %d gas and tells %d events", name, c.Gas, len(c.Events))
+		if c.Gas > most/2 || len(c.Events) > 64 {
+			t.Errorf("a timer of %s takes %d gas and tells %d events", name, c.Gas, len(c.Events))
+		}
 	}
-	t.Logf("a timer that deletes 128 keys takes %d gas", c.Gas)
+	if len(refund.Events) < 40 {
+		t.Errorf("%d events", len(refund.Events))
+	}
+}
+
+// disputed is a chain on which n disputes of different buyers are due to be refunded.
+func disputed(tb testing.TB, n int) *wasmtest.Chain {
+	tb.Helper()
+	c := shared(tb, 1)
+	c.Execute(say(tb, `{"set_issuer": {"account": "%x"}}`, wasmtest.Owner))
+	c.Execute(say(tb, `{"offer": {"dataset": "d", "purposes": ["research"], "fields": ["rain"], "price": 5, "period": "1h", "deliver_within": "1h", "terms": "%064x"}}`, 3))
+	for i := 1; i <= n; i++ {
+		buyer := abi.Hash{0xbb, byte(i)}
+		c.As(wasmtest.Owner).Execute(say(tb, `{"mint": {"to": "%x", "amount": 5, "reason": "x"}}`, buyer))
+		c.As(buyer).Execute(say(tb, `{"buy": {"offer": 1, "price": 5, "terms": "%064x"}}`, 3))
+		c.As(wasmtest.Owner).Execute(say(tb, `{"deliver": {"purchase": %d, "epoch": 1, "wrapped": "00"}}`, i))
+		c.As(buyer).Execute(say(tb, `{"dispute": {"purchase": %d, "objection": "%064x"}}`, i, 3))
+	}
+	c.Input.Time += (15 * 24 * time.Hour).Milliseconds()
+	return c
 }
 
 // The contract makes the statement of destruction that this package signs.

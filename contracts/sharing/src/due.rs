@@ -19,8 +19,10 @@ const GRID: i64 = 5 * 60 * 1000;
 /// No timer is further ahead, in ms.
 const AHEAD: i64 = 24 * 60 * 60 * 1000;
 /// How many deadlines one timer meets; if more have come, the next follows at
-/// once. Each may begin a scan, and a call has eight.
-const AT_ONCE: usize = 4;
+/// once. A refund may tell two events, of which a call has 64.
+const AT_ONCE: usize = 24;
+/// How many of them may be purges: each begins a scan, and a call has eight.
+const PURGES: u32 = 4;
 /// How soon that is, in ms.
 const SOON: i64 = 1000;
 
@@ -86,13 +88,14 @@ fn grid(at: i64) -> i64 {
 pub fn timer(c: &Context) -> Reply {
     let own: i64 = c.parse_message()?;
     Key::numbered(TIMERS, own as u64).delete();
-    let (now, mut more) = (c.env.time, false);
+    let (now, mut more, mut purges) = (c.env.time, false, 0);
     for (i, key) in first().iter().flatten().enumerate() {
-        let at = parts(key.0).0;
+        let (at, what, _) = parts(key.0);
         if at > now && !more {
             wake(now, at);
         }
-        if at > now || i == AT_ONCE {
+        purges += (what == PURGE) as u32;
+        if at > now || i == AT_ONCE || purges > PURGES {
             more |= at <= now;
             break;
         }

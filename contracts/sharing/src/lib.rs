@@ -2,6 +2,8 @@
 //! grants by purpose, field, rate and time; consent and its withdrawal; erasure
 //! by destroying the key; and a market for access. README.md documents every
 //! message and code.
+//!
+//! What is called from several places stays out of line: the module has 64 KiB.
 
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
