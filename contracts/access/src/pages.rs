@@ -37,31 +37,14 @@ pub struct Entries<'a> {
     rest: &'a [u8],
 }
 
-/// A rule's gates, encoded, and its body.
+/// A rule's gates, packed, and its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    gates: &'a [u8],
+    pub gates: u64,
     pub body: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
-    /// Whether one of the rule's gates shares a bit with `bits`.
-    #[inline(always)]
-    pub fn opens(&self, gate: usize, bits: u16) -> bool {
-        self.gate(gate) & bits != 0
-    }
-
-    /// Whether the rule has no test behind a gate.
-    #[inline(always)]
-    pub fn is_open(&self, gate: usize) -> bool {
-        self.gate(gate) == u16::MAX
-    }
-
-    #[inline(always)]
-    fn gate(&self, gate: usize) -> u16 {
-        u16::from_be_bytes([self.gates[2 * gate], self.gates[2 * gate + 1]])
-    }
-
     fn size(&self) -> usize {
         PREFIX + self.body.len()
     }
@@ -70,19 +53,18 @@ impl<'a> Entry<'a> {
 impl<'a> Iterator for Entries<'a> {
     type Item = Entry<'a>;
 
+    // A decision goes through here for each rule of its list.
     #[inline(always)]
     fn next(&mut self) -> Option<Entry<'a>> {
-        if self.rest.len() < PREFIX {
-            return None;
+        match *self.rest {
+            [high, low, a, b, c, d, e, f, g, h, ref rest @ ..] => {
+                let length = u16::from_be_bytes([high, low]) as usize;
+                let body = rest.get(..length)?;
+                self.rest = &rest[length..];
+                Some(Entry { gates: u64::from_le_bytes([a, b, c, d, e, f, g, h]), body })
+            }
+            _ => None,
         }
-        let length = u16::from_be_bytes([self.rest[0], self.rest[1]]) as usize;
-        let (prefix, rest) = self.rest.split_at(PREFIX);
-        if rest.len() < length {
-            return None;
-        }
-        let (body, rest) = rest.split_at(length);
-        self.rest = rest;
-        Some(Entry { gates: &prefix[2..], body })
     }
 }
 

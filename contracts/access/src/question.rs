@@ -117,8 +117,8 @@ pub struct Question<'a> {
     zones: &'a [u8],
     /// The policy's table of roles, empty where there is none.
     roles: &'a [u8],
-    /// The request's own bits, those of the roles only once they are known.
-    gates: rule::Gates,
+    /// The request's own bits, packed; until they are known all of the roles.
+    gates: u64,
     roles_known: bool,
     /// How long, in ms, no hours that were looked at change their answer.
     pub steady: u64,
@@ -142,7 +142,7 @@ impl<'a> Question<'a> {
             version: 0,
             zones: &[],
             roles: &[],
-            gates: [0; 4],
+            gates: 0,
             roles_known: false,
             steady: u64::MAX,
             kept: None,
@@ -175,9 +175,11 @@ impl<'a> Question<'a> {
 
     /// Computes the bits of what is known from the request alone.
     pub fn set_gates(&mut self) {
-        self.gates[rule::SUBJECT_TYPE] = rule::gate(self.subject.kind.bytes);
-        self.gates[rule::SUBJECT_ID] = rule::gate(self.subject.id.bytes);
-        self.gates[rule::RESOURCE_ID] = rule::gate(self.resource.id.bytes);
+        let mut gates = [u16::MAX; 4];
+        gates[rule::SUBJECT_TYPE] = rule::gate(self.subject.kind.bytes);
+        gates[rule::SUBJECT_ID] = rule::gate(self.subject.id.bytes);
+        gates[rule::RESOURCE_ID] = rule::gate(self.resource.id.bytes);
+        self.gates = rule::packed(gates);
     }
 
     /// Whose rights are asked for, on what.
@@ -224,24 +226,22 @@ impl<'a> Question<'a> {
         page
     }
 
-    /// Whether a rule may concern the request, as far as its gates tell.
+    /// Whether a rule may concern the request, as far as its gates tell. The
+    /// subject's record is read only for a rule that asks for roles.
     #[inline(always)]
     pub fn passes(&mut self, entry: &pages::Entry) -> bool {
-        for gate in [rule::SUBJECT_TYPE, rule::SUBJECT_ID, rule::RESOURCE_ID] {
-            if !entry.opens(gate, self.gates[gate]) {
-                return false;
-            }
-        }
-        entry.is_open(rule::SUBJECT_ROLES) || entry.opens(rule::SUBJECT_ROLES, self.role_bits())
+        rule::open(entry.gates & self.gates)
+            && (self.roles_known || entry.gates & rule::ROLES == rule::ROLES || rule::open(entry.gates & self.learn_roles()))
     }
 
-    fn role_bits(&mut self) -> u16 {
-        if !self.roles_known {
-            self.roles_known = true;
-            let roles = self.subject_record().roles;
-            self.gates[rule::SUBJECT_ROLES] = rule::gate_of_list(&mut Cursor::new(roles));
-        }
-        self.gates[rule::SUBJECT_ROLES]
+    /// Adds the roles to the request's bits.
+    #[inline(never)]
+    fn learn_roles(&mut self) -> u64 {
+        self.roles_known = true;
+        let mut gates = [u16::MAX; 4];
+        gates[rule::SUBJECT_ROLES] = rule::gate_of_list(&mut Cursor::new(self.subject_record().roles));
+        self.gates &= rule::packed(gates);
+        self.gates
     }
 
     /// Reads version, zones and roles of the active policy; returns its digest.

@@ -207,6 +207,22 @@ pub const SUBJECT_ID: usize = 1;
 pub const SUBJECT_ROLES: usize = 2;
 pub const RESOURCE_ID: usize = 3;
 
+/// Gates as a page holds them, in one number, so that all are tested at once.
+pub fn packed(gates: Gates) -> u64 {
+    gates.iter().rev().fold(0, |all, gate| all << 16 | gate.swap_bytes() as u64)
+}
+
+/// The gate of the roles in packed gates.
+pub const ROLES: u64 = 0xffff << (16 * SUBJECT_ROLES);
+
+/// Whether each of the gates that two have in common is open: no 16 bits of
+/// them are all zero.
+#[inline(always)]
+pub fn open(common: u64) -> bool {
+    const LOWEST: u64 = 0x0001_0001_0001_0001;
+    common.wrapping_sub(LOWEST) & !common & LOWEST << 15 == 0
+}
+
 /// The bit of a text. Texts that share one cost time, nothing else.
 pub fn gate(text: &[u8]) -> u16 {
     match text {

@@ -3,9 +3,13 @@
 
 use crate::codes::*;
 use crate::condition::{self, Facts};
+use crate::entity::Record;
 use crate::form::Form;
 use crate::hours::{self, Standing};
+use crate::inherit::Climb;
+use crate::keys::Key;
 use crate::pages;
+use crate::roles;
 use crate::rule;
 use postern::cbor::{Cursor, Reader, Writer};
 use postern::{fake, Abort, Env, Input};
@@ -302,6 +306,98 @@ fn gates_open_for_what_a_rule_names() {
     assert_eq!(gates[rule::SUBJECT_ID], rule::gate(b"ann") | rule::gate(b"bob"));
     assert_eq!(gates[rule::SUBJECT_ROLES], rule::gate(b""));
     assert_eq!((gates[rule::SUBJECT_TYPE], gates[rule::RESOURCE_ID]), (u16::MAX, u16::MAX));
+}
+
+#[test]
+fn packed_gates_are_tested_together() {
+    let packed = |t, i, r, e| rule::packed([t, i, r, e]);
+    let all = packed(u16::MAX, u16::MAX, u16::MAX, u16::MAX);
+    assert_eq!(all, u64::MAX);
+    for gate in 0..4 {
+        for bit in 0..16 {
+            let mut one = [u16::MAX; 4];
+            one[gate] = 1 << bit;
+            assert!(rule::open(all & rule::packed(one)), "gate {} bit {}", gate, bit);
+            let mut other = one;
+            other[gate] = !one[gate];
+            assert!(!rule::open(rule::packed(other) & rule::packed(one)), "gate {} bit {}", gate, bit);
+        }
+    }
+    assert!(!rule::open(0) && !rule::open(packed(1, 1, 0, 1)) && rule::open(packed(1, 0x8000, 0x100, 0x80)));
+    assert_eq!(packed(0, 0, u16::MAX, 0), rule::ROLES);
+    // As a page holds them: numbers big-endian, one behind the other.
+    assert_eq!(packed(0x0102, 0x0304, 0x0506, 0x0708).to_le_bytes(), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+fn roles_of(own: &[&str], table: &[(&str, &[&str])]) -> Vec<String> {
+    let list = |names: &[&str]| list(&names.iter().map(|n| text(n)).collect::<Vec<_>>());
+    let rows: Vec<&[u8]> = table
+        .iter()
+        .map(|(role, implied)| {
+            item(|w| {
+                w.array(2).text(role).raw(list(implied));
+            })
+        })
+        .collect();
+    let rows = list_of(&rows);
+    let mut c = Cursor::new(roles::with_implied(list(own), roles::check(&mut Form::new(rows))));
+    (0..c.uint()).map(|_| String::from_utf8(c.bytes().to_vec()).unwrap()).collect()
+}
+
+fn list_of(items: &[&[u8]]) -> &'static [u8] {
+    list(items)
+}
+
+#[test]
+fn roles_imply_roles() {
+    let table: &[(&str, &[&str])] = &[("a", &["b", "x"]), ("b", &["c"]), ("c", &["a"])];
+    assert_eq!(roles_of(&["a"], table), ["a", "b", "x", "c"]);
+    assert_eq!(roles_of(&["c", "z"], table), ["c", "z", "a", "b", "x"]);
+    assert_eq!(roles_of(&["z"], table), ["z"]);
+    assert_eq!(roles_of(&["x", "x"], table), ["x"]);
+}
+
+#[test]
+fn the_most_roles_fit() {
+    let own: Vec<String> = (0..64).map(|i| format!("own{:02}", i)).collect();
+    let implied: Vec<String> = (0..128).map(|i| format!("implied{:03}", i)).collect();
+    let own: Vec<&str> = own.iter().map(|s| &s[..]).collect();
+    let implied: Vec<&str> = implied.iter().map(|s| &s[..]).collect();
+    let rows: Vec<(&str, &[&str])> = (0..64).map(|i| (own[i], &implied[2 * i..2 * i + 2])).collect();
+    assert_eq!(roles_of(&own, &rows).len(), 192);
+}
+
+#[test]
+fn a_climb_is_bounded() {
+    fake::reset();
+    let related = |to: &[(&str, &str)]| {
+        item(|w| {
+            w.map(1).uint(3).array(to.len());
+            for (kind, id) in to {
+                w.array(3).text("up").text(kind).text(id);
+            }
+        })
+    };
+    // A chain, and a fan beside it.
+    for i in 0..12 {
+        let next = format!("n{}", i + 1);
+        let key = Key::entity(1, b"t", format!("n{}", i).as_bytes()).unwrap();
+        postern::state_set(key.bytes(), related(&[("t", &next), ("t", "n0")]));
+    }
+    let climb = |from: &'static [u8]| {
+        let record = Record::stored(from);
+        Climb::new(1, b"t", b"start", record, b"up")
+    };
+    let there = |id: &'static str| Climb::new(1, b"t", id.as_bytes(), Record::default(), b"");
+    let chain = climb(related(&[("t", "n0")]));
+    assert_eq!(chain.related(b"up", &there("n8")), Some(true), "eight steps up, and what the last is related to");
+    assert_eq!(chain.related(b"up", &there("n9")), None, "nine");
+    assert_eq!(chain.related(b"down", &there("n1")), None, "not seen to its end");
+    let short = climb(related(&[("t", "n11")]));
+    assert_eq!(short.related(b"up", &there("nowhere")), None, "n11 leads back to n0");
+    let none = climb(related(&[("t", "nobody")]));
+    assert_eq!(none.related(b"up", &there("nowhere")), Some(false));
+    assert_eq!(none.related(b"up", &there("nobody")), Some(true));
 }
 
 const OWNER: &[u8] = &[1; 32];
