@@ -1,9 +1,10 @@
 package attendance_test
 
 import (
+	_ "embed"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +14,21 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/runtime/wasm/wasmtest"
 )
+
+//go:embed attendance.wasm
+var module []byte
+
+//go:embed schema.json
+var names []byte
+
+// words are the contract's names.
+var words = sync.OnceValue(func() *schema.Schema {
+	s, err := schema.Parse(names)
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
 
 // classSize is how many pupils a class of the benchmarks has.
 const classSize = 10
@@ -28,19 +44,7 @@ type school struct {
 
 func newSchool(tb testing.TB, engine wasm.Engine, pupils int) *school {
 	tb.Helper()
-	module, err := os.ReadFile("attendance.wasm")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	names, err := os.ReadFile("schema.json")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	words, err := schema.Parse(names)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s := &school{wasmtest.New(tb, engine, "attendance", module), tb, words, abi.Hash{0xd0}}
+	s := &school{wasmtest.New(tb, engine, "attendance", module), tb, words(), abi.Hash{0xd0}}
 	s.Devices[s.reader] = (&chain.Device{Owner: wasmtest.Owner, Status: abi.StatusActive}).Append(nil)
 	const week = 7 * 24 * 3_600_000
 	s.office(`{"set_term": {"number": 1, "first": %d, "last": %d}}`, s.Input.Time-week, s.Input.Time+10*week)

@@ -1,9 +1,10 @@
 package energy_test
 
 import (
+	_ "embed"
 	"encoding/binary"
 	"fmt"
-	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,21 @@ import (
 	"github.com/seed79541315/postern/runtime/wasm"
 	"github.com/seed79541315/postern/runtime/wasm/wasmtest"
 )
+
+//go:embed energy.wasm
+var module []byte
+
+//go:embed schema.json
+var names []byte
+
+// words are the contract's names.
+var words = sync.OnceValue(func() *schema.Schema {
+	s, err := schema.Parse(names)
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
 
 // grid is the contract with an operator and so many devices, each of which has
 // had a command and told two readings.
@@ -26,19 +42,7 @@ type grid struct {
 
 func newGrid(tb testing.TB, engine wasm.Engine, devices int) *grid {
 	tb.Helper()
-	module, err := os.ReadFile("energy.wasm")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	names, err := os.ReadFile("schema.json")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s, err := schema.Parse(names)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	g := &grid{wasmtest.New(tb, engine, "energy", module), tb, s, abi.Hash{0xa1}}
+	g := &grid{wasmtest.New(tb, engine, "energy", module), tb, words(), abi.Hash{0xa1}}
 	g.owner(`{"name_operator": {"account": "%x", "person": "%x"}}`, g.operator, abi.Hash{1})
 	g.owner(`{"set_limit": {"kind": "inverter", "action": "charge", "limit": {"unit": "W", "min": 0, "max": 9000, "step": 9000, "alone": 9000, "gap": 1, "burst": 9}}}`)
 	for i := range devices {
