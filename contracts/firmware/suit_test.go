@@ -229,3 +229,20 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// The interpreter, which small gateways have, says the same.
+func TestExamplesInterpreted(t *testing.T) {
+	for _, name := range []string{"example0.hex", "example1.hex"} {
+		envelope, public := example(t, name)
+		b := newBench(t, wasm.EngineInterpreter)
+		b.line(public)
+		for at := 0; at < len(envelope); at += 7 {
+			changed := bytes.Clone(envelope)
+			changed[at] ^= 0x10
+			if !b.refused(b.proposal(changed, public)) {
+				t.Fatalf("%s: byte %d may change", name, at)
+			}
+		}
+		b.As(maker).Execute(b.proposal(envelope, public))
+	}
+}

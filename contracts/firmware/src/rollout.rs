@@ -173,7 +173,10 @@ pub fn advance_by_time(env: &Env<'static>, name: &'static str) -> Result<(), Abo
     let mut line = line::load(name)?;
     clock::forget(name, &mut line);
     line::store(name, &line);
-    let id = (name, line.rolling.unwrap_or_default());
+    let id = match line.rolling {
+        Some(sequence) => (name, sequence),
+        None => return Ok(()),
+    };
     let release = release::load(&id)?;
     if release.state != ROLLING || require_trusted(name, &line, &release).is_err() {
         return Ok(());

@@ -85,7 +85,11 @@ fn one(command: u64, r: &mut Reader<'static>, place: Place, found: &mut Found, d
         }
         12 => ensure!(r.uint()? == 0, BAD_COMPONENT),
         15 => alternatives(r, place, found, depth)?,
-        18 | 21 | 23 => policy(r)?, // write, fetch, invoke
+        // Write, fetch, invoke: not in what every other sequence begins with.
+        18 | 21 | 23 => {
+            ensure!(place != Place::Shared, UNKNOWN_COMMAND);
+            policy(r)?
+        }
         20 => parameters(r, place, found, depth)?,
         32 => nested(r.bytes()?, place, found, depth + 1)?,
         _ => return Err(UNKNOWN_COMMAND),
