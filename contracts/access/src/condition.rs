@@ -9,8 +9,8 @@
 //! A comparison with a property that is missing, or between values that have
 //! no order, is false; so is `ne`. Equal means the same canonical encoding.
 
-use crate::form::Form;
 use crate::codes::{refuse, BAD_CONDITION};
+use crate::form::Form;
 use core::cmp::Ordering;
 use postern::cbor::{Cursor, Kind, Reader, TAG_DECIMAL};
 

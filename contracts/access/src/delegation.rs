@@ -6,14 +6,14 @@
 //! [resource type, id, subject type, id, owner, [[action, until ms], …]],
 //! under a key made from the first four, which may be longer than a key.
 
-use crate::form::{Form, written};
 use crate::codes::*;
 use crate::entity::Record;
+use crate::form::{written, Form};
 use crate::keys::{self, Key};
 use crate::policy::{self, Policy};
-use crate::{DELEGATE, REVOKE};
 use crate::walk::Walk;
-use postern::cbor::{Writer};
+use crate::{DELEGATE, REVOKE};
+use postern::cbor::Writer;
 use postern::{sha256, state_delete, state_get, state_set, Env, MAX_VALUE};
 
 /// How many actions an owner may grant one subject on one resource.

@@ -3,16 +3,16 @@
 //! version stays and its digest takes in the message: it names the load and
 //! every change since.
 
-use crate::form::{Form, written};
 use crate::codes::*;
+use crate::form::{written, Form};
 use crate::keys::{self, Key};
 use crate::load::{each_list, store_rule};
 use crate::pages::Editor;
 use crate::policy::Policy;
+use crate::walk::Walk;
 use crate::{entity, hours, rule};
 use crate::{roles, DELETE_ENTITY, DELETE_RULE, PUT_ENTITY, PUT_ROLES, PUT_RULE};
-use crate::walk::Walk;
-use postern::cbor::{Writer};
+use postern::cbor::Writer;
 use postern::{emit, state_delete, state_get, state_has, state_set};
 
 /// Runs a change; the version must be the active one.
@@ -100,12 +100,7 @@ fn old_rule(version: u32, id: &str) -> Option<(u64, rule::Written<'static>)> {
 }
 
 /// Removes the old rule from the lists in which the new one does not stand.
-fn remove_where_gone(
-    version: u32,
-    old: &rule::Written,
-    new: &rule::Written,
-    editor: &mut Editor,
-) {
+fn remove_where_gone(version: u32, old: &rule::Written, new: &rule::Written, editor: &mut Editor) {
     let mut actions = Form::new(old.actions);
     for _ in 0..actions.array() {
         let action = actions.text().as_bytes();

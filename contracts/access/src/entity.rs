@@ -4,8 +4,8 @@
 //! keys), 3 relations (array of [relation, type, id]), 4 owner (text: an
 //! account id in lower-case hex). Only what is there is present.
 
-use crate::form::Form;
 use crate::codes::*;
+use crate::form::Form;
 use crate::keys;
 use postern::cbor::{Cursor, Kind};
 use postern::Why;

@@ -10,14 +10,14 @@
 //! time is over: a timer at its end, or the acknowledgement, deletes it.
 //! A broken glass is array(2) [alarm's id, until ms].
 
-use crate::form::{Form, written};
 use crate::codes::*;
 use crate::decide::{judge, BREAK_GLASS, BY_GLASS};
 use crate::delegation::{hex, Parties};
+use crate::form::{written, Form};
 use crate::keys::{self, Key};
 use crate::question::{Clock, Question};
 use crate::walk::Walk;
-use postern::cbor::{Writer};
+use postern::cbor::Writer;
 use postern::{emit, schedule, sha256, state_delete, state_get, state_set};
 use postern::{Env, Scan, MAX_RESULT, ROLE_ENFORCEMENT_POINT};
 

@@ -8,8 +8,8 @@
 //! from and to in minutes of the day. Hours that end at or before their start
 //! run into the next day and belong to the day on which they start.
 
-use crate::form::Form;
 use crate::codes::*;
+use crate::form::Form;
 use crate::keys;
 use postern::cbor::Cursor;
 

@@ -16,8 +16,8 @@
 //! Version is 4 bytes and page 2, big-endian. A version's head sorts last, so
 //! that it is deleted last and keeps its number taken until then.
 
-use crate::form::Form;
 use crate::codes::{refuse, BAD_NAME, BAD_VERSION};
+use crate::form::Form;
 
 /// Bytes of a type, action, role, relation, zone or rule id.
 pub const MAX_NAME: usize = 64;

@@ -22,9 +22,9 @@ mod question;
 mod roles;
 mod rule;
 mod search;
-mod walk;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use crate::form::Form;
 use codes::*;

@@ -1,14 +1,14 @@
 //! Writing a new version by many transactions, activating it, and deleting
 //! what is no longer needed in small steps.
 
-use crate::form::{Form, written};
 use crate::codes::*;
 use crate::entity;
+use crate::form::{written, Form};
 use crate::keys::{self, Key};
 use crate::pages::Editor;
 use crate::policy::{self, Policy};
 use crate::rule;
-use postern::cbor::{Writer};
+use postern::cbor::Writer;
 use postern::{emit, schedule, state_delete, state_get, state_has, state_set, Env, Scan};
 
 /// Keys that one timer deletes.
@@ -86,11 +86,7 @@ pub fn store_rule(version: u32, sequence: u64, rule: &rule::Written) {
 }
 
 /// Runs `f` with the key of each list of pages in which a rule stands.
-pub fn each_list(
-    version: u32,
-    rule: &rule::Written,
-    mut f: impl FnMut(Key),
-) {
+pub fn each_list(version: u32, rule: &rule::Written, mut f: impl FnMut(Key)) {
     let mut actions = Form::new(rule.actions);
     for _ in 0..actions.array() {
         let action = actions.text().as_bytes();

@@ -6,8 +6,8 @@
 //! the number is the version; in a head it is the version's status. Once a
 //! version is active or retired, its head is the array [status] alone.
 
-use crate::form::{Form, written};
 use crate::codes::*;
+use crate::form::{written, Form};
 use crate::hours;
 use crate::keys::{self, Key};
 use crate::roles;

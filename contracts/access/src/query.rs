@@ -1,12 +1,12 @@
 //! Reading the policy back.
 
-use crate::form::{Form, written};
 use crate::codes::*;
 use crate::delegation;
+use crate::form::{written, Form};
 use crate::glass;
 use crate::keys::{self, Key};
 use crate::policy::Policy;
-use postern::cbor::{Writer};
+use postern::cbor::Writer;
 use postern::{state_get, Input, Reply, Scan, MAX_RESULT, MAX_VALUE};
 
 const DESCRIBE: u64 = 1;

@@ -231,7 +231,9 @@ impl<'a> Question<'a> {
     #[inline(always)]
     pub fn passes(&mut self, entry: &pages::Entry) -> bool {
         rule::open(entry.gates & self.gates)
-            && (self.roles_known || entry.gates & rule::ROLES == rule::ROLES || rule::open(entry.gates & self.learn_roles()))
+            && (self.roles_known
+                || entry.gates & rule::ROLES == rule::ROLES
+                || rule::open(entry.gates & self.learn_roles()))
     }
 
     /// Adds the roles to the request's bits.
@@ -279,8 +281,9 @@ impl<'a> condition::Facts<'a> for Question<'a> {
         match root {
             condition::SUBJECT_TYPE => Some(self.subject.kind.raw),
             condition::SUBJECT_ID => Some(self.subject.id.raw),
-            condition::SUBJECT_PROPERTIES => property(self.subject.sent, name)
-                .or_else(|| property(self.subject_record().properties, name)),
+            condition::SUBJECT_PROPERTIES => {
+                property(self.subject.sent, name).or_else(|| property(self.subject_record().properties, name))
+            }
             condition::SUBJECT_ROLES => present(self.subject_record().roles),
             condition::ACTION_NAME => Some(self.action.id.raw),
             condition::ACTION_PROPERTIES => property(self.action.sent, name),
@@ -346,4 +349,3 @@ impl<'a> rule::Request<'a> for Question<'a> {
         subject.related(name, &self.climb(false, c.bytes()))
     }
 }
-

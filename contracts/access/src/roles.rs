@@ -2,9 +2,9 @@
 //! …], ascending by role; a subject has what its own roles imply, what those
 //! imply, and so on. Roles that imply each other are the same.
 
-use crate::form::Form;
 use crate::codes::*;
 use crate::entity::check_names;
+use crate::form::Form;
 use crate::keys;
 use crate::walk::Walk;
 use postern::cbor::{Kind, Writer};
@@ -39,7 +39,11 @@ pub fn check<'a>(r: &mut Form<'a>) -> &'a [u8] {
         }
         last = role;
     }
-    if rows == 0 { &[] } else { raw }
+    if rows == 0 {
+        &[]
+    } else {
+        raw
+    }
 }
 
 /// The roles that a subject holds, each once.

@@ -19,10 +19,10 @@
 //!
 //! The order of the fields is the order in which they are tested.
 
-use crate::form::Form;
 use crate::codes::*;
 use crate::condition::{self, Facts};
 use crate::entity::{self, Record};
+use crate::form::Form;
 use crate::hours::{self, Standing};
 use crate::keys;
 use crate::walk::Walk;

@@ -5,11 +5,11 @@
 //! the rules on the resource's type and those that its owner delegated. A call
 //! looks at a bounded number of them; the cursor says where the next goes on.
 
-use crate::form::{Form, written};
 use crate::codes::*;
 use crate::decide::judge;
 use crate::delegation;
 use crate::entity::Record;
+use crate::form::{written, Form};
 use crate::keys::{self, Key};
 use crate::pages::{MAX_PAGES, NONE};
 use crate::question::{Clock, Question, Text, ACTION, RESOURCE, SUBJECT};
