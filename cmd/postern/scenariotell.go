@@ -136,7 +136,7 @@ func stepText(r *scratch.StepReport) string {
 		fmt.Fprintf(&b, "\n    → %s", cameText(r))
 	}
 	for _, e := range toldBeside(r) {
-		fmt.Fprintf(&b, "\n      %s tells: %s", cmp.Or(e.Contract, "the ledger"), strings.TrimSpace(e.Topic+" "+shorten(e.Data)))
+		fmt.Fprintf(&b, "\n      %s tells %s", cmp.Or(e.Contract, "the ledger"), shorten(labelled(e.Topic, e.Data)))
 	}
 	return b.String()
 }
@@ -166,9 +166,9 @@ func deedText(r *scratch.StepReport) string {
 	case "deploy", "with":
 		return fmt.Sprintf("the contract %s is deployed", r.Contract)
 	case "call":
-		return fmt.Sprintf("%s calls %s of %s", r.Who, shorten(r.Message), r.Contract)
+		return fmt.Sprintf("%s calls %s", r.Who, shorten(messageText(r.Contract, r.Message)))
 	case "query":
-		return fmt.Sprintf("asked of %s: %s", r.Contract, shorten(r.Message))
+		return "asked for " + shorten(messageText(r.Contract, r.Message))
 	case "decide":
 		return fmt.Sprintf("%s asks %s: %s?", r.Who, r.Contract, r.Message)
 	case "report":
@@ -185,7 +185,7 @@ func deedText(r *scratch.StepReport) string {
 	case "at":
 		return "from here on at node " + words[1]
 	case "run":
-		return "$ postern " + strings.Join(words[1:], " ")
+		return "$ postern " + shorten(strings.Join(words[1:], " "))
 	}
 	return shorten(plain)
 }

@@ -65,14 +65,6 @@ func isRaw(text string) bool {
 	return text == "" || strings.HasPrefix(text, "hex:") || strings.HasPrefix(text, "text:")
 }
 
-// result is the type of what an operation of a message returns, or nil.
-func result(o *schema.Operation) *schema.Type {
-	if o == nil {
-		return nil
-	}
-	return o.Result
-}
-
 // event is the type of an event's data, or nil.
 func (s speech) event(topic string) *schema.Type {
 	if s.schema == nil || s.schema.Events[topic] == nil {
