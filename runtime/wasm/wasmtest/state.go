@@ -114,7 +114,7 @@ func (e *env) Scan(prefix, start []byte) (wasm.Iterator, error) {
 	if string(start) > from {
 		from = string(start)
 	}
-	return &iterator{state: e.state.tree.Clone(), prefix: string(prefix), from: from}, nil
+	return &iterator{state: e.state.tree, prefix: string(prefix), from: from}, nil
 }
 
 type iterator struct {
