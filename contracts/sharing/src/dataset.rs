@@ -62,17 +62,43 @@ pub fn part(kind: &[u8], name: &str) -> Key {
     Key::of(&[kind, name.as_bytes(), b"\0"])
 }
 
-/// Makes a data set. The caller fills in who and when.
-pub fn create(env: &Env, name: Name, new: Dataset) -> Out {
+/// What a data set is made of.
+pub struct New {
+    pub kind: Code,
+    pub fields: Codes,
+    pub custodian: Bytes<'static>,
+    pub subject: Option<Id>,
+    pub content: Option<Id>,
+    pub logged: Option<bool>,
+}
+
+pub fn create(env: &Env, name: Name, new: New) -> Out {
     let name = name.as_str();
     names::require_code(name);
     names::require_code(new.kind.as_str());
     names::require_codes(&new.fields);
     must([ED25519, P256].contains(&new.custodian.0.len()), &BAD_KEY);
     must(!key(name).exists(), &EXISTS);
-    let dataset = Dataset { owner: id::caller(env), made: env.time, ..new };
-    key(name).set(&dataset);
-    tell("created", &[&name, &dataset.owner, &dataset.subject]);
+    let owner = id::caller(env);
+    key(name).set(&Dataset {
+        owner,
+        kind: new.kind,
+        fields: new.fields,
+        state: ACTIVE,
+        epoch: 1,
+        custodian: new.custodian,
+        subject: new.subject,
+        content: new.content,
+        logged: new.logged.unwrap_or(false),
+        shared: false,
+        consents: 0,
+        void: 0,
+        rotate_by: None,
+        erase_by: None,
+        made: env.time,
+        records: 0,
+    });
+    tell("created", &[&name, &owner, &new.subject]);
     NOTHING
 }
 

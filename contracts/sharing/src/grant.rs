@@ -5,10 +5,10 @@ use crate::codes::*;
 use crate::consent::{self, Ground};
 use crate::dataset::{self, Dataset};
 use crate::id::{self, Env, Id};
-use crate::names::covers;
+use crate::names::{self, covers, Codes, Name};
 use crate::rate::{self, Rate};
-use crate::settings::DAY;
-use crate::state::{number_of, tell, Key, Out, NOTHING};
+use crate::settings::{self, DAY};
+use crate::state::{number_of, out, tell, Key, Out, NOTHING};
 use postern::{Bytes, Scan, Why};
 
 /// Ten years: what is to last longer is granted anew.
@@ -65,6 +65,38 @@ pub fn wrapped_key(name: &str, number: u64) -> Key {
 #[inline(never)]
 pub fn load(number: u64) -> Grant {
     there(key(number).get(), &NO_GRANT)
+}
+
+/// A grant as its message has it.
+pub struct Wanted {
+    pub grantee: Id,
+    pub purposes: Codes,
+    pub fields: Codes,
+    pub until: i64,
+    pub epoch: u32,
+    pub wrapped: Bytes<'static>,
+    pub from: Option<i64>,
+    pub rate: Option<Rate>,
+    pub logged: Option<bool>,
+}
+
+pub fn give(env: &Env, name: Name, wanted: Wanted) -> Out {
+    let dataset = dataset::own(env, name);
+    let grant = Grant {
+        dataset: name.as_str(),
+        grantee: wanted.grantee,
+        purposes: names::set_of(&settings::purposes(), &wanted.purposes),
+        fields: names::set_of(&dataset.fields, &wanted.fields),
+        epoch: wanted.epoch,
+        from: wanted.from.unwrap_or(env.time),
+        until: wanted.until,
+        logged: wanted.logged.unwrap_or(false),
+        rate: wanted.rate,
+        consent: None,
+        ended: None,
+        purchase: None,
+    };
+    out(&make(env, dataset, grant, wanted.wrapped))
 }
 
 /// Makes a grant of a data set whose owner wants it, and returns its number.

@@ -30,13 +30,12 @@ mod trade;
 use codes::{must, NESTED};
 use consent::Target;
 use credit::Reason;
-use dataset::Dataset;
 use id::{Env, Id};
 use names::{Code, Codes, Name};
 use postern::{choice, Bytes, Context, List, Reply};
 use rate::Rate;
 use rotate::Rewrapped;
-use state::{out, Out, NOTHING};
+use state::Out;
 
 postern::entry_points! {
     init => init,
@@ -100,17 +99,17 @@ choice! {
         5 => Class { account: Id },
         6 => Grant { grant: u64 },
         7 => Grants { dataset: Name, epoch: Option<u32>, after: Option<u64>, limit: Option<u32> },
-        9 => Wrapped { grant: u64 },
-        10 => Destruction { dataset: Name },
-        11 => Deadlines { from: Option<i64>, limit: Option<u32> },
-        12 => Settings,
-        13 => Purposes,
-        14 => Balance { account: Id },
-        15 => Supply,
-        16 => Offer { offer: u64 },
-        17 => Offers { after: Option<u64>, limit: Option<u32> },
-        18 => Purchase { purchase: u64 },
-        19 => Sales { account: Id },
+        8 => Wrapped { grant: u64 },
+        9 => Destruction { dataset: Name },
+        10 => Deadlines { from: Option<i64>, limit: Option<u32> },
+        11 => Settings,
+        12 => Purposes,
+        13 => Balance { account: Id },
+        14 => Supply,
+        15 => Offer { offer: u64 },
+        16 => Offers { after: Option<u64>, limit: Option<u32> },
+        17 => Purchase { purchase: u64 },
+        18 => Sales { account: Id },
     }
 }
 
@@ -155,74 +154,16 @@ fn run(env: &Env, command: Command) -> Out {
         Consent { dataset, purposes, account, class, fields, until } => {
             consent::give(env, dataset, consent::Given { account, class, purposes, fields, until })
         }
-        Create { .. } => create(env, command),
-        Grant { .. } => give(env, command),
-        Offer { .. } => offer(env, command),
+        Create { dataset, kind, fields, custodian, subject, content, logged } => {
+            dataset::create(env, dataset, dataset::New { kind, fields, custodian, subject, content, logged })
+        }
+        Grant { dataset, grantee, purposes, fields, until, epoch, wrapped, from, rate, logged } => {
+            let wanted = grant::Wanted { grantee, purposes, fields, until, epoch, wrapped, from, rate, logged };
+            grant::give(env, dataset, wanted)
+        }
+        Offer { dataset, purposes, fields, price, period, deliver_within, terms, rate } => {
+            let wanted = trade::Wanted { purposes, fields, price, period, deliver_within, terms, rate };
+            trade::offer(env, dataset, wanted)
+        }
     }
-}
-
-fn create(env: &Env, command: Command) -> Out {
-    if let Command::Create { dataset, kind, fields, custodian, subject, content, logged } = command {
-        let new = Dataset {
-            owner: id::owner(env),
-            kind,
-            fields,
-            state: dataset::ACTIVE,
-            epoch: 1,
-            custodian,
-            subject,
-            content,
-            logged: logged.unwrap_or(false),
-            shared: false,
-            consents: 0,
-            void: 0,
-            rotate_by: None,
-            erase_by: None,
-            made: 0,
-            records: 0,
-        };
-        return dataset::create(env, dataset, new);
-    }
-    NOTHING
-}
-
-fn give(env: &Env, command: Command) -> Out {
-    if let Command::Grant { dataset, grantee, purposes, fields, until, epoch, wrapped, from, rate, logged } = command {
-        let set = dataset::own(env, dataset);
-        let grant = grant::Grant {
-            dataset: dataset.as_str(),
-            grantee,
-            purposes: names::set_of(&settings::purposes(), &purposes),
-            fields: names::set_of(&set.fields, &fields),
-            epoch,
-            from: from.unwrap_or(env.time),
-            until,
-            logged: logged.unwrap_or(false),
-            rate,
-            consent: None,
-            ended: None,
-            purchase: None,
-        };
-        return out(&grant::make(env, set, grant, wrapped));
-    }
-    NOTHING
-}
-
-fn offer(env: &Env, command: Command) -> Out {
-    if let Command::Offer { dataset, purposes, fields, price, period, deliver_within, terms, rate } = command {
-        let set = dataset::own(env, dataset);
-        set.require_key();
-        return trade::offer(trade::Offer {
-            seller: set.owner,
-            dataset: dataset.as_str(),
-            purposes: names::set_of(&settings::purposes(), &purposes),
-            fields: names::set_of(&set.fields, &fields),
-            price,
-            period,
-            deliver_within,
-            terms,
-            rate,
-        });
-    }
-    NOTHING
 }

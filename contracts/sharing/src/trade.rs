@@ -10,6 +10,7 @@ use crate::credit::{self, MOST};
 use crate::dataset;
 use crate::grant::{self, Grant, LONGEST, MOST_OF_ONE};
 use crate::id::{self, Env, Id};
+use crate::names::{self, Codes, Name};
 use crate::rate::{self, Rate};
 use crate::settings::{self, DAY};
 use crate::state::{out, tell, Key, Out, NOTHING};
@@ -91,12 +92,36 @@ pub fn offer_of(number: u64) -> Offer {
     there(offer_key(number).get(), &NO_OFFER)
 }
 
+/// An offer as its message has it.
+pub struct Wanted {
+    pub purposes: Codes,
+    pub fields: Codes,
+    pub price: u64,
+    pub period: i64,
+    pub deliver_within: i64,
+    pub terms: Id,
+    pub rate: Option<Rate>,
+}
+
 /// Makes an offer of a data set of the caller's own.
-pub fn offer(offer: Offer) -> Out {
-    must((1..=MOST).contains(&offer.price), &BAD_AMOUNT);
-    let spans = (BRIEFEST..=LONGEST).contains(&offer.period) && (FASTEST..=SLOWEST).contains(&offer.deliver_within);
-    must(spans, &BAD_TIME);
-    offer.rate.iter().for_each(rate::check);
+pub fn offer(env: &Env, name: Name, wanted: Wanted) -> Out {
+    let dataset = dataset::own(env, name);
+    dataset.require_key();
+    must((1..=MOST).contains(&wanted.price), &BAD_AMOUNT);
+    must((BRIEFEST..=LONGEST).contains(&wanted.period), &BAD_TIME);
+    must((FASTEST..=SLOWEST).contains(&wanted.deliver_within), &BAD_TIME);
+    wanted.rate.iter().for_each(rate::check);
+    let offer = Offer {
+        seller: dataset.owner,
+        dataset: name.as_str(),
+        purposes: names::set_of(&settings::purposes(), &wanted.purposes),
+        fields: names::set_of(&dataset.fields, &wanted.fields),
+        price: wanted.price,
+        period: wanted.period,
+        deliver_within: wanted.deliver_within,
+        terms: wanted.terms,
+        rate: wanted.rate,
+    };
     let number = Key(b"offers").next();
     offer_key(number).set(&offer);
     Key::numbered(OPEN, number).set(&());
