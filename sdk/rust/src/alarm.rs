@@ -53,7 +53,7 @@ impl Alarm {
     }
 
     /// Has `timer` run with a message when something is due at a time in ms, with the
-    /// next block where that is over, or before, to arm again.
+    /// next block where that is over, or before, to arm again. It scans, and a call has eight scans: arm once.
     #[inline(never)]
     pub fn arm(&self, env: &Env, due: i64, message: &dyn Encode) -> Result<(), Abort> {
         let at = step(env.time, due);
