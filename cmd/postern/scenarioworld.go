@@ -29,6 +29,7 @@ type nodeWorld struct {
 	suffix  string // of names on a chain that others use too
 	keys    map[string]*key.Key
 	clients map[seat]*client.Client
+	made    map[string]bool // contracts of the script, as the chain knows them
 	at      int    // the node that people talk to, from 0 on
 	height  uint64 // of the newest block that a step came to stand in
 }
@@ -40,7 +41,7 @@ type seat struct {
 }
 
 func newNodeWorld(dir string, s *stage) (*nodeWorld, error) {
-	w := &nodeWorld{stage: s, dir: dir, keys: map[string]*key.Key{scratch.Operator: s.operator}, clients: map[seat]*client.Client{}}
+	w := &nodeWorld{stage: s, dir: dir, keys: map[string]*key.Key{scratch.Operator: s.operator}, clients: map[seat]*client.Client{}, made: map[string]bool{}}
 	var err error
 	if w.program, err = os.Executable(); err != nil {
 		return nil, err
@@ -207,6 +208,7 @@ func (w *nodeWorld) Deploy(ctx context.Context, name string, code, init []byte) 
 	if err != nil {
 		return nil, err
 	}
+	w.made[w.Unique(name)] = true
 	return w.since(ctx, cl, func() error {
 		return deployAndBind(ctx, cl, client.Deployment{Name: w.Unique(name), Code: code, Init: init, Note: "scenario"}, w.Unique(name))
 	})
@@ -223,8 +225,8 @@ func (w *nodeWorld) Upgrade(ctx context.Context, name string, code, migrate []by
 	})
 }
 
-// since does something and adds what contracts told in the blocks that came
-// meanwhile.
+// since does something and adds what the script's contracts told in the blocks
+// that came meanwhile: others may use the chain, too.
 func (w *nodeWorld) since(ctx context.Context, cl *client.Client, do func() error) (*scratch.Came, error) {
 	before, err := cl.Status(ctx)
 	if err != nil {
@@ -245,7 +247,7 @@ func (w *nodeWorld) since(ctx context.Context, cl *client.Client, do func() erro
 		}
 		for _, o := range b.Outcomes {
 			for _, e := range o.Events {
-				if e.Contract != "" {
+				if w.made[e.Contract] {
 					got.Events = append(got.Events, e)
 				}
 			}

@@ -37,7 +37,8 @@ the same host, ledger, gas and quotas as on a real one. It ends with exit code
      no events
    state "count" 2
 
-docs/contracts.md describes every step. Examples:
+Where schema.json lies beside the module, messages, results, events and refusals
+are written in its names. docs/scenarios.md describes every step. Examples:
 
    postern contract test
    postern contract test --script tests/one.steps counter.wasm`
