@@ -16,7 +16,8 @@ const PURGED_AT_ONCE: usize = 32;
 /// What a statement of destruction begins with, so that nothing else that the
 /// key signs is one.
 const PURPOSE: &str = "postern/sharing/destruction/1";
-const MAX_SIGNATURE: usize = 64;
+/// Bytes of a signature, of either kind of key.
+const SIGNATURE: usize = 64;
 
 /// The entry of who destroyed which key, so that anybody can check it again:
 /// [epoch up to which all keys are destroyed, subject or null, time, custodian's
@@ -51,7 +52,7 @@ pub fn erase(env: &Env, name: Name, destroyed: i64, signature: Bytes<'static>) -
     dataset.require_key();
     must((dataset.made..=env.time).contains(&destroyed), &BAD_TIME);
     let statement = statement(env, name, &dataset, destroyed);
-    let signed = signature.0.len() == MAX_SIGNATURE && verify(dataset.custodian.0, statement, signature.0);
+    let signed = signature.0.len() == SIGNATURE && verify(dataset.custodian.0, statement, signature.0);
     must(signed, &BAD_STATEMENT);
     let digest = sha256(statement);
     key(name).set(&Items(&[

@@ -47,7 +47,7 @@ pub fn init(c: &Context) -> Reply {
         limit_key(which).set(&limit);
     }
     must(given.next().is_none(), &BAD_SETTING);
-    PURPOSES.set(&FIRST_PURPOSES[..].as_ref());
+    PURPOSES.set(&&FIRST_PURPOSES[..]);
     done()
 }
 
