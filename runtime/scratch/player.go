@@ -3,6 +3,7 @@ package scratch
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seed79541315/postern/abi"
@@ -25,9 +26,8 @@ type Player struct {
 	// Resolve reads a SenML pack in JSON into the payload of an observation, at a
 	// time in ms; nil where reports of telemetry are not understood.
 	Resolve func(pack []byte, now int64) (payload []byte, err error)
-	// Begun and Done, if not nil, are told of each step.
-	Begun func(line int, text string)
-	Done  func(*StepReport)
+	// Done, if not nil, is told of each step.
+	Done func(*StepReport)
 
 	schemas map[string]*schema.Schema // by the contract's name in the script
 	vars    map[string]string
@@ -66,9 +66,6 @@ func (p *Player) Play(ctx context.Context, s *Script) (*Report, error) {
 
 // step plays one step and compares what came.
 func (p *Player) step(ctx context.Context, src *source) (*StepReport, error) {
-	if p.Begun != nil {
-		p.Begun(src.line, src.text)
-	}
 	began := time.Now()
 	st, err := p.parse(src)
 	if err != nil {
@@ -100,7 +97,23 @@ func (p *Player) parse(src *source) (*step, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseStep(text)
+	st, err := parseStep(text)
+	if err == nil && st.verb == "run" {
+		err = p.words(st, src.text)
+	}
+	return st, err
+}
+
+// words are those of a command as the script has them: what a reference stands
+// for is one word or a part of one, whatever it holds.
+func (p *Player) words(st *step, text string) error {
+	_, rest := cut(text)
+	list, err := fields(rest)
+	for i := 0; i < len(list) && err == nil; i++ {
+		list[i], err = expand(list[i], p.reference)
+	}
+	st.args = list
+	return err
 }
 
 func (p *Player) wants(src *source) (*wants, error) {
@@ -182,10 +195,18 @@ func (p *Player) save(list []save, d *done) error {
 		if err != nil {
 			return fmt.Errorf("save %s: %w", s.name, err)
 		}
+		text, ok := value.(string)
+		if ok && strings.ContainsFunc(text, misread) {
+			return fmt.Errorf("save %s: %q holds what a line would misread", s.name, text)
+		}
 		p.vars[s.name] = plain(value)
 	}
 	return nil
 }
+
+// misread says whether a character in what a contract returned could end the
+// text that a script puts it into.
+func misread(c rune) bool { return c < ' ' || c == '"' || c == '\\' || c == '\'' }
 
 // named is what the script calls the contract of an event.
 func (p *Player) named(e *chain.Event) string {

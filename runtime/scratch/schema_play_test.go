@@ -117,6 +117,7 @@ func TestSchemaPlayFails(t *testing.T) {
 		{"nothing with parts", "call ann " + do('r', 0, "\x01", ""), "has 1 2", "there is nothing within 1"},
 		{"nothing to save", "call ann", "save x holder", "save x: there is nothing of which holder would be a part"},
 		{"no event to save", "call ann", "save x event moved holder", "save x: there is nothing"},
+		{"what would be misread", "call ann " + do('r', 0, "\x63a\"b", ""), "save x .", "holds what a line would misread"},
 		{"level", `report lamp [{"n":"a","v":1}]`, "level alert", "level: want alert, got fine"},
 		{"status", "status lamp stolen", "", "status: want stolen, got active"},
 		{"not the owner's", "set lamp suspended bob", "", "want ok, got not-permitted"},
