@@ -38,7 +38,7 @@ func reader(t testing.TB) *ecdh.PrivateKey {
 	return k
 }
 
-func sealed(t testing.TB, k *sharing.Key, text []byte) []byte {
+func encrypted(t testing.TB, k *sharing.Key, text []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	digest, err := k.Seal(&b, iotest.OneByteReader(bytes.NewReader(text)))
@@ -84,7 +84,7 @@ func TestFilesComeBack(t *testing.T) {
 	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 3 * 64 << 10, 200_000} {
 		text := make([]byte, size)
 		rand.Read(text)
-		b := sealed(t, k, text)
+		b := encrypted(t, k, text)
 		var got bytes.Buffer
 		if err := k.Open(&got, iotest.HalfReader(bytes.NewReader(b))); err != nil || !bytes.Equal(got.Bytes(), text) {
 			t.Errorf("%d bytes: %v", size, err)
@@ -93,7 +93,7 @@ func TestFilesComeBack(t *testing.T) {
 			t.Errorf("epoch %d, %v", epoch, err)
 		}
 	}
-	if a, b := sealed(t, k, []byte("x")), sealed(t, k, []byte("x")); bytes.Equal(a, b) {
+	if a, b := encrypted(t, k, []byte("x")), encrypted(t, k, []byte("x")); bytes.Equal(a, b) {
 		t.Error("two encryptions of one text are the same")
 	}
 }
@@ -103,7 +103,7 @@ const chunk, head = 64<<10 + 16, 52
 
 func TestFilesOfAnotherKeyOrChangedAreRefused(t *testing.T) {
 	k := sharing.NewKey(set, 1)
-	whole := sealed(t, k, make([]byte, 3*64<<10))
+	whole := encrypted(t, k, make([]byte, 3*64<<10))
 	refused := func(name string, k *sharing.Key, b []byte) {
 		t.Helper()
 		if err := k.Open(io.Discard, bytes.NewReader(b)); !errors.Is(err, sharing.ErrFile) {
@@ -147,7 +147,7 @@ func TestFaultsOfFilesAreTheirs(t *testing.T) {
 	if err := k.Open(io.Discard, iotest.ErrReader(fault)); !errors.Is(err, fault) {
 		t.Error(err)
 	}
-	whole := sealed(t, k, make([]byte, 100_000))
+	whole := encrypted(t, k, make([]byte, 100_000))
 	if err := k.Open(io.Discard, io.MultiReader(bytes.NewReader(whole[:head+chunk]), iotest.ErrReader(fault))); !errors.Is(err, fault) {
 		t.Error(err)
 	}
@@ -155,7 +155,7 @@ func TestFaultsOfFilesAreTheirs(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	k := sharing.NewKey(set, 1)
-	f.Add(sealed(f, k, []byte("text")))
+	f.Add(encrypted(f, k, []byte("text")))
 	f.Add([]byte("postern/share/1\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var got bytes.Buffer
