@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"github.com/seed79541315/postern/abi"
 )
@@ -14,11 +15,18 @@ type Searcher interface {
 	Search(ctx context.Context, caller abi.Caller, s *abi.Search) (abi.SearchPage, error)
 }
 
+// searchCost is how many requests of the rate a search counts for: the node calls
+// the policy contract up to so many times for a page.
+const searchCost = 16
+
 // search answers one page of a search.
 func (st *stream) search(body []byte, _ abi.Standing) ([]byte, abi.Code) {
 	searcher := st.conn.server.config.Searcher
 	if searcher == nil {
 		return nil, abi.CodeUnknownOp
+	}
+	if !st.conn.account.take(time.Now(), searchCost-1) {
+		return nil, abi.CodeRateLimited
 	}
 	s, err := abi.ParseSearch(body)
 	if err != nil {
