@@ -50,7 +50,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) int {
-	err := newApp().RunContext(ctx, args)
+	err := newApp().RunContext(ctx, nameLast(args))
 	if err == nil {
 		return exitOK
 	}
@@ -102,6 +102,7 @@ devices that ask "may I?". Try it:
    postern demo                      # the whole way, in 20 seconds
    postern dev                       # a chain of one node to play with
    postern dev --policy policy.json  # with your own policy
+   postern scenario list             # what it is for: stories on real nodes
 
 Exit codes: 0 done; 1 failed; 2 wrong command line; 3 decide answered with a
 denial; 4 refused with a code of docs/errors.md; 5 no node answers.

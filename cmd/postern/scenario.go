@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ Examples:
 
    postern scenario run lock
    postern scenario run --json lock
-   postern scenario run --home home --node 127.0.0.1:7433 lock
+   postern scenario run lock --home home --node 127.0.0.1:7433
    postern scenario run --file mine.steps`,
 				Flags: withConnect(
 					&cli.StringFlag{Name: "file", Usage: "play this `FILE` instead of a scenario of the program's"},
@@ -51,6 +52,20 @@ Examples:
 			},
 		},
 	}
+}
+
+// nameLast lets a scenario's name stand before the flags of its command: it is
+// the only argument, so that nothing else can be meant.
+func nameLast(args []string) []string {
+	for i := 0; i+3 < len(args); i++ {
+		if args[i] == "scenario" && args[i+1] == "run" {
+			if name := args[i+2]; !strings.HasPrefix(name, "-") && strings.HasPrefix(args[i+3], "-") {
+				return append(slices.Delete(slices.Clone(args), i+2, i+3), name)
+			}
+			break
+		}
+	}
+	return args
 }
 
 type scenarioRow struct {

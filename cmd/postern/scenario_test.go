@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -23,4 +24,20 @@ func TestScenarios(t *testing.T) {
 	p := scriptParams()
 	p.Dir = dir
 	testscript.Run(t, p)
+}
+
+func TestNameLast(t *testing.T) {
+	for args, want := range map[string]string{
+		"postern scenario run lock":                  "postern scenario run lock",
+		"postern scenario run lock --node a --json":  "postern scenario run --node a --json lock",
+		"postern scenario run --json lock":           "postern scenario run --json lock",
+		"postern --json scenario run lock --home h":  "postern --json scenario run --home h lock",
+		"postern scenario run lock city":             "postern scenario run lock city",
+		"postern scenario list":                      "postern scenario list",
+		"postern contract call scenario run --a --b": "postern contract call scenario run --a --b",
+	} {
+		if got := strings.Join(nameLast(strings.Fields(args)), " "); got != want {
+			t.Errorf("%s: %s, want %s", args, got, want)
+		}
+	}
 }

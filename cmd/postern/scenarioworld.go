@@ -30,8 +30,8 @@ type nodeWorld struct {
 	keys    map[string]*key.Key
 	clients map[seat]*client.Client
 	made    map[string]bool // contracts of the script, as the chain knows them
-	at      int    // the node that people talk to, from 0 on
-	height  uint64 // of the newest block that a step came to stand in
+	at      int             // the node that people talk to, from 0 on
+	height  uint64          // of the newest block that a step came to stand in
 }
 
 // seat is a person at a node.
