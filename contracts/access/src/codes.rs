@@ -3,7 +3,7 @@
 //! SDK's, for malformed CBOR.
 //!
 //! Refusing ends the call at once, so that what reads a message need not hand
-//! refusals on: that is a fifth of the module's bytes.
+//! refusals on: that is a sixth of the module's bytes.
 
 use postern::{Why, MALFORMED};
 
