@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed79541315/postern/abi/schema"
 	"github.com/seed79541315/postern/contracts"
@@ -133,6 +134,29 @@ func TestScenarios(t *testing.T) {
 		if _, err := scratch.ParseScript(s.Name, s.Steps); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The schema that docs/contracts.md shows is one, and says what the page says.
+func TestSchemaOfTheDocs(t *testing.T) {
+	page, err := os.ReadFile("../docs/contracts.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "```json\n")
+	document, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("docs/contracts.md shows no schema")
+	}
+	s, err := schema.Parse([]byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := s.Call([]byte(`{"add": {"by": 2}}`), time.Time{}); err != nil || string(b) != "\x82\x01\x02" {
+		t.Errorf("%x, %v", b, err)
+	}
+	if b, err := s.Ask([]byte(`"count"`), time.Time{}); err != nil || string(b) != "\x81\x01" {
+		t.Errorf("%x, %v", b, err)
 	}
 }
 
