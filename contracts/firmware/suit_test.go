@@ -3,7 +3,6 @@ package firmware_test
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -113,8 +112,11 @@ func example(t testing.TB, name string) (envelope, public []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := parsed.(*ecdsa.PublicKey)
-	return unhex(string(text)), elliptic.MarshalCompressed(elliptic.P256(), k.X, k.Y)
+	point, err := parsed.(*ecdsa.PublicKey).Bytes() // 4, X, Y (SEC 1, section 2.3.3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return unhex(string(text)), append([]byte{2 | point[64]&1}, point[1:33]...)
 }
 
 // refused says whether the contract itself refuses a message.

@@ -181,6 +181,9 @@ func TestRingKeepsAndDestroysKeys(t *testing.T) {
 		t.Errorf("a key was replaced: %v", err)
 	}
 	err := filepath.WalkDir(ring.Folder, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
 		info, err := e.Info()
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v", path, info.Mode())
