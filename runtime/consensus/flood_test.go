@@ -345,7 +345,7 @@ func TestFloodDeposesNobody(t *testing.T) {
 					group.Go(func() { net.flood(ctx, newKey(1000+id), id, flood.gas, flood.every) })
 				}
 				var waits []time.Duration
-				for n := range uint64(40) {
+				for n := range uint64(20) {
 					begun := time.Now()
 					raw := transactionOf(t, honest, n+1, 1000)
 					if _, err := net.engine(1+n%4).Submit(ctx, raw); err != nil {
