@@ -173,6 +173,8 @@ func answerText(a *abi.Answer) string {
 		word = "DENY  "
 		if why == "" {
 			why = a.Code.Name() + ": " + a.Code.Text()
+		} else if a.Code == abi.CodeByTransaction { // the one denial that the asker can open
+			why += " (" + a.Code.Name() + ")"
 		}
 	}
 	if a.Reason != 0 && a.ReasonID == "" {

@@ -14,7 +14,7 @@
 // What can be trusted how far: Decide answers what this one gateway decided,
 // and the gateway answers for it. Get, Block, Proposals, Validators and the
 // account of the gateway are proved against the chain's validators. Query,
-// Scan, Status and Tx are the gateway's word alone; they prove nothing.
+// Search, Scan, Status and Tx are the gateway's word alone; they prove nothing.
 //
 // The validators change, and the client follows: it begins with those of the
 // bundle's genesis, or of its checkpoint, and is led to today's by the steps
