@@ -49,6 +49,7 @@ check: ## what must hold before a change lands (needs a C compiler for the race 
 	contracts/build.sh --test
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $$($(GO) list ./... | grep -v $(ALONE))
 	$(GO) test $$($(GO) list ./... | grep $(ALONE))
+	$(GO) test ./runtime/consensus -run 'BusyChain|DeposesNobody'
 	$(GO) test ./cmd/postern -run 'Docs|Campaign' -rust
 	$(MAKE) engines
 	@git diff --exit-code --stat || { echo "the checks changed files: commit or fix them"; exit 1; }

@@ -70,6 +70,16 @@ func message(hexText, jsonText string) ([]byte, error) {
 	return nil, nil
 }
 
+// checkMessage says what is wrong with a message whatever its contract, before any
+// node is asked.
+func checkMessage(c *cli.Context) error {
+	if operationWord.MatchString(c.Args().Get(1)) {
+		return nil
+	}
+	_, err := message(c.String("hex"), c.Args().Get(1))
+	return err
+}
+
 // initMessage makes the message of init, of a standard contract by its schema.
 func initMessage(c *cli.Context, code []byte) ([]byte, error) {
 	w, err := wordsOf(c, nil)
@@ -87,6 +97,9 @@ func contractCall(c *cli.Context) error {
 		return usagef("name a contract and its message")
 	}
 	args := chain.Call{Contract: c.Args().First()}
+	if err := checkMessage(c); err != nil {
+		return err
+	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
 		w, err := wordsOf(c, cl)
 		if err != nil {
@@ -136,6 +149,9 @@ type queryOutput struct {
 func contractQuery(c *cli.Context) error {
 	if c.NArg() < 1 || c.NArg() > 2 {
 		return usagef("name a contract and its message")
+	}
+	if err := checkMessage(c); err != nil {
+		return err
 	}
 	return onNode(c, func(ctx context.Context, cl *client.Client) error {
 		w, err := wordsOf(c, cl)

@@ -2,102 +2,15 @@ package consensus
 
 import (
 	"bytes"
-	"context"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/hyperledger-labs/SmartBFT/pkg/types"
 	"github.com/hyperledger-labs/SmartBFT/smartbftprotos"
 
 	"google.golang.org/protobuf/proto"
-
-	"github.com/seed79541315/postern/abi/chain"
 )
-
-// slowSync is a sync that takes a while and is counted.
-type slowSync struct {
-	*node
-	takes time.Duration
-	count *atomic.Int64
-}
-
-func (s slowSync) Sync(ctx context.Context) error {
-	s.count.Add(1)
-	elapse(s.takes)
-	return s.node.Sync(ctx)
-}
-
-// slowApp takes longer than others to check a block.
-type slowApp struct {
-	App
-	takes time.Duration
-}
-
-func (a slowApp) Verify(ctx context.Context, b *chain.Block) error {
-	elapse(a.takes)
-	return a.App.Verify(ctx, b)
-}
-
-// A validator that missed some messages takes part again while blocks follow one
-// another without a pause. Those that come while it syncs are not lost: else it
-// would have to sync for each second block, for ever, and no quorum could count
-// on its vote.
-func TestVotesAgainOnABusyChain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		net := newNetwork(t, 4)
-		var syncs atomic.Int64
-		for _, v := range net.nodes {
-			v.tune = func(cfg *Config) {
-				cfg.Syncer = slowSync{v, 20 * time.Millisecond, &syncs}
-				if v.id == 3 {
-					cfg.App = slowApp{cfg.App, 15 * time.Millisecond}
-				}
-			}
-		}
-		net.startAll()
-		var n atomic.Uint64
-		net.busy(&n, 200)
-		net.losing(func(_, to uint64, _ *smartbftprotos.Message) bool { return to == 3 })
-		net.busy(&n, 100)
-		net.losing(nil)
-		net.busy(&n, 1000)
-		before := syncs.Load()
-		took := net.busy(&n, 1000)
-		later := syncs.Load() - before
-		net.nodes[4].kill()
-		needed := net.busy(&n, 160) + net.busy(&n, 640)
-		last := syncs.Load() - before - later
-		t.Logf("%v and %d syncs for 1000 transactions; with the vote of each needed %v and %d syncs for 800", took, later, needed, last)
-		if later > 5 || last > 20 {
-			t.Errorf("%d syncs without a fault, and %d when each vote is needed", later, last)
-		}
-		if needed > 5*time.Second {
-			t.Errorf("with the vote of each needed it takes %v", needed)
-		}
-		net.agree()
-	})
-}
-
-// busy has sixteen clients send transactions, each the next when its last is in
-// a block.
-func (net *network) busy(n *atomic.Uint64, transactions int) (took time.Duration) {
-	const clients = 16
-	begun := time.Now()
-	var group sync.WaitGroup
-	for range clients {
-		group.Go(func() {
-			for range transactions / clients {
-				net.commit(n.Add(1), 1, 1)
-			}
-		})
-	}
-	group.Wait()
-	return time.Since(begun)
-}
 
 // proposalFor is a leader's proposal for a height, of some content.
 func proposalFor(height uint64, payload []byte) *smartbftprotos.Message {
