@@ -3,26 +3,17 @@
 // needs no Rust compiler.
 package contracts
 
-import (
-	"crypto/sha256"
-	_ "embed"
-
-	"github.com/seed79541315/postern/abi"
-)
-
 // Access is the access control contract; package access makes its messages.
-//
-//go:embed access/access.wasm
-var Access []byte
-
-// AccessHash is the hash under which a chain stores Access.
-func AccessHash() abi.Hash { return sha256.Sum256(Access) }
+func Access() *Contract { return mustFind("access") }
 
 // Behaviour is the contract of how devices behave; package behaviour makes its
 // messages.
-//
-//go:embed behaviour/behaviour.wasm
-var Behaviour []byte
+func Behaviour() *Contract { return mustFind("behaviour") }
 
-// BehaviourHash is the hash under which a chain stores Behaviour.
-func BehaviourHash() abi.Hash { return sha256.Sum256(Behaviour) }
+func mustFind(name string) *Contract {
+	c, ok := Named(name)
+	if !ok {
+		panic("BUG: the program has no contract " + name)
+	}
+	return c
+}

@@ -90,7 +90,7 @@ func (s *simulation) must(op chain.Op, args []byte, gas uint64) {
 // deployAccess deploys the access contract and activates an empty policy.
 func (s *simulation) deployAccess() {
 	s.t.Helper()
-	code := contracts.Access
+	code := contracts.Access().Wasm
 	hash := abi.Hash(sha256.Sum256(code))
 	upload := chain.Upload{Code: hash, Length: uint64(len(code))}
 	s.must(chain.OpUpload, upload.Append(nil), 1_000_000)

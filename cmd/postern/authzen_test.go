@@ -75,7 +75,7 @@ func (n *testNode) addDomain(t *testing.T, domain, file string) {
 		t.Fatal(err)
 	}
 	name := "access-" + domain
-	if err := deployAndBind(ctx, n.cl, client.Deployment{Name: name, Code: contracts.Access}, domain); err != nil {
+	if err := deployAndBind(ctx, n.cl, client.Deployment{Name: name, Code: contracts.Access().Wasm}, domain); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := loadPolicy(ctx, n.cl, name, text, nil); err != nil {

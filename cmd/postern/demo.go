@@ -173,12 +173,12 @@ func (d *demonstration) kill() error {
 func (d *demonstration) close() error { return d.kill() }
 
 func (d *demonstration) deploy(ctx context.Context) (string, error) {
-	err := deployAndBind(ctx, d.cl, client.Deployment{Name: devContract, Code: contracts.Access, Note: "postern demo"}, abi.DefaultDomain)
+	err := deployAndBind(ctx, d.cl, client.Deployment{Name: devContract, Code: contracts.Access().Wasm, Note: "postern demo"}, abi.DefaultDomain)
 	if err != nil {
 		return "", err
 	}
-	hash := contracts.AccessHash()
-	return fmt.Sprintf("%d bytes of Wasm, code %s, active for domain %q", len(contracts.Access), short(hash[:]), abi.DefaultDomain), nil
+	hash := contracts.Access().Hash
+	return fmt.Sprintf("%d bytes of Wasm, code %s, active for domain %q", len(contracts.Access().Wasm), short(hash[:]), abi.DefaultDomain), nil
 }
 
 func (d *demonstration) enrolAll(ctx context.Context) (string, error) {

@@ -185,7 +185,7 @@ func ensureAccess(ctx context.Context, cl *client.Client) error {
 	if err != nil && !isCode(err, abi.CodeNotReady) { // not ready: nothing but a genesis to prove
 		return err
 	}
-	err = deployAndBind(ctx, cl, client.Deployment{Name: devContract, Code: contracts.Access, Note: "postern dev"}, abi.DefaultDomain)
+	err = deployAndBind(ctx, cl, client.Deployment{Name: devContract, Code: contracts.Access().Wasm, Note: "postern dev"}, abi.DefaultDomain)
 	if isCode(err, abi.CodeContractExists) {
 		args := chain.Bind{Domain: abi.DefaultDomain, Contract: devContract}
 		_, err = transact(ctx, cl, chain.OpBind, &args)

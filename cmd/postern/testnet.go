@@ -288,7 +288,8 @@ func (t *testnet) launch(m *member) error {
 		quic, web, peer = m.serves.Quic, strings.TrimPrefix(m.serves.Web, "https://"), m.serves.Peer
 	}
 	cmd := exec.Command(t.program, append(slices.Clip(m.args), "--quic", quic, "--web", web, "--peer", peer)...)
-	proc, err := t.nursery.start(cmd, m.home.path(nodeLog), func() { t.notice(m) })
+	var proc *child // guarded by mu, which the caller holds
+	proc, err := t.nursery.start(cmd, m.home.path(nodeLog), func() { t.notice(m, &proc) })
 	if err != nil {
 		return err
 	}
@@ -296,10 +297,13 @@ func (t *testnet) launch(m *member) error {
 	return nil
 }
 
-// notice tells people when a node has ended that nobody has ended.
-func (t *testnet) notice(m *member) {
+// notice tells people when a node's process has ended that nobody has ended.
+func (t *testnet) notice(m *member, proc **child) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if m.proc != *proc { // another runs already
+		return
+	}
 	if t.closing || m.state == stateKilled || !m.serves.Ready { // launchAll tells of what has never been ready
 		return
 	}

@@ -65,8 +65,8 @@ func benchmarkDecide(b *testing.B, engine wasm.Engine, perList int) {
 	})
 	c.env.entry = abi.EntryDecide
 	call := wasm.Call{
-		Code: contracts.AccessHash(), Entry: abi.EntryDecide,
-		Load:  func() ([]byte, error) { return contracts.Access, nil },
+		Code: contracts.Access().Hash, Entry: abi.EntryDecide,
+		Load:  func() ([]byte, error) { return contracts.Access().Wasm, nil },
 		Input: abi.AppendInput(nil, &in), Gas: 1 << 40, Env: &c.env,
 	}
 	var gas uint64

@@ -62,8 +62,8 @@ func (c *chain) call(entry abi.Entry, message []byte) ([]byte, uint16, error) {
 	in.Message = message
 	c.env.reads, c.env.entry = 0, entry
 	res, err := c.runtime.Call(context.Background(), wasm.Call{
-		Code:  contracts.AccessHash(),
-		Load:  func() ([]byte, error) { return contracts.Access, nil },
+		Code:  contracts.Access().Hash,
+		Load:  func() ([]byte, error) { return contracts.Access().Wasm, nil },
 		Entry: entry, Input: abi.AppendInput(nil, &in), Gas: 1 << 40, Env: &c.env,
 	})
 	c.used = res.GasUsed

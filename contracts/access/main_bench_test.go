@@ -16,7 +16,7 @@ import (
 // hold a delegation and broke a glass.
 func crowd(tb testing.TB, n int) *wasmtest.Chain {
 	tb.Helper()
-	c := wasmtest.New(tb, wasm.EngineAuto, "access", contracts.Access)
+	c := wasmtest.New(tb, wasm.EngineAuto, "access", contracts.Access().Wasm)
 	c.Input.Roles = abi.RoleEnforcementPoint
 	var entities, rules []string
 	for i := range n {

@@ -134,8 +134,8 @@ func benchmarkFlowsOn(b *testing.B, c *chain, entries, batch int) {
 	in := c.input
 	in.Message = abi.AppendObservation(nil, &abi.Observation{Kind: abi.ObserveFlows, Device: device, Time: start, Payload: flows.AppendPayload(nil, largeFlows(batch, entries))})
 	call := wasm.Call{
-		Code: contracts.BehaviourHash(), Entry: abi.EntryObserve,
-		Load:  func() ([]byte, error) { return contracts.Behaviour, nil },
+		Code: contracts.Behaviour().Hash, Entry: abi.EntryObserve,
+		Load:  func() ([]byte, error) { return contracts.Behaviour().Wasm, nil },
 		Input: abi.AppendInput(nil, &in), Gas: 1 << 40, Env: &c.env,
 	}
 	var gas uint64
@@ -176,8 +176,8 @@ func benchmarkDevices(b *testing.B, devices int, entry abi.Entry) {
 		in.Evidence = &device
 	}
 	call := wasm.Call{
-		Code: contracts.BehaviourHash(), Entry: entry, Gas: 1 << 40, Env: &c.env,
-		Load: func() ([]byte, error) { return contracts.Behaviour, nil },
+		Code: contracts.Behaviour().Hash, Entry: entry, Gas: 1 << 40, Env: &c.env,
+		Load: func() ([]byte, error) { return contracts.Behaviour().Wasm, nil },
 	}
 	at, used := int64(start), uint64(0)
 	begin := cpuTime(b)

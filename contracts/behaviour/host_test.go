@@ -72,8 +72,8 @@ func (c *chain) call(entry abi.Entry, message []byte) ([]byte, uint16, error) {
 	in.Message = message
 	c.env.reads, c.env.now = 0, c.input.Time
 	res, err := c.runtime.Call(context.Background(), wasm.Call{
-		Code:  contracts.BehaviourHash(),
-		Load:  func() ([]byte, error) { return contracts.Behaviour, nil },
+		Code:  contracts.Behaviour().Hash,
+		Load:  func() ([]byte, error) { return contracts.Behaviour().Wasm, nil },
 		Entry: entry, Input: abi.AppendInput(nil, &in), Gas: 1 << 40, Env: &c.env,
 	})
 	c.used = res.GasUsed

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/seed79541315/postern/abi"
@@ -19,12 +20,15 @@ func (f searcher) Search(_ context.Context, caller abi.Caller, s *abi.Search) (a
 
 func TestSearch(t *testing.T) {
 	k := newKey(t)
-	var asked abi.Search
+	var mu sync.Mutex
+	var asked abi.Search // guarded by mu, as the next two
 	var by abi.Caller
 	var fails error
 	n := newNode()
 	w := open(t, serve(t, n, func(c *gateway.Config) {
 		c.Searcher = searcher(func(caller abi.Caller, s *abi.Search) (abi.SearchPage, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked, by = *s, caller
 			return abi.SearchPage{Found: []string{"a"}, Token: []byte("t"), Height: 5}, fails
 		})
@@ -35,16 +39,20 @@ func TestSearch(t *testing.T) {
 	if got.Code != abi.OK || err != nil || len(page.Found) != 1 || string(page.Token) != "t" || page.Height != 5 {
 		t.Fatalf("%v %+v %v", got.Code, page, err)
 	}
+	mu.Lock()
 	if asked.Domain != want.Domain || asked.What != want.What || string(asked.Token) != "x" || asked.Limit != 3 || !bytes.Equal(by.Key, k.Public().(ed25519.PublicKey)) {
 		t.Errorf("%+v by %x", asked, by.Key)
 	}
+	mu.Unlock()
 	for id, bad := range [][]byte{{0xa0}, {0x80}, {0xa1, 9, 0}, abi.AppendSearch(nil, &abi.Search{What: 4, Request: []byte{0xa0}})} {
 		if got := w.ask(uint64(id)+2, abi.OpSearch, bad); got.Code != abi.CodeBadArgument && got.Code != abi.CodeMalformed {
 			t.Errorf("%x: %v", bad, got.Code)
 		}
 	}
 	for err, code := range map[error]abi.Code{abi.CodeSearchOutdated: abi.CodeSearchOutdated, errors.New("reading /secret"): abi.CodeInternal} {
+		mu.Lock()
 		fails = err
+		mu.Unlock()
 		if got := w.ask(9, abi.OpSearch, abi.AppendSearch(nil, &want)); got.Code != code || got.Body != nil {
 			t.Errorf("%v: %v", err, got.Code)
 		}

@@ -23,7 +23,7 @@ func (w *world) hot(device person, degrees, time int64) *chain.Evidence {
 // findings add up over transactions until the device is quarantined.
 func TestStandardContractJudgesEvidence(t *testing.T) {
 	w := watched(t)
-	code := w.upload(developer, contracts.Behaviour)
+	code := w.upload(developer, contracts.Behaviour().Wasm)
 	w.must(developer, chain.OpDeploy, &chain.Deploy{Name: "behaviour", Code: code, Init: behaviour.Init([]abi.Hash{owner.id()})})
 	w.tickOver()
 	p := &behaviour.Profile{
