@@ -258,9 +258,9 @@ func (q *queue) drop(r *request) {
 // have heard may have been out of reach. It looks every passAfter for those that
 // are due, and passes on so many at a time.
 const (
-	passAfter = time.Second
+	passAfter = 300 * time.Millisecond
 	passMost  = 3 * time.Second
-	maxPassed = 64
+	maxPassed = 512
 )
 
 // passed notes that a client's request was passed on.
