@@ -53,6 +53,9 @@ func (w *nodeWorld) Report(ctx context.Context, s *scratch.Sight) (*scratch.Came
 			return &scratch.Came{}, nil
 		}
 		j, err = cl.Report(ctx, r)
+		if status, lost := cl.Status(ctx); isCode(err, abi.CodeDeviceInactive) && lost == nil && status.Device == abi.StatusQuarantined {
+			return &scratch.Came{Level: abi.LevelQuarantine.String()}, nil // its quarantine did
+		}
 	}
 	got, err := cameBy(err)
 	if got != nil && got.Code == abi.OK && !s.Signed {
